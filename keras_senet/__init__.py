@@ -1,0 +1,73 @@
+"""Squeeze-and-excitation networks for Keras 3.
+
+The names below are the public ones. Those that need TensorFlow's data pipeline or its
+converters are imported when they are first used.
+"""
+
+import importlib
+
+from keras_senet.layers import SqueezeExcite
+from keras_senet.models import create_model, list_models
+from keras_senet.models.se_resnet import (
+    SEResNet18,
+    SEResNet34,
+    SEResNet50,
+    SEResNet101,
+    SEResNet152,
+)
+from keras_senet.models.se_resnet_cifar import (
+    SEResNet20,
+    SEResNet32,
+    SEResNet44,
+    SEResNet56,
+    SEResNet110,
+    SEResNet164,
+    SEWideResNet16_8,
+)
+from keras_senet.preprocessing import decode_predictions, preprocess_input
+from keras_senet.version import __version__
+from keras_senet.weights import Preprocessing, list_weights
+
+_LAZY = {
+    "evaluate": "keras_senet.evaluation",
+    "export_saved_model": "keras_senet.export",
+    "export_tflite": "keras_senet.export",
+    "verify": "keras_senet.export",
+}
+
+__all__ = [
+    "Preprocessing",
+    "SEResNet18",
+    "SEResNet20",
+    "SEResNet32",
+    "SEResNet34",
+    "SEResNet44",
+    "SEResNet50",
+    "SEResNet56",
+    "SEResNet101",
+    "SEResNet110",
+    "SEResNet152",
+    "SEResNet164",
+    "SEWideResNet16_8",
+    "SqueezeExcite",
+    "__version__",
+    "create_model",
+    "decode_predictions",
+    "evaluate",
+    "export_saved_model",
+    "export_tflite",
+    "list_models",
+    "list_weights",
+    "preprocess_input",
+    "verify",
+]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'keras_senet' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

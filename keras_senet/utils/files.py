@@ -1,0 +1,56 @@
+"""Files appear under their final name only when they are whole."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_path(
+    path: str | os.PathLike, *, overwrite: bool = False, what: str = "file"
+) -> Iterator[Path]:
+    """Yields a path beside `path` to write to, and renames it when all went well.
+
+    The temporary path has the same name (and so the same suffix) as the final one
+    and lies in a hidden folder beside it. It may become a file or a folder. When
+    the block raises, what was written is removed and `path` is left as it was.
+
+    Args:
+        path: The final path.
+        overwrite: Whether an existing `path` is replaced.
+        what: What is written, for the error message ("SavedModel", "file").
+
+    Raises:
+        ValueError: If `path` exists and `overwrite` is False.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise ValueError(
+            f"The {what} must not exist yet. Received: {str(path)!r}, which exists. "
+            "Choose another path or remove it first."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary = folder / path.name
+        yield temporary
+        _replace(temporary, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        # A folder cannot be replaced in one step: set the old one aside, then rename.
+        target.rename(source.parent / "replaced")
+    os.replace(source, target)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
