@@ -1,0 +1,5 @@
+"""Layers: squeeze and excitation, and what a network with it needs beside Keras'."""
+
+from keras_senet.layers.squeeze_excite import SqueezeExcite
+
+__all__ = ["SqueezeExcite"]

@@ -1,0 +1,274 @@
+"""Squeeze and excitation, the idea of the package."""
+
+from collections.abc import Callable
+from numbers import Integral
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_senet")
+class SqueezeExcite(keras.layers.Layer):
+    """Squeeze-and-excitation block: scales each channel by a gate read off all of them.
+
+    Squeeze: every channel is averaged over its positions. Excitation: two 1x1
+    convolutions, `C -> C / reduction -> C`, turn the averages into one gate value a
+    channel. Scale: the input is multiplied by its gate.
+
+    Reference: Hu et al., [Squeeze-and-Excitation Networks](
+    https://arxiv.org/abs/1709.01507), section 3; the alternatives to `reduction=16`,
+    the average and the sigmoid are those of section 6, `squeeze="none"` of section 7.1.
+
+    Args:
+        reduction: Integer r, the squeeze width is `C // reduction`, at least 1.
+            Defaults to 16.
+        squeeze_filters: The squeeze width itself, instead of `reduction`.
+        divisor: The squeeze width is rounded to the nearest multiple of `divisor`,
+            at least `divisor`. Defaults to 1, the paper's.
+        squeeze: `"avg"` or `"max"` over all positions, or `"none"`: no pooling, and a
+            gate for each position.
+        activation: Activation between the two convolutions. Defaults to `"relu"`.
+        gate: Activation that makes the gate. Defaults to `"sigmoid"`.
+        use_bias: Whether the convolutions have biases. Defaults to `True`.
+        identity_start: Whether the layer starts as the exact identity: its last
+            kernel and bias start at zero and the gate is divided by its value at
+            zero. That division stays, so a network with it is another function than
+            one without.
+        data_format: `"channels_last"` or `"channels_first"`; `None` is Keras' setting.
+        kernel_initializer: Initializer of both kernels (the last one of
+            `identity_start` is zero). Defaults to `"he_normal"`.
+        bias_initializer: Initializer of both biases. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of both kernels.
+        bias_regularizer: Regularizer of both biases.
+        kernel_constraint: Constraint on both kernels.
+        bias_constraint: Constraint on both biases.
+        **kwargs: `name`, `dtype` and `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Feature maps, a tensor of a floating-point type. With a 16-bit compute
+            type the average is still taken in float32.
+
+    Input shape:
+        `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+        `data_format="channels_first"`; 1, 2 or 3 spatial axes of any size, which
+        may be unknown.
+
+    Output shape:
+        The input's.
+
+    Raises:
+        ValueError: If an argument is out of its range, or both `reduction` and
+            `squeeze_filters` are given.
+
+    Example:
+
+    >>> x = keras.random.normal((2, 7, 7, 64))
+    >>> layer = keras_senet.SqueezeExcite(reduction=16)
+    >>> layer(x).shape
+    (2, 7, 7, 64)
+    >>> layer.excitation(x).shape
+    (2, 1, 1, 64)
+    """
+
+    def __init__(
+        self,
+        reduction: int | None = None,
+        squeeze_filters: int | None = None,
+        divisor: int = 1,
+        squeeze: str = "avg",
+        activation: str | Callable = "relu",
+        gate: str | Callable = "sigmoid",
+        use_bias: bool = True,
+        identity_start: bool = False,
+        data_format: str | None = None,
+        kernel_initializer="he_normal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if reduction is not None and squeeze_filters is not None:
+            raise ValueError(
+                "Only one of `reduction` and `squeeze_filters` may be given. "
+                f"Received: reduction={reduction!r}, squeeze_filters="
+                f"{squeeze_filters!r}. Leave one of them out."
+            )
+        if squeeze_filters is None:
+            self.reduction = _positive(
+                "reduction",
+                16 if reduction is None else reduction,
+                "It is the paper's r: 16 squeezes 256 channels to 16, so a ratio of "
+                "1/4 is reduction=4.",
+            )
+            self.squeeze_filters = None
+        else:
+            self.reduction = None
+            self.squeeze_filters = _positive("squeeze_filters", squeeze_filters)
+        self.divisor = _positive("divisor", divisor)
+        if squeeze not in ("avg", "max", "none"):
+            raise ValueError(
+                "`squeeze` must be 'avg', 'max' or 'none' (no pooling). "
+                f"Received: squeeze={squeeze!r}"
+            )
+        self.squeeze = squeeze
+        self.activation = keras.activations.get(activation)
+        self.gate = keras.activations.get(gate)
+        self.use_bias = bool(use_bias)
+        self.identity_start = bool(identity_start)
+        if self.identity_start and not _is_alive_at_zero(self.gate):
+            raise ValueError(
+                "`gate` must not be zero at zero when `identity_start` is set: the "
+                f"gate is divided by that value. Received: gate={gate!r}. Use "
+                "'sigmoid' or another gate, or identity_start=False."
+            )
+        self.data_format = _standardize_data_format(data_format)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        axis = 1 if self.data_format == "channels_first" else rank - 1
+        if not 3 <= rank <= 5:
+            raise ValueError(
+                "The input must have a batch axis, 1, 2 or 3 spatial axes and a "
+                f"channel axis. Received: input_shape={tuple(input_shape)}"
+            )
+        channels = input_shape[axis]
+        if channels is None:
+            raise ValueError(
+                "The number of channels must be known. Received: "
+                f"input_shape={tuple(input_shape)}, "
+                f"data_format={self.data_format!r}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=rank, axes={axis: channels})
+        pooled_shape = (input_shape[0], *[1] * (rank - 2))
+        width = self.squeeze_filters or self._round(channels)
+        self.reduce = self._convolution("reduce", rank - 2, width)
+        self.reduce.build((*pooled_shape, channels))
+        self.expand = self._convolution("expand", rank - 2, channels)
+        self.expand.build((*pooled_shape, width))
+
+    def call(self, inputs):
+        return inputs * self.excitation(inputs)
+
+    def excitation(self, inputs):
+        """Returns the gate of each channel.
+
+        Args:
+            inputs: Feature maps, as for the call.
+
+        Returns:
+            A tensor of the compute type with the input's axes: the spatial ones have
+            length 1, or the input's with `squeeze="none"`.
+        """
+        if not self.built:
+            self.build(inputs.shape)
+        # The two convolutions run channels last: after the squeeze that costs nothing,
+        # and a gate such as the softmax finds the channels on its axis.
+        gates = self._channels_last(self._squeeze(inputs))
+        gates = self.gate(self.expand(self.activation(self.reduce(gates))))
+        if self.identity_start:
+            start = ops.zeros((1,) * (gates.ndim - 1) + gates.shape[-1:], gates.dtype)
+            gates = gates / self.gate(start)
+        if self.data_format == "channels_first":
+            gates = ops.moveaxis(gates, -1, 1)
+        return gates
+
+    def _squeeze(self, inputs):
+        inputs = ops.cast(inputs, self.compute_dtype)
+        if self.squeeze == "none":
+            return inputs
+        first = 2 if self.data_format == "channels_first" else 1
+        axes = tuple(range(first, first + inputs.ndim - 2))
+        if self.squeeze == "max":
+            return ops.max(inputs, axes, keepdims=True)
+        # A float16 sum over a large map overflows.
+        exact = keras.backend.result_type(self.compute_dtype, "float32")
+        mean = ops.mean(ops.cast(inputs, exact), axes, keepdims=True)
+        return ops.cast(mean, self.compute_dtype)
+
+    def _channels_last(self, x):
+        return ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
+
+    def _convolution(self, name, spatial_rank, filters):
+        convolution = getattr(keras.layers, f"Conv{spatial_rank}D")
+        zero = self.identity_start and name == "expand"
+        return convolution(
+            filters,
+            1,
+            use_bias=self.use_bias,
+            data_format="channels_last",
+            kernel_initializer="zeros" if zero else _fresh(self.kernel_initializer),
+            bias_initializer="zeros" if zero else _fresh(self.bias_initializer),
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            kernel_constraint=self.kernel_constraint,
+            bias_constraint=self.bias_constraint,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _round(self, channels):
+        d = self.divisor
+        return max(d, int(channels / self.reduction + d // 2) // d * d)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "squeeze_filters": self.squeeze_filters,
+            "divisor": self.divisor,
+            "squeeze": self.squeeze,
+            "activation": keras.activations.serialize(self.activation),
+            "gate": keras.activations.serialize(self.gate),
+            "use_bias": self.use_bias,
+            "identity_start": self.identity_start,
+            "data_format": self.data_format,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+        }
+
+
+def _positive(name, value, remedy=""):
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}."
+            f" {remedy}".rstrip()
+        )
+    return int(value)
+
+
+def _is_alive_at_zero(gate):
+    return bool(ops.convert_to_numpy(gate(ops.zeros((1, 2))))[0, 0] != 0)
+
+
+def _standardize_data_format(data_format):
+    if data_format is None:
+        return keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last', 'channels_first' or None. "
+            f"Received: data_format={data_format!r}"
+        )
+    return data_format
+
+
+def _fresh(initializer):
+    """A seeded initializer gives the same values twice: each kernel gets its own."""
+    if hasattr(initializer, "clone"):
+        return initializer.clone()
+    return initializer
