@@ -1,0 +1,230 @@
+"""Convolution, normalisation and activation, shortcuts, and where SE goes."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from keras import layers
+
+from keras_senet.layers import SqueezeExcite
+from keras_senet.models._architecture import Architecture
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """The parts that networks are made of, with one network's settings filled in.
+
+    Attributes:
+        architecture: The network's row.
+        data_format: "channels_last" or "channels_first".
+        epsilon: Of batch normalisation.
+        momentum: Of batch normalisation.
+        drop_path_rate: Probability that the last residual branch is dropped for an
+            image; the others' grows linearly up to it.
+        output_stride: The stride after which stages dilate instead of striding.
+    """
+
+    architecture: Architecture
+    data_format: str
+    epsilon: float = 1e-5
+    momentum: float = 0.9
+    drop_path_rate: float = 0.0
+    output_stride: int = 32
+
+    @property
+    def axis(self) -> int:
+        """The channel axis."""
+        return 3 if self.data_format == "channels_last" else 1
+
+    def channels(self, x) -> int:
+        return x.shape[self.axis]
+
+    def pad(self, x, padding, name: str):
+        return layers.ZeroPadding2D(padding, data_format=self.data_format, name=name)(x)
+
+    def conv(
+        self,
+        x,
+        filters: int,
+        kernel_size: int | tuple[int, int] = 1,
+        strides: int = 1,
+        *,
+        name: str,
+        groups: int = 1,
+        dilation: int = 1,
+        use_bias: bool = False,
+        padding: str = "same",
+    ):
+        """Convolution that pads (k - 1) / 2 on all sides, as Caffe and torch do.
+
+        "same" pads a strided convolution at the bottom and right only, and so do the
+        keras.applications hosts: they pass `padding` as it is.
+        """
+        if strides > 1 and kernel_size != 1 and padding == "same":
+            margin = dilation * (kernel_size - 1) // 2
+            x = self.pad(x, margin, name.replace("_conv", "_pad"))
+            padding = "valid"
+        return layers.Conv2D(
+            filters,
+            kernel_size,
+            strides,
+            padding=padding,
+            dilation_rate=dilation,
+            groups=groups,
+            use_bias=use_bias,
+            kernel_initializer="he_normal",
+            data_format=self.data_format,
+            name=name,
+        )(x)
+
+    def norm(self, x, name: str, **kwargs):
+        return layers.BatchNormalization(
+            self.axis,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            name=name,
+            **kwargs,
+        )(x)
+
+    def relu(self, x, name: str):
+        return layers.Activation("relu", name=name)(x)
+
+    def conv_norm(self, x, filters, kernel_size=1, strides=1, *, name, **kwargs):
+        x = self.conv(x, filters, kernel_size, strides, name=f"{name}_conv", **kwargs)
+        return self.norm(x, f"{name}_bn")
+
+    def conv_norm_relu(self, x, filters, kernel_size=1, strides=1, *, name, **kwargs):
+        x = self.conv_norm(x, filters, kernel_size, strides, name=name, **kwargs)
+        return self.relu(x, f"{name}_relu")
+
+    def max_pool(self, x, pool_size: int, strides: int, name: str, padding="valid"):
+        return layers.MaxPooling2D(
+            pool_size, strides, padding, data_format=self.data_format, name=name
+        )(x)
+
+    def average_pool(self, x, pool_size: int, strides: int, name: str, padding="valid"):
+        return layers.AveragePooling2D(
+            pool_size, strides, padding, data_format=self.data_format, name=name
+        )(x)
+
+    def concatenate(self, xs: Sequence, name: str):
+        return layers.Concatenate(self.axis, name=name)(xs)
+
+    def se(self, x, stage: int, name: str):
+        """Squeeze and excitation of `x`, where the row has it in this stage."""
+        row = self.architecture
+        if not row.has_se(stage):
+            return x
+        return SqueezeExcite(
+            row.reduction,
+            divisor=row.divisor,
+            squeeze=row.squeeze,
+            gate=row.gate,
+            use_bias=row.se_bias,
+            identity_start=row.identity_start,
+            data_format=self.data_format,
+            name=f"{name}_se",
+        )(x)
+
+    def se_at(self, placement: str, x, stage: int, name: str):
+        """SE, where `placement` is the row's."""
+        return (
+            self.se(x, stage, name) if self.architecture.placement == placement else x
+        )
+
+    def drop_path(self, x, rate: float, name: str):
+        """Stochastic depth (Huang et al., arXiv 1603.09382): drops whole images."""
+        if not rate:
+            return x
+        return layers.Dropout(rate, (None, 1, 1, 1), name=f"{name}_drop")(x)
+
+    def drop_path_rates(self, count: int) -> list[float]:
+        """The rate of each of `count` residual units."""
+        return [self.drop_path_rate * i / max(count - 1, 1) for i in range(count)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One residual unit: where it stands and what it does to the map's shape.
+
+    Attributes:
+        stage: The stage's number.
+        name: The prefix of its layers' names.
+        filters: Width of the stage; a bottleneck's output is `expansion` times that.
+        strides: 1 or 2.
+        dilation: Of its 3x3 convolutions.
+        drop_path: Its rate of stochastic depth.
+    """
+
+    stage: int
+    name: str
+    filters: int
+    strides: int = 1
+    dilation: int = 1
+    drop_path: float = 0.0
+
+
+def residual(
+    b: Blocks,
+    x,
+    unit: Unit,
+    branch: Callable,
+    shortcut: Callable,
+    *,
+    relu: bool = True,
+):
+    """Sum of a branch and a shortcut, with SE where the placement says.
+
+    Standard: on the branch before the sum; pre: on the branch's input; post: after
+    the sum and its ReLU; identity: on the shortcut; 3x3: the branch's own business
+    (sections 3.3 and 6.5).
+    """
+    stage, name = unit.stage, unit.name
+    identity = b.se_at("identity", shortcut(x), stage, name)
+    x = branch(b.se_at("pre", x, stage, name))
+    x = b.se_at("standard", x, stage, name)
+    x = b.drop_path(x, unit.drop_path, name)
+    x = layers.Add(name=f"{name}_add")([identity, x])
+    if relu:
+        x = b.relu(x, f"{name}_out")
+    return b.se_at("post", x, stage, name)
+
+
+def stages(
+    b: Blocks,
+    x,
+    block: Callable,
+    *,
+    blocks: Sequence[int],
+    filters: Sequence[int],
+    first_stage: int,
+    stride: int,
+):
+    """Runs `block(b, x, unit)` over the stages; each but the first halves the map.
+
+    Args:
+        b: The network's parts.
+        x: The map that the stem made.
+        block: One residual unit.
+        blocks: Units in each stage.
+        filters: Width of each stage.
+        first_stage: The first stage's number.
+        stride: Stride of `x` in input pixels.
+    """
+    rates = iter(b.drop_path_rates(sum(blocks)))
+    dilation = 1
+    for i, (count, width) in enumerate(zip(blocks, filters, strict=True)):
+        strides, first_dilation = (1 if i == 0 else 2), dilation
+        if stride * strides > b.output_stride:
+            dilation, strides = dilation * strides, 1
+        stride *= strides
+        for j in range(count):
+            unit = Unit(
+                stage=first_stage + i,
+                name=f"conv{first_stage + i}_block{j + 1}",
+                filters=width,
+                strides=strides if j == 0 else 1,
+                dilation=first_dilation if j == 0 else dilation,
+                drop_path=next(rates),
+            )
+            x = block(b, x, unit)
+    return x

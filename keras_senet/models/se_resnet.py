@@ -1,0 +1,195 @@
+"""SE-ResNet for ImageNet-sized images, and the generic constructor.
+
+He et al., Deep Residual Learning, arXiv 1512.03385, table 1; SE: arXiv 1709.01507,
+figure 3 and table 1.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+from keras_senet.models._architecture import Architecture
+from keras_senet.models._blocks import Blocks, Unit, residual, stages
+from keras_senet.models._builder import Family, constructor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResNetArchitecture(Architecture):
+    """The row of ResNets, ResNeXts and SENet-154.
+
+    Attributes:
+        block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
+        blocks: Residual units in stages 2 to 5.
+        cardinality: Groups of the 3x3 convolution.
+        width: Width of a group in stage 2; the inner width is
+            `cardinality * int(filters * width / 64)`.
+        half_reduce: Whether the first 1x1 has half the inner width (SENet-154).
+        branch_relu: Whether a ReLU ends the branch, before SE (timm's legacy 18, 34).
+        stride_on: The convolution of a bottleneck that strides: "1x1" (He et al. and
+            the released SE-ResNets) or "3x3" (later ports, ResNeXt).
+        stem: "7x7", or "deep": three 3x3 convolutions.
+        stem_filters: Widths of the stem's convolutions.
+        stem_pool: "padded" by one pixel on all sides, or "ceil": unpadded, with the
+            last window cut off by the border (Caffe's, and so the released files').
+        shortcut: The projection: "1x1"; "avg": average pool, then 1x1 (the d form); or
+            "3x3" where it strides (SENet-154).
+    """
+
+    block: str = "bottleneck"
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    cardinality: int = 1
+    width: int = 64
+    half_reduce: bool = False
+    branch_relu: bool = False
+    stride_on: str = "3x3"
+    stem: str = "7x7"
+    stem_filters: tuple[int, ...] | None = None
+    stem_pool: str = "padded"
+    shortcut: str = "1x1"
+
+    choices: ClassVar[Mapping[str, tuple]] = {
+        **Architecture.choices,
+        "block": ("basic", "bottleneck"),
+        "stride_on": ("1x1", "3x3"),
+        "stem": ("7x7", "deep"),
+        "stem_pool": ("padded", "ceil"),
+        "shortcut": ("1x1", "avg", "3x3"),
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.stem_filters is None:
+            # The deep stem of the d forms (He et al., arXiv 1812.01187).
+            default = (64,) if self.stem == "7x7" else (32, 32, 64)
+            object.__setattr__(self, "stem_filters", default)
+        if len(self.stem_filters) != (1 if self.stem == "7x7" else 3):
+            raise ValueError(
+                "`stem_filters` must have one width for the '7x7' stem and three for "
+                f"the 'deep' one. Received: stem={self.stem!r}, "
+                f"stem_filters={self.stem_filters}"
+            )
+        if len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ValueError(
+                "`blocks` must be the number of residual units in each of the stages "
+                f"2 to 5, at least one. Received: blocks={self.blocks}"
+            )
+        if self.block == "basic":
+            self._check_basic()
+
+    def _check_basic(self):
+        for name, only in (
+            ("stride_on", "3x3"),
+            ("cardinality", 1),
+            ("half_reduce", False),
+            ("width", 64),
+        ):
+            value = getattr(self, name)
+            if value != only:
+                raise ValueError(
+                    f"`{name}` must be {only!r} with basic blocks, which have neither "
+                    f"1x1 convolutions nor groups. Received: {name}={value!r}"
+                )
+
+
+def network(b: Blocks, x):
+    """Stem and four stages; strides 4, 8, 16, 32."""
+    row = b.architecture
+    x = _stem(b, x)
+    if row.stem_pool == "padded":
+        x = b.pad(x, 1, "pool1_pad")
+    else:
+        # Zeros are neutral after a ReLU: one row and column more is the ceil mode.
+        x = b.pad(x, ((0, 1), (0, 1)), "pool1_pad")
+    x = b.max_pool(x, 3, 2, "pool1_pool")
+    return stages(
+        b,
+        x,
+        {"basic": basic, "bottleneck": bottleneck}[row.block],
+        blocks=row.blocks,
+        filters=(64, 128, 256, 512),
+        first_stage=2,
+        stride=4,
+    )
+
+
+def _stem(b, x):
+    row = b.architecture
+    if row.stem == "7x7":
+        return b.conv_norm_relu(x, row.stem_filters[0], 7, 2, name="conv1")
+    for i, filters in enumerate(row.stem_filters, 1):
+        strides = 2 if i == 1 else 1
+        x = b.conv_norm_relu(x, filters, 3, strides, name=f"conv1_{i}")
+    return x
+
+
+def basic(b: Blocks, x, unit: Unit):
+    """3x3 [+SE], 3x3."""
+    filters, name = unit.filters, unit.name
+
+    def branch(x):
+        # As in torchvision, the first unit of a dilated stage still has the last
+        # stage's dilation, so that each convolution sees what it saw when striding.
+        x = b.conv_norm_relu(
+            x, filters, 3, unit.strides, dilation=unit.dilation, name=f"{name}_1"
+        )
+        x = b.se_at("3x3", x, unit.stage, name)
+        x = b.conv_norm(x, filters, 3, dilation=unit.dilation, name=f"{name}_2")
+        return b.relu(x, f"{name}_2_relu") if b.architecture.branch_relu else x
+
+    return residual(b, x, unit, branch, lambda x: shortcut(b, x, unit, filters))
+
+
+def bottleneck(b: Blocks, x, unit: Unit):
+    """1x1, 3x3 (groups) [+SE], 1x1."""
+    row, name, out = b.architecture, unit.name, 4 * unit.filters
+    inner = row.cardinality * int(unit.filters * row.width / 64)
+    first, second = (unit.strides, 1) if row.stride_on == "1x1" else (1, unit.strides)
+
+    def branch(x):
+        reduced = inner // 2 if row.half_reduce else inner
+        x = b.conv_norm_relu(x, reduced, 1, first, name=f"{name}_1")
+        x = b.conv_norm_relu(
+            x,
+            inner,
+            3,
+            second,
+            groups=row.cardinality,
+            dilation=unit.dilation,
+            name=f"{name}_2",
+        )
+        x = b.se_at("3x3", x, unit.stage, name)
+        return b.conv_norm(x, out, name=f"{name}_3")
+
+    return residual(b, x, unit, branch, lambda x: shortcut(b, x, unit, out))
+
+
+def shortcut(b: Blocks, x, unit: Unit, filters: int):
+    """The identity, or a projection where the map's shape changes."""
+    form, strides, name = b.architecture.shortcut, unit.strides, f"{unit.name}_0"
+    if strides == 1 and b.channels(x) == filters:
+        return x
+    if form == "avg" and strides > 1:
+        x = b.average_pool(x, 2, strides, f"{name}_pool", padding="same")
+        strides = 1
+    size = 3 if form == "3x3" and strides > 1 else 1
+    return b.conv_norm(x, filters, size, strides, name=name)
+
+
+FAMILY = Family(architecture=ResNetArchitecture, network=network, dilates=True)
+
+
+def _resnet(depth, block, blocks):
+    return constructor(
+        FAMILY,
+        f"SEResNet{depth}",
+        f"se_resnet{depth}",
+        __name__,
+        fixed={"block": block, "blocks": blocks},
+    )
+
+
+SEResNet18 = _resnet(18, "basic", (2, 2, 2, 2))
+SEResNet34 = _resnet(34, "basic", (3, 4, 6, 3))
+SEResNet50 = _resnet(50, "bottleneck", (3, 4, 6, 3))
+SEResNet101 = _resnet(101, "bottleneck", (3, 4, 23, 3))
+SEResNet152 = _resnet(152, "bottleneck", (3, 8, 36, 3))
