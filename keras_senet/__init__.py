@@ -8,6 +8,7 @@ import importlib
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.models import create_model, list_models
+from keras_senet.models.se_mobilenet import SEMobileNet
 from keras_senet.models.se_resnet import (
     SEResNet18,
     SEResNet34,
@@ -37,6 +38,7 @@ _LAZY = {
 
 __all__ = [
     "Preprocessing",
+    "SEMobileNet",
     "SEResNet18",
     "SEResNet20",
     "SEResNet32",

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from keras import layers
+from keras import initializers, layers
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.models._architecture import Architecture
@@ -76,6 +76,27 @@ class Blocks:
             name=name,
         )(x)
 
+    def depthwise(
+        self, x, kernel_size: int = 3, strides: int = 1, *, name: str, padding="same"
+    ):
+        """Depthwise convolution that pads as `conv` does.
+
+        Keras counts all channels as inputs of each kernel, which has only one: He's
+        initialisation is spelled out.
+        """
+        if strides > 1 and padding == "same":
+            x = self.pad(x, (kernel_size - 1) // 2, name.replace("_conv", "_pad"))
+            padding = "valid"
+        return layers.DepthwiseConv2D(
+            kernel_size,
+            strides,
+            padding=padding,
+            use_bias=False,
+            depthwise_initializer=initializers.RandomNormal(0.0, 2**0.5 / kernel_size),
+            data_format=self.data_format,
+            name=name,
+        )(x)
+
     def norm(self, x, name: str, **kwargs):
         return layers.BatchNormalization(
             self.axis,
@@ -88,9 +109,11 @@ class Blocks:
     def relu(self, x, name: str):
         return layers.Activation("relu", name=name)(x)
 
-    def conv_norm(self, x, filters, kernel_size=1, strides=1, *, name, **kwargs):
+    def conv_norm(
+        self, x, filters, kernel_size=1, strides=1, *, name, scale=True, **kwargs
+    ):
         x = self.conv(x, filters, kernel_size, strides, name=f"{name}_conv", **kwargs)
-        return self.norm(x, f"{name}_bn")
+        return self.norm(x, f"{name}_bn", scale=scale)
 
     def conv_norm_relu(self, x, filters, kernel_size=1, strides=1, *, name, **kwargs):
         x = self.conv_norm(x, filters, kernel_size, strides, name=name, **kwargs)
@@ -171,8 +194,13 @@ def residual(
     shortcut: Callable,
     *,
     relu: bool = True,
+    scale: float = 1.0,
+    concatenate: bool = False,
 ):
     """Sum of a branch and a shortcut, with SE where the placement says.
+
+    The branch is scaled before the sum (Inception-ResNet), or both are concatenated
+    (ShuffleNet, where it strides); then no path can be dropped.
 
     Standard: on the branch before the sum; pre: on the branch's input; post: after
     the sum and its ReLU; identity: on the shortcut; 3x3: the branch's own business
@@ -182,8 +210,13 @@ def residual(
     identity = b.se_at("identity", shortcut(x), stage, name)
     x = branch(b.se_at("pre", x, stage, name))
     x = b.se_at("standard", x, stage, name)
-    x = b.drop_path(x, unit.drop_path, name)
-    x = layers.Add(name=f"{name}_add")([identity, x])
+    if scale != 1:
+        x = layers.Rescaling(scale, name=f"{name}_scale")(x)
+    if concatenate:
+        x = b.concatenate([identity, x], f"{name}_concat")
+    else:
+        x = b.drop_path(x, unit.drop_path, name)
+        x = layers.Add(name=f"{name}_add")([identity, x])
     if relu:
         x = b.relu(x, f"{name}_out")
     return b.se_at("post", x, stage, name)
@@ -198,6 +231,7 @@ def stages(
     filters: Sequence[int],
     first_stage: int,
     stride: int,
+    first_strides: int = 1,
 ):
     """Runs `block(b, x, unit)` over the stages; each but the first halves the map.
 
@@ -209,11 +243,12 @@ def stages(
         filters: Width of each stage.
         first_stage: The first stage's number.
         stride: Stride of `x` in input pixels.
+        first_strides: Strides of the first stage.
     """
     rates = iter(b.drop_path_rates(sum(blocks)))
     dilation = 1
     for i, (count, width) in enumerate(zip(blocks, filters, strict=True)):
-        strides, first_dilation = (1 if i == 0 else 2), dilation
+        strides, first_dilation = (first_strides if i == 0 else 2), dilation
         if stride * strides > b.output_stride:
             dilation, strides = dilation * strides, 1
         stride *= strides

@@ -46,12 +46,12 @@ def predictions(x, classes: int, options: "Options"):
     return layers.Dense(
         classes,
         activation=options.classifier_activation,
-        dtype=_full_precision(),
+        dtype=full_precision(),
         name="predictions",
     )(x)
 
 
-def _full_precision():
+def full_precision():
     compute = keras.config.dtype_policy().compute_dtype
     return keras.backend.result_type(compute, "float32")
 

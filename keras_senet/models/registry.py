@@ -6,10 +6,10 @@ from collections.abc import Callable
 import keras
 
 from keras_senet import weights as weights_room
-from keras_senet.models import se_resnet, se_resnet_cifar
+from keras_senet.models import se_mobilenet, se_resnet, se_resnet_cifar
 from keras_senet.utils.errors import nearest
 
-_MODULES = (se_resnet, se_resnet_cifar)
+_MODULES = (se_resnet, se_resnet_cifar, se_mobilenet)
 
 CONSTRUCTORS: dict[str, Callable[..., keras.Model]] = {
     value.network: value

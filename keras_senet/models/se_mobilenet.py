@@ -1,0 +1,137 @@
+"""SE-MobileNet.
+
+Howard et al., MobileNets, arXiv 1704.04861, table 1; SE after each pointwise
+convolution: arXiv 1709.01507, table 3, which gives the cost but not the place.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+from keras import layers
+
+from keras_senet.models._architecture import Architecture
+from keras_senet.models._blocks import Blocks
+from keras_senet.models._builder import Family, Options, constructor, full_precision
+from keras_senet.weights import Preprocessing
+
+# Width of the pointwise and strides of the depthwise convolution; table 1.
+_BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *((512, 1),) * 5,
+    (1024, 2),
+    (1024, 1),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileNetArchitecture(Architecture):
+    """The row of MobileNets. A stage is the blocks at one stride: 2, 4, 8, 16, 32.
+
+    Attributes:
+        alpha: Factor on the width of each convolution.
+    """
+
+    alpha: float = 1.0
+
+    stages: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
+    choices: ClassVar[Mapping[str, tuple]] = {
+        **Architecture.choices,
+        "placement": ("standard",),
+    }
+    reasons: ClassVar[Mapping[str, str]] = {
+        "placement": "A MobileNet has no residual units that SE could be placed in.",
+        "stride_on": "its depthwise convolutions stride.",
+        "stem": "its stem is one 3x3 convolution.",
+        "stem_pool": "it does not pool after the stem.",
+        "shortcut": "it has no shortcuts.",
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        if int(32 * self.alpha) < 1:
+            raise ValueError(
+                "`alpha` must be a positive factor that leaves the first of 32 "
+                f"channels, at least 1/32. Received: alpha={self.alpha!r}"
+            )
+
+
+def network(b: Blocks, x):
+    """Stem and 13 blocks; the map's stride goes from 2 to 32."""
+    alpha = b.architecture.alpha
+    x = layers.Conv2D(
+        int(32 * alpha),
+        3,
+        2,
+        # Unlike the blocks, the host's stem pads by the image's size.
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        data_format=b.data_format,
+        name="conv1",
+    )(x)
+    x = _norm_relu6(b, x, "conv1")
+    stage = 1
+    for i, (filters, strides) in enumerate(_BLOCKS, 1):
+        stage += strides - 1
+        x = separable(b, x, int(filters * alpha), strides, stage, i)
+    return x
+
+
+def separable(b: Blocks, x, filters: int, strides: int, stage: int, index: int):
+    """3x3 depthwise, 1x1, SE; each convolution with a ReLU6."""
+    name = f"conv_dw_{index}"
+    if strides == 1:
+        x = b.depthwise(x, name=name)
+    else:
+        x = b.pad(x, ((0, 1), (0, 1)), f"conv_pad_{index}")
+        x = b.depthwise(x, 3, strides, padding="valid", name=name)
+    x = _norm_relu6(b, x, name)
+    name = f"conv_pw_{index}"
+    x = _norm_relu6(b, b.conv(x, filters, name=name), name)
+    return b.se(x, stage, name)
+
+
+def _norm_relu6(b, x, name):
+    return layers.Activation("relu6", name=f"{name}_relu")(b.norm(x, f"{name}_bn"))
+
+
+def head(b: Blocks, x, classes: int, options: Options):
+    """The host's: a 1x1 convolution of the averages, which are a 1x1 map."""
+    x = layers.GlobalAveragePooling2D(
+        data_format=b.data_format, keepdims=True, name="avg_pool"
+    )(x)
+    if options.dropout_rate:
+        x = layers.Dropout(options.dropout_rate, name="dropout")(x)
+    x = layers.Conv2D(
+        classes,
+        1,
+        data_format=b.data_format,
+        dtype=full_precision(),
+        name="conv_preds",
+    )(x)
+    x = layers.Reshape((classes,), name="reshape")(x)
+    return layers.Activation(
+        options.classifier_activation, dtype=full_precision(), name="predictions"
+    )(x)
+
+
+FAMILY = Family(
+    architecture=MobileNetArchitecture,
+    network=network,
+    head=head,
+    epsilon=1e-3,
+    momentum=0.99,
+    dropout_rate=1e-3,
+    drops_paths=False,
+    preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3),
+)
+
+SEMobileNet = constructor(
+    FAMILY, "SEMobileNet", "se_mobilenet", __name__, arguments=("alpha",)
+)

@@ -1,0 +1,62 @@
+"""What the tests of several families share."""
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def randomize():
+    """Gives a model weights and statistics in which nothing is zero or one."""
+
+    def apply(model, seed=0):
+        rng = np.random.default_rng(seed)
+        for variable in model.variables:
+            shape, name = variable.shape, variable.path.rsplit("/")[-1]
+            if "kernel" in name:
+                # An image's size of each map stays what it was.
+                inputs = np.prod(shape[:2] if "depthwise" in name else shape[:-1])
+                value = rng.normal(0, np.sqrt(2 / inputs), shape)
+            elif name in ("gamma", "moving_variance"):
+                value = rng.uniform(0.5, 1.5, shape)
+            elif name in ("beta", "bias", "moving_mean"):
+                value = rng.normal(0, 0.3, shape)
+            else:
+                continue
+            variable.assign(value)
+        return model
+
+    return apply
+
+
+@pytest.fixture
+def images():
+    """Makes images of a shape, different in each channel and corner."""
+
+    def make(*shape, seed=1):
+        return np.random.default_rng(seed).normal(0, 1, shape).astype("float32")
+
+    return make
+
+
+@pytest.fixture
+def relative_error():
+    """max|a - b| / max|b|."""
+
+    def compute(a, b):
+        a, b = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+        if a.shape != b.shape:
+            raise AssertionError(f"{a.shape} is not {b.shape}")
+        return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+
+    return compute
+
+
+@pytest.fixture
+def trainable():
+    """Counts the values of a model's trainable weights."""
+
+    def count(model):
+        return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+    return count
