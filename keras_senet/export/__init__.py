@@ -1,0 +1,16 @@
+"""Export: SavedModel, TFLite, and the proof that what was written is the model."""
+
+from keras_senet.export.runtime import Runner, open_runner
+from keras_senet.export.saved_model import export_saved_model
+from keras_senet.export.tflite import export_tflite
+from keras_senet.export.verify import Verification, VerificationError, verify
+
+__all__ = [
+    "Runner",
+    "Verification",
+    "VerificationError",
+    "export_saved_model",
+    "export_tflite",
+    "open_runner",
+    "verify",
+]

@@ -1,0 +1,112 @@
+"""Images that show a quantiser the range of every activation."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+# A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
+_RAW_SCALE = 0.1
+
+
+def calibration_images(
+    model: keras.Model, dataset: Iterable | np.ndarray | None, *, limit: int
+) -> list[np.ndarray]:
+    """Returns up to `limit` images, checked, as batches of one.
+
+    Args:
+        model: The model they are for.
+        dataset: Batches of images `(N, height, width, channels)`, or of pairs whose
+            first member is such a batch; a tf.data dataset, an array, any iterable.
+        limit: How many images to take at most.
+
+    Raises:
+        ValueError: If there are none, their shape is not the model's, a value is
+            not finite, or their range is not 0..255 though the model normalises
+            such images itself.
+    """
+    if dataset is None:
+        raise ValueError(
+            "int8 needs real images to see the range of every activation. Received: "
+            "representative_dataset=None. Pass batches of about 200 training images, "
+            "as the model takes them."
+        )
+    images = _take(dataset, limit)
+    if not images:
+        raise ValueError(
+            "`representative_dataset` must hold images. Received: an empty one. A "
+            "generator can be read once only; pass a list or a tf.data dataset."
+        )
+    expected = tuple(model.inputs[0].shape)[1:]
+    for image in images:
+        _check_shape(image, expected)
+    _check_range(images, takes_raw_images(model))
+    return images
+
+
+def _take(dataset, limit: int) -> list[np.ndarray]:
+    if isinstance(dataset, np.ndarray):
+        dataset = [dataset]
+    images = []
+    for batch in dataset:
+        if isinstance(batch, (tuple, list)):
+            batch = batch[0]
+        batch = keras.ops.convert_to_numpy(batch)
+        if batch.ndim != 4:
+            raise ValueError(
+                "`representative_dataset` must yield batches of images of shape (N, "
+                f"height, width, channels). Received: a batch of shape {batch.shape}"
+            )
+        for image in batch[: limit - len(images)]:
+            images.append(np.asarray(image[None], "float32"))
+        if len(images) >= limit:
+            break
+    return images
+
+
+def _check_shape(image: np.ndarray, expected: tuple) -> None:
+    shape = image.shape[1:]
+    if any(e not in (None, s) for e, s in zip(expected, shape, strict=True)):
+        raise ValueError(
+            f"`representative_dataset` must yield images of shape {expected}, the "
+            f"model's input. Received: images of shape {shape}"
+        )
+
+
+def _check_range(images: list[np.ndarray], raw: bool) -> None:
+    low = min(float(image.min()) for image in images)
+    high = max(float(image.max()) for image in images)
+    received = f"Received: values from {low:g} to {high:g}."
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise ValueError(f"The representative images must be finite. {received}")
+    if low == high:
+        raise ValueError(
+            f"The representative images must differ from each other. {received}"
+        )
+    if raw and (low < 0 or high > 255):
+        raise ValueError(
+            "The model normalises raw images 0..255 itself, so the representative "
+            f"images must not be normalised. {received} Pass the images as they are "
+            "in the files."
+        )
+    if raw and high <= 1:
+        raise ValueError(
+            "The model normalises raw images 0..255 itself, and the representative "
+            f"images look scaled to 0..1. {received} Multiply them by 255."
+        )
+
+
+def takes_raw_images(model: keras.Model) -> bool:
+    """Whether the model begins by normalising images of 0..255.
+
+    True where a Rescaling or Normalization layer with a factor near 1/255 is reached
+    from the input through layers that do not change the range of the values.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling):
+            return bool(np.max(np.abs(layer.scale)) < _RAW_SCALE)
+        if isinstance(layer, keras.layers.Normalization):
+            return bool(np.max(keras.ops.convert_to_numpy(layer.mean)) > 1)
+        if layer.weights:
+            return False
+    return False

@@ -1,0 +1,30 @@
+"""Silence for TensorFlow's C++ code, which writes notes to file descriptor 2."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what native code writes to standard error.
+
+    The file descriptor belongs to the process, so other threads are silent as well
+    while the block runs. Exceptions are not touched.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # a process without standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,275 @@
+"""Proof that a written file computes what its model computes."""
+
+import dataclasses
+import json
+import os
+import time
+
+import keras
+import numpy as np
+
+from keras_senet.export._frozen import full_precision
+from keras_senet.export.runtime import Runner, open_runner
+
+# Largest difference of a probability, or relative error where the outputs are not
+# probabilities.
+TOLERANCES = {None: 1e-4, "float16": 1e-2, "dynamic": 5e-2}
+# An int8 file: the accuracy it may lose, and the share of other top classes. With
+# labels the accuracy decides; the share then only tells another network apart.
+INT8_ACCURACY_LOSS = 0.01
+INT8_DISAGREEMENT = 0.05
+INT8_DISAGREEMENT_WITH_LABELS = 0.15
+
+_WARM_UP = 3
+
+
+class VerificationError(ValueError):
+    """A written file does not compute what its model computes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What `verify` measured.
+
+    Attributes:
+        file: The path of the file.
+        kind: "saved_model", "tflite" or "keras".
+        quantization: Of a .tflite file, as `export_tflite` names it.
+        images: Number of images compared.
+        outputs: "probabilities" where the model's outputs are, else "values", such
+            as logits; the differences are those of the outputs as they are.
+        max_difference: Largest absolute difference of an output value.
+        mean_difference: Mean absolute difference.
+        relative_error: max|file - model| / max|model|, over all outputs.
+        agreement: Share of the images with the same top class.
+        model_accuracy: Top-1 accuracy of the model, where labels were given.
+        file_accuracy: Top-1 accuracy of the file, where labels were given.
+        size_bytes: Size of the file.
+        model_latency: Seconds for one image, median; `None` where not measured.
+        file_latency: Seconds for one image, median; `None` where not measured.
+        criterion: What decided: "max_difference", "relative_error", "accuracy_loss"
+            or "disagreement".
+        measured: Its value.
+        tolerance: The largest value at which it passes.
+        passed: Whether all outputs are finite and `measured` is at most `tolerance`.
+    """
+
+    file: str
+    kind: str
+    quantization: str | None
+    images: int
+    outputs: str
+    max_difference: float
+    mean_difference: float
+    relative_error: float
+    agreement: float
+    model_accuracy: float | None
+    file_accuracy: float | None
+    size_bytes: int
+    model_latency: float | None
+    file_latency: float | None
+    criterion: str
+    measured: float
+    tolerance: float
+    passed: bool
+
+    def to_json(self) -> str:
+        """Returns all fields as a JSON object; a value that is not finite is null."""
+        fields = {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+        return json.dumps(fields, indent=2)
+
+    def summary(self) -> str:
+        """Returns the verdict in one line."""
+        if not np.isfinite(self.max_difference):
+            return (
+                f"{self.file} or its model returns values that are not finite on "
+                f"{self.images} images"
+            )
+        verdict = "agrees with" if self.passed else "differs from"
+        return (
+            f"{self.file} {verdict} its model on {self.images} images: "
+            f"{self.criterion.replace('_', ' ')} {self.measured:.3g}, tolerance "
+            f"{self.tolerance:.3g}; the top class agrees for {self.agreement:.2%}"
+        )
+
+    def raise_if_failed(self) -> None:
+        """Raises a VerificationError with the summary unless it passed."""
+        if not self.passed:
+            raise VerificationError(self.summary())
+
+
+def verify(
+    model: keras.Model,
+    file: str | os.PathLike | Runner,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    tolerance: float | None = None,
+    threads: int | None = None,
+    latency_runs: int = 20,
+    strict: bool = False,
+) -> Verification:
+    """Runs a model and a file of it on the same images and compares the outputs.
+
+    The model is compared in float32, as files hold it. Default tolerances: float32
+    1e-4, float16 1e-2, dynamic range 5e-2, on the largest difference of a probability
+    (for outputs that are no probabilities, on the relative error). int8 may lose 1
+    point of accuracy and change 15 % of the top classes; without labels, 5 %.
+
+    Args:
+        model: The model that was exported.
+        file: The path of the SavedModel folder, .tflite or .keras file.
+        images: Real images `(N, height, width, channels)` as the model takes them.
+        labels: Their classes as integers `(N,)`.
+        tolerance: Largest difference of a probability or largest relative error that
+            passes, instead of the default.
+        threads: Threads of the TFLite interpreter. `None` is one for each core.
+        latency_runs: How many times one image is timed with each; the two take turns.
+            0 leaves the latencies out.
+        strict: Whether a failure raises a VerificationError.
+
+    Raises:
+        ValueError: If there are no images, or they fit neither.
+        VerificationError: If `strict` is set and the verification fails. Nothing is
+            removed.
+
+    Example:
+
+    >>> report = keras_senet.verify(model, "model.tflite", images, labels)
+    >>> report.passed
+    True
+    """
+    images = np.asarray(images, "float32")
+    reference = open_runner(full_precision(model), threads=threads)
+    candidate = open_runner(file, threads=threads)
+    labels = _check_labels(labels, len(images))
+    expected = _as_dict(reference.predict(images))
+    actual = _as_dict(candidate.predict(images))
+    measured = _compare(expected, actual, labels)
+    latencies = _latencies(reference, candidate, images[:1], latency_runs)
+    report = _judge(candidate, measured, latencies, len(images), tolerance)
+    if strict:
+        report.raise_if_failed()
+    return report
+
+
+def _check_labels(labels, count: int) -> np.ndarray | None:
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape != (count,):
+        raise ValueError(
+            "`labels` must hold one class for each image. Received: labels of shape "
+            f"{labels.shape} for {count} images"
+        )
+    return labels
+
+
+def _as_dict(outputs) -> dict[str, np.ndarray]:
+    return outputs if isinstance(outputs, dict) else {"": outputs}
+
+
+def _compare(expected: dict, actual: dict, labels) -> dict:
+    shapes = {name: value.shape for name, value in expected.items()}
+    found = {name: value.shape for name, value in actual.items()}
+    if shapes != found:
+        raise VerificationError(
+            f"The file must have the model's outputs, {shapes}. Received: a file with "
+            f"{found}. It was written from another model."
+        )
+    with np.errstate(invalid="ignore"):  # inf - inf is nan, and fails below
+        differences = {
+            name: np.abs(value.astype("float64") - actual[name])
+            for name, value in expected.items()
+        }
+    first = next(iter(expected))
+    model_top, file_top = expected[first].argmax(-1), actual[first].argmax(-1)
+    return {
+        "outputs": _kind_of_outputs(expected),
+        "max_difference": float(np.max([d.max() for d in differences.values()])),
+        "mean_difference": float(
+            np.concatenate([d.ravel() for d in differences.values()]).mean()
+        ),
+        "relative_error": float(
+            np.max([d.max() / _scale(expected[n]) for n, d in differences.items()])
+        ),
+        "agreement": float(np.mean(model_top == file_top)),
+        "model_accuracy": _accuracy(model_top, labels),
+        "file_accuracy": _accuracy(file_top, labels),
+    }
+
+
+def _scale(values: np.ndarray) -> float:
+    return float(np.abs(values).max()) or 1.0
+
+
+def _accuracy(top: np.ndarray, labels: np.ndarray | None) -> float | None:
+    return None if labels is None else float(np.mean(top == labels))
+
+
+def _kind_of_outputs(outputs: dict[str, np.ndarray]) -> str:
+    for values in outputs.values():
+        in_range = values.min() >= 0 and values.max() <= 1 + 1e-5
+        if not in_range or not np.allclose(values.sum(-1), 1, atol=1e-3):
+            return "values"
+    return "probabilities"
+
+
+def _latencies(
+    reference: Runner, candidate: Runner, image: np.ndarray, runs: int
+) -> dict[str, float | None]:
+    if runs == 0:
+        return {"model_latency": None, "file_latency": None}
+    seconds = {"model_latency": [], "file_latency": []}
+    runners = (reference, candidate)
+    for run in range(_WARM_UP + runs):
+        for runner, times in zip(runners, seconds.values(), strict=True):
+            start = time.perf_counter()
+            runner.predict(image)
+            if run >= _WARM_UP:
+                times.append(time.perf_counter() - start)
+    return {name: float(np.median(times)) for name, times in seconds.items()}
+
+
+def _judge(candidate, measured, latencies, images, tolerance) -> Verification:
+    contents = getattr(candidate, "contents", None)
+    quantization = contents.quantization if contents else None
+    checks = _checks(quantization, measured, tolerance)
+    # Not finite compares as False, so it never passes.
+    failed = [name for name, (value, limit) in checks.items() if not value <= limit]
+    finite = np.isfinite(measured["max_difference"])
+    criterion = failed[0] if failed else next(iter(checks))
+    value, limit = checks[criterion]
+    return Verification(
+        file=candidate.name,
+        kind=candidate.kind,
+        quantization=quantization,
+        images=images,
+        size_bytes=candidate.size_bytes,
+        criterion=criterion,
+        measured=value,
+        tolerance=limit,
+        passed=bool(finite and not failed),
+        **measured,
+        **latencies,
+    )
+
+
+def _checks(quantization, measured, tolerance) -> dict[str, tuple[float, float]]:
+    """Returns what decides: the measured value and the largest that passes, by name."""
+    if quantization == "int8" and tolerance is None:
+        disagreement = 1 - measured["agreement"]
+        if measured["model_accuracy"] is None:
+            return {"disagreement": (disagreement, INT8_DISAGREEMENT)}
+        loss = measured["model_accuracy"] - measured["file_accuracy"]
+        return {
+            "accuracy_loss": (loss, INT8_ACCURACY_LOSS),
+            "disagreement": (disagreement, INT8_DISAGREEMENT_WITH_LABELS),
+        }
+    probabilities = measured["outputs"] == "probabilities"
+    name = "max_difference" if probabilities else "relative_error"
+    limit = TOLERANCES[quantization] if tolerance is None else tolerance
+    return {name: (measured[name], limit)}
