@@ -63,7 +63,11 @@ class Blocks:
             margin = dilation * (kernel_size - 1) // 2
             x = self.pad(x, margin, name.replace("_conv", "_pad"))
             padding = "valid"
-        return layers.Conv2D(
+        # Keras 3.15.1 adds a bias along the width, where the map is as wide as deep.
+        detours = use_bias and self.axis == 1 and x.shape[3] in (None, filters)
+        if detours:
+            x = layers.Permute((2, 3, 1), name=f"{name}_to_last")(x)
+        x = layers.Conv2D(
             filters,
             kernel_size,
             strides,
@@ -72,9 +76,12 @@ class Blocks:
             groups=groups,
             use_bias=use_bias,
             kernel_initializer="he_normal",
-            data_format=self.data_format,
+            data_format="channels_last" if detours else self.data_format,
             name=name,
         )(x)
+        if detours:
+            x = layers.Permute((3, 1, 2), name=f"{name}_to_first")(x)
+        return x
 
     def depthwise(
         self, x, kernel_size: int = 3, strides: int = 1, *, name: str, padding="same"

@@ -190,7 +190,7 @@ def constructor(
 
     build.__name__ = build.__qualname__ = name
     build.__module__ = module
-    build.network = network
+    build.network, build.family = network, family
     build.__signature__ = _signature(build, arguments)
     build.__doc__ = constructor_docstring(name, network, family, {**defaults, **fixed})
     return build
@@ -352,19 +352,39 @@ def _preprocess(x, family, options, checkpoint):
             "`include_preprocessing` must be True, False or a Preprocessing record. "
             f"Received: include_preprocessing={wanted!r}"
         )
-    channels = x.shape[1 if options.data_format == "channels_first" else -1]
+    first = options.data_format == "channels_first"
+    channels = x.shape[1 if first else -1]
     mean, std = (np.asarray(v, "float64") for v in (record.mean, record.std))
     if len(mean) not in (1, channels):
         raise ValueError(
             f"The preprocessing must have one mean and deviation for each of the "
             f"{channels} channels. Received: mean={record.mean}, std={record.std}"
         )
-    scale = np.broadcast_to(1 / (255 * std), channels)
-    offset = np.broadcast_to(-mean / std, channels)
-    x = layers.Rescaling(
-        scale.tolist(),
-        offset.tolist(),
-        data_format=options.data_format,
-        name="preprocessing",
-    )(x)
+    # With all three axes given, Rescaling does not look at the global data format.
+    shape = (channels, 1, 1) if first else (1, 1, channels)
+    scale, offset = (
+        np.broadcast_to(v, channels).reshape(shape).tolist()
+        for v in (1 / (255 * std), -mean / std)
+    )
+    x = layers.Rescaling(scale, offset, name="preprocessing")(x)
+    if record.channel_order == "BGR":
+        x = _reverse_channels(x, channels, first)
     return x, record
+
+
+def _reverse_channels(x, channels, first):
+    """Reverses the channels with layers alone, whose names do not vary as ops' do."""
+    # Each layer cuts one channel out: of the other format, channels are a side.
+    names = {True: "channels_last", False: "channels_first"}
+    parts = []
+    for i in reversed(range(channels)):
+        cut, whole = (i, channels - 1 - i), (0, 0)
+        parts.append(
+            layers.Cropping2D(
+                (cut, whole) if first else (whole, cut),
+                data_format=names[first],
+                name=f"preprocessing_channel{i}",
+            )(x)
+        )
+    axis = 1 if first else 3
+    return layers.Concatenate(axis, name="preprocessing_reversed")(parts)
