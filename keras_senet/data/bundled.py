@@ -1,0 +1,60 @@
+"""The data set inside the package: 7,000 images of Fashion-MNIST (see NOTICE.md)."""
+
+import functools
+from importlib import resources
+
+import numpy as np
+import tensorflow as tf
+
+from keras_senet.data.decoding import Window, crop
+from keras_senet.data.source import Source
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+# Of the 6,000 training images.
+MEAN = (0.286176,)
+STD = (0.353374,)
+
+
+@functools.cache
+def arrays() -> dict[str, np.ndarray]:
+    """Returns x_train, y_train, x_test, y_test; images (N, 28, 28), all uint8."""
+    file = resources.files("keras_senet.data") / "fashion_mnist_subset.npz"
+    with resources.as_file(file) as path, np.load(path) as loaded:
+        return dict(loaded)
+
+
+class _BundledReader:
+    record_bytes = 28 * 28
+
+    def records(self, split: str) -> tf.data.Dataset:
+        images = arrays()[f"x_{split}"][..., np.newaxis]
+        labels = arrays()[f"y_{split}"].astype(np.int64)
+        return tf.data.Dataset.from_tensor_slices((images, labels))
+
+    def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
+        return crop(record, window)
+
+
+def open_bundled() -> Source:
+    """Returns the bundled set as a source."""
+    return Source(
+        name="bundled",
+        class_names=CLASS_NAMES,
+        splits={split: len(arrays()[f"y_{split}"]) for split in ("train", "test")},
+        channels=1,
+        image_size=(28, 28),
+        mean=MEAN,
+        std=STD,
+        reader=_BundledReader(),
+    )

@@ -1,0 +1,153 @@
+"""One image file to pixels, whatever its format and mode."""
+
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+ACCEPTED = "Accepted are JPEG, PNG, BMP, GIF and WebP images."
+# Pillow calls a JPEG with further pictures behind the first one, as telephones write
+# them, MPO. Other formats stay closed: some run programs, and no folder means them.
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP")
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B")
+_ORIENTATION = 0x0112
+
+
+class ImageHeader(NamedTuple):
+    """What is known of an image file before its pixels are decoded."""
+
+    size: tuple[int, int]
+    """(height, width) as shown, after the EXIF orientation."""
+    grey: bool
+    plain_jpeg: bool
+    """An RGB or grey JPEG that is not turned: tf.io reads the same pixels."""
+
+
+def is_image_file(path: str | os.PathLike) -> bool:
+    """Whether the name ends as an image's does: .jpg .jpeg .png .bmp .gif .webp."""
+    return os.fspath(path).lower().endswith(EXTENSIONS)
+
+
+def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
+    """Reads an image file as it is meant to be seen, as far as a model can see it.
+
+    EXIF orientation is honoured. Of 16-bit images the upper 8 bits are kept, of
+    animations the first frame. Transparency is ignored: the colours stored under it
+    are taken, as tf.io and torchvision do.
+
+    Args:
+        path: A JPEG (CMYK too), PNG, BMP, GIF or WebP file.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        uint8 (H, W, channels).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not an image that can be read.
+    """
+    if channels not in (1, 3):
+        raise ValueError(
+            f"`channels` must be 1 (grey) or 3 (RGB). Received: channels={channels!r}."
+        )
+    from PIL import Image, ImageOps
+
+    def pixels(image: Image.Image) -> np.ndarray:
+        if _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+        image = _eight_bits(image).convert("L" if channels == 1 else "RGB")
+        return np.array(image).reshape(image.height, image.width, channels)
+
+    return _with_image(path, pixels)
+
+
+def check_image(path: str | os.PathLike) -> ImageHeader:
+    """Reads an image's header, and as much more as tells whether the file is whole.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not an image that can be read.
+    """
+
+    def header(image: "Image.Image") -> ImageHeader:
+        orientation = _orientation(image)
+        plain = image.format == "JPEG" and image.mode in ("L", "RGB")
+        if not (plain and _ends_as_jpeg(path)):
+            image.load()
+        return ImageHeader(
+            size=image.size if orientation >= 5 else image.size[::-1],
+            grey=image.mode in GREY_MODES,
+            plain_jpeg=plain and orientation == 1,
+        )
+
+    return _with_image(path, header)
+
+
+def _with_image(path: str | os.PathLike, use):
+    """Returns use(opened image); errors name the file and say what is accepted."""
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no image file {str(path)!r}.")
+    if path.is_dir():
+        raise ValueError(f"An image file was expected, {str(path)!r} is a folder.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"The image file {str(path)!r} is empty. {ACCEPTED}")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return use(image)
+    except UnidentifiedImageError:
+        raise ValueError(f"{str(path)!r} is not an image. {ACCEPTED}") from None
+    except PermissionError:
+        raise
+    except _unreadable_errors() as error:
+        raise ValueError(
+            f"The image {str(path)!r} cannot be read: {error}. {ACCEPTED}"
+        ) from error
+
+
+def _unreadable_errors() -> tuple[type[Exception], ...]:
+    from PIL import Image
+
+    return (
+        OSError,  # truncated, unknown compression
+        SyntaxError,  # Pillow's word for a broken header or checksum
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    )
+
+
+def _orientation(image: "Image.Image") -> int:
+    """Returns the EXIF orientation, 1 to 8, or 1 where it is missing or broken."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _eight_bits(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    if image.mode in ("I", "I;16", "I;16L", "I;16B"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        # A palette with an alpha value a colour: without this step Pillow warns.
+        return image.convert("RGBA")
+    return image
+
+
+def _ends_as_jpeg(path: str | os.PathLike) -> bool:
+    """Whether a file ends with JPEG's end marker, so that it is not cut off."""
+    with open(path, "rb") as file:
+        file.seek(-2, os.SEEK_END)
+        return file.read() == b"\xff\xd9"

@@ -1,0 +1,77 @@
+"""What a labelled set of images is, wherever it lies."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from keras_senet.data.decoding import Window
+
+
+class Reader(Protocol):
+    """How a source is read. A record is cheap to shuffle; decoding makes the image."""
+
+    record_bytes: int
+    """About how many bytes one record takes in memory."""
+
+    def records(self, split: str) -> tf.data.Dataset:
+        """Returns (record, int64 label), in the same order every time.
+
+        The order is unrelated to the classes, or goes through them in turn, so that
+        the first N records hold about as many of each class.
+        """
+
+    def decode(self, record: Any, window: Window | None = None) -> tf.Tensor:
+        """Returns a record's image, uint8 (H, W, C), or the part in a window of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """Labelled images under a name, divided into splits.
+
+    Made by `keras_senet.data.open_source`, read by `keras_senet.data.batches`.
+
+    Attributes:
+        name: What it was opened by: "bundled", a folder, a tensorflow_datasets name.
+        class_names: One name a label, in the order of the labels.
+        splits: How many images each split holds. "train" and "test" are always there,
+            "validation" where the data has one beside its test split.
+        channels: 1 for grey, 3 for RGB.
+        image_size: (height, width) where all images share it, else None.
+        mean: The training images' mean per channel, in 0..1 units, where known.
+        std: Their standard deviation per channel, in 0..1 units, where known.
+        skipped: How many unreadable images were left out.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: Mapping[str, int]
+    channels: int
+    image_size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    skipped: int = 0
+    reader: Reader = dataclasses.field(repr=False, compare=False)
+
+    def dataset(self, split: str) -> tf.data.Dataset:
+        """Returns (uint8 image (H, W, C), int64 label) one by one, in a fixed order.
+
+        Raises:
+            ValueError: If the source has no such split.
+        """
+        self.check_split(split)
+
+        def decoded(record, label):
+            return self.reader.decode(record), label
+
+        records = self.reader.records(split)
+        return records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def check_split(self, split: str) -> None:
+        """Raises a ValueError if the source has no such split."""
+        if split not in self.splits:
+            raise ValueError(
+                f"`split` must be one of {sorted(self.splits)} for {self.name!r}. "
+                f"Received: split={split!r}."
+            )
