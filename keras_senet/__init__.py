@@ -6,10 +6,15 @@ converters are imported when they are first used.
 
 import importlib
 
+from keras_senet.analysis import complexity
 from keras_senet.layers import SqueezeExcite
 from keras_senet.models import create_model, list_models
+from keras_senet.models.se_bn_inception import SEBNInception
+from keras_senet.models.se_inception_resnet_v2 import SEInceptionResNetV2
+from keras_senet.models.se_inception_v3 import SEInceptionV3
 from keras_senet.models.se_mobilenet import SEMobileNet
 from keras_senet.models.se_resnet import (
+    SEResNet,
     SEResNet18,
     SEResNet34,
     SEResNet50,
@@ -25,7 +30,12 @@ from keras_senet.models.se_resnet_cifar import (
     SEResNet164,
     SEWideResNet16_8,
 )
+from keras_senet.models.se_resnext import SEResNeXt, SEResNeXt50, SEResNeXt101
+from keras_senet.models.se_shufflenet import SEShuffleNet
+from keras_senet.models.se_vgg import SEVGG16
+from keras_senet.models.senet import SENet154
 from keras_senet.preprocessing import decode_predictions, preprocess_input
+from keras_senet.surgery import features
 from keras_senet.version import __version__
 from keras_senet.weights import Preprocessing, list_weights
 
@@ -38,7 +48,15 @@ _LAZY = {
 
 __all__ = [
     "Preprocessing",
+    "SEBNInception",
+    "SEInceptionResNetV2",
+    "SEInceptionV3",
     "SEMobileNet",
+    "SENet154",
+    "SEResNeXt",
+    "SEResNeXt50",
+    "SEResNeXt101",
+    "SEResNet",
     "SEResNet18",
     "SEResNet20",
     "SEResNet32",
@@ -50,14 +68,18 @@ __all__ = [
     "SEResNet110",
     "SEResNet152",
     "SEResNet164",
+    "SEShuffleNet",
+    "SEVGG16",
     "SEWideResNet16_8",
     "SqueezeExcite",
     "__version__",
+    "complexity",
     "create_model",
     "decode_predictions",
     "evaluate",
     "export_saved_model",
     "export_tflite",
+    "features",
     "list_models",
     "list_weights",
     "preprocess_input",

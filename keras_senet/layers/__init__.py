@@ -1,5 +1,6 @@
 """Layers: squeeze and excitation, and what a network with it needs beside Keras'."""
 
+from keras_senet.layers.channel_shuffle import ChannelShuffle
 from keras_senet.layers.squeeze_excite import SqueezeExcite
 
-__all__ = ["SqueezeExcite"]
+__all__ = ["ChannelShuffle", "SqueezeExcite"]

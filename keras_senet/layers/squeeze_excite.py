@@ -268,7 +268,7 @@ def _standardize_data_format(data_format):
 
 
 def _fresh(initializer):
-    """A seeded initializer gives the same values twice: each kernel gets its own."""
+    """An initializer object gives the same values at each call: each kernel its own."""
     if hasattr(initializer, "clone"):
         return initializer.clone()
     return initializer

@@ -84,9 +84,7 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the row as a dictionary of JSON values."""
-        row = dataclasses.asdict(self)
-        row["gate"] = keras.activations.serialize(keras.activations.get(self.gate))
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in row.items()}
+        return _to_json(dataclasses.asdict(self))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -104,6 +102,13 @@ class Architecture:
             f"{constructor}() got an unexpected keyword argument {name!r}."
             f"{nearest(name, cls.names())}"
         )
+
+
+def _to_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    row = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    if "gate" in row:
+        row["gate"] = keras.activations.serialize(keras.activations.get(row["gate"]))
+    return row
 
 
 def resolve(
@@ -143,12 +148,13 @@ def resolve(
             f"The weights file must hold a network of {constructor}'s family. "
             f"Received a file whose architecture also has {', '.join(strange)}."
         )
+    architecture(**{**table, **explicit})  # a bad value is a bad value first
     row = architecture(**{**table, **from_file})
     stored = row.to_json()
     differences = [
         f"{name} is {stored[name]!r} in the file and {value!r} {where}"
         for given, where in ((explicit, "in the call"), (fixed, f"in {constructor}"))
-        for name, value in dataclasses.replace(row, **given).to_json().items()
+        for name, value in _to_json(given).items()
         if stored[name] != value
     ]
     if differences:

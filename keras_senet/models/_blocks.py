@@ -182,6 +182,7 @@ class Unit:
         filters: Width of the stage; a bottleneck's output is `expansion` times that.
         strides: 1 or 2.
         dilation: Of its 3x3 convolutions.
+        projects: Whether it halves the map, or would if it did not dilate.
         drop_path: Its rate of stochastic depth.
     """
 
@@ -190,6 +191,7 @@ class Unit:
     filters: int
     strides: int = 1
     dilation: int = 1
+    projects: bool = False
     drop_path: float = 0.0
 
 
@@ -242,6 +244,9 @@ def stages(
 ):
     """Runs `block(b, x, unit)` over the stages; each but the first halves the map.
 
+    Beyond the output stride a stage dilates instead. Its first unit still has the
+    dilation of the stage before, so that each convolution sees what it saw.
+
     Args:
         b: The network's parts.
         x: The map that the stem made.
@@ -256,6 +261,7 @@ def stages(
     dilation = 1
     for i, (count, width) in enumerate(zip(blocks, filters, strict=True)):
         strides, first_dilation = (first_strides if i == 0 else 2), dilation
+        halves = strides > 1
         if stride * strides > b.output_stride:
             dilation, strides = dilation * strides, 1
         stride *= strides
@@ -266,6 +272,7 @@ def stages(
                 filters=width,
                 strides=strides if j == 0 else 1,
                 dilation=first_dilation if j == 0 else dilation,
+                projects=halves and j == 0,
                 drop_path=next(rates),
             )
             x = block(b, x, unit)

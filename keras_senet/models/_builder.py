@@ -291,7 +291,8 @@ def _input(family, options, checkpoint):
     tensor = options.input_tensor
     if tensor is not None and keras.backend.is_keras_tensor(tensor):
         _check_shape(family, options, tuple(tensor.shape[1:]))
-        return tensor, keras.utils.get_source_inputs(tensor)
+        sources = keras.utils.get_source_inputs(tensor)
+        return tensor, sources[0] if len(sources) == 1 else sources
     if tensor is not None:
         inputs = layers.Input(tensor=tensor, name="input")
         _check_shape(family, options, tuple(inputs.shape[1:]))

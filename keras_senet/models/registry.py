@@ -6,16 +6,38 @@ from collections.abc import Callable
 import keras
 
 from keras_senet import weights as weights_room
-from keras_senet.models import se_mobilenet, se_resnet, se_resnet_cifar
+from keras_senet.models import (
+    se_bn_inception,
+    se_inception_resnet_v2,
+    se_inception_v3,
+    se_mobilenet,
+    se_resnet,
+    se_resnet_cifar,
+    se_resnext,
+    se_shufflenet,
+    se_vgg,
+    senet,
+)
 from keras_senet.utils.errors import nearest
 
-_MODULES = (se_resnet, se_resnet_cifar, se_mobilenet)
+_MODULES = (
+    se_resnet,
+    se_resnext,
+    senet,
+    se_resnet_cifar,
+    se_inception_v3,
+    se_inception_resnet_v2,
+    se_bn_inception,
+    se_vgg,
+    se_mobilenet,
+    se_shufflenet,
+)
 
 CONSTRUCTORS: dict[str, Callable[..., keras.Model]] = {
     value.network: value
     for module in _MODULES
     for value in vars(module).values()
-    if hasattr(value, "network")
+    if isinstance(getattr(value, "network", None), str)
 }
 
 
@@ -28,7 +50,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return fnmatch.filter(CONSTRUCTORS, pattern)
 
 
-def create_model(name: str, **kwargs) -> keras.Model:
+def create_model(name: str, /, **kwargs) -> keras.Model:
     """Builds a network by its name.
 
     Args:

@@ -20,6 +20,7 @@ class ResNetArchitecture(Architecture):
     Attributes:
         block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
         blocks: Residual units in stages 2 to 5.
+        filters: Widths of stages 2 to 5; a bottleneck's output is four times as wide.
         cardinality: Groups of the 3x3 convolution.
         width: Width of a group in stage 2; the inner width is
             `cardinality * int(filters * width / 64)`.
@@ -37,6 +38,7 @@ class ResNetArchitecture(Architecture):
 
     block: str = "bottleneck"
     blocks: tuple[int, ...] = (3, 4, 6, 3)
+    filters: tuple[int, ...] = (64, 128, 256, 512)
     cardinality: int = 1
     width: int = 64
     half_reduce: bool = False
@@ -68,11 +70,13 @@ class ResNetArchitecture(Architecture):
                 f"the 'deep' one. Received: stem={self.stem!r}, "
                 f"stem_filters={self.stem_filters}"
             )
-        if len(self.blocks) != 4 or min(self.blocks) < 1:
-            raise ValueError(
-                "`blocks` must be the number of residual units in each of the stages "
-                f"2 to 5, at least one. Received: blocks={self.blocks}"
-            )
+        for name in ("blocks", "filters"):
+            value = getattr(self, name)
+            if len(value) != 4 or min(value) < 1:
+                raise ValueError(
+                    f"`{name}` must be four positive integers, one for each of the "
+                    f"stages 2 to 5. Received: {name}={value}"
+                )
         if self.block == "basic":
             self._check_basic()
 
@@ -106,7 +110,7 @@ def network(b: Blocks, x):
         x,
         {"basic": basic, "bottleneck": bottleneck}[row.block],
         blocks=row.blocks,
-        filters=(64, 128, 256, 512),
+        filters=row.filters,
         first_stage=2,
         stride=4,
     )
@@ -127,8 +131,6 @@ def basic(b: Blocks, x, unit: Unit):
     filters, name = unit.filters, unit.name
 
     def branch(x):
-        # As in torchvision, the first unit of a dilated stage still has the last
-        # stage's dilation, so that each convolution sees what it saw when striding.
         x = b.conv_norm_relu(
             x, filters, 3, unit.strides, dilation=unit.dilation, name=f"{name}_1"
         )
@@ -166,13 +168,14 @@ def bottleneck(b: Blocks, x, unit: Unit):
 def shortcut(b: Blocks, x, unit: Unit, filters: int):
     """The identity, or a projection where the map's shape changes."""
     form, strides, name = b.architecture.shortcut, unit.strides, f"{unit.name}_0"
-    if strides == 1 and b.channels(x) == filters:
+    if not unit.projects and b.channels(x) == filters:
         return x
-    if form == "avg" and strides > 1:
+    if form == "avg" and unit.projects:
         x = b.average_pool(x, 2, strides, f"{name}_pool", padding="same")
         strides = 1
-    size = 3 if form == "3x3" and strides > 1 else 1
-    return b.conv_norm(x, filters, size, strides, name=name)
+    if form == "3x3" and unit.projects:
+        return b.conv_norm(x, filters, 3, strides, dilation=unit.dilation, name=name)
+    return b.conv_norm(x, filters, 1, strides, name=name)
 
 
 FAMILY = Family(architecture=ResNetArchitecture, network=network, dilates=True)
@@ -193,3 +196,13 @@ SEResNet34 = _resnet(34, "basic", (3, 4, 6, 3))
 SEResNet50 = _resnet(50, "bottleneck", (3, 4, 6, 3))
 SEResNet101 = _resnet(101, "bottleneck", (3, 4, 23, 3))
 SEResNet152 = _resnet(152, "bottleneck", (3, 8, 36, 3))
+
+# For other depths and widths: `SEResNet(blocks=(2, 2, 2, 2), stem="deep")`.
+SEResNet = constructor(
+    FAMILY,
+    "SEResNet",
+    "se_resnet",
+    __name__,
+    fixed={"cardinality": 1, "half_reduce": False},
+    arguments=("block", "blocks", "filters", "width", "stem_filters", "branch_relu"),
+)

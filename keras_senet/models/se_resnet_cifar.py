@@ -129,7 +129,8 @@ FAMILY = Family(
 )
 
 
-def _small(name, network, depth, *, block="basic", widen=1, preactivation=False):
+def small(name, network, depth, *, block="basic", widen=1, preactivation=False):
+    """Makes the constructor of the network with `depth` convolutions."""
     convolutions = 2 if block == "basic" else 3
     units = (depth - 2) // 3 // convolutions
     return constructor(
@@ -143,14 +144,14 @@ def _small(name, network, depth, *, block="basic", widen=1, preactivation=False)
     )
 
 
-SEResNet20 = _small("SEResNet20", "se_resnet20", 20)
-SEResNet32 = _small("SEResNet32", "se_resnet32", 32)
-SEResNet44 = _small("SEResNet44", "se_resnet44", 44)
-SEResNet56 = _small("SEResNet56", "se_resnet56", 56)
-SEResNet110 = _small("SEResNet110", "se_resnet110", 110)
-SEResNet164 = _small(
+SEResNet20 = small("SEResNet20", "se_resnet20", 20)
+SEResNet32 = small("SEResNet32", "se_resnet32", 32)
+SEResNet44 = small("SEResNet44", "se_resnet44", 44)
+SEResNet56 = small("SEResNet56", "se_resnet56", 56)
+SEResNet110 = small("SEResNet110", "se_resnet110", 110)
+SEResNet164 = small(
     "SEResNet164", "se_resnet164", 164, block="bottleneck", preactivation=True
 )
-SEWideResNet16_8 = _small(
+SEWideResNet16_8 = small(
     "SEWideResNet16_8", "se_wide_resnet16_8", 16, widen=8, preactivation=True
 )

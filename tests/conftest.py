@@ -14,9 +14,10 @@ def randomize():
         for variable in model.variables:
             shape, name = variable.shape, variable.path.rsplit("/")[-1]
             if "kernel" in name:
-                # An image's size of each map stays what it was.
-                inputs = np.prod(shape[:2] if "depthwise" in name else shape[:-1])
-                value = rng.normal(0, np.sqrt(2 / inputs), shape)
+                # He's deviation: each map's values are as large as the image's.
+                # A last axis of 1 is a depthwise kernel's.
+                inputs = np.prod(shape[:2] if shape[-1] == 1 else shape[:-1])
+                value = rng.standard_normal(shape, "float32") * (2 / inputs) ** 0.5
             elif name in ("gamma", "moving_variance"):
                 value = rng.uniform(0.5, 1.5, shape)
             elif name in ("beta", "bias", "moving_mean"):

@@ -1,0 +1,64 @@
+"""The calls that a functional model consists of.
+
+Keras' graph records have no public name; this is the one place that reads them.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of one layer: `outputs = layer(inputs)`."""
+
+    layer: keras.layers.Layer
+    inputs: tuple
+    outputs: tuple
+
+
+def is_functional(model) -> bool:
+    """Whether the calls of a model are known: functional and built sequential ones."""
+    return isinstance(model, keras.Model) and bool(getattr(_graph(model), "inputs", 0))
+
+
+def calls(model: keras.Model) -> Iterator[Call]:
+    """Yields the calls of a functional or sequential model, inputs first.
+
+    Input layers are left out. The calls inside a nested model are its own.
+    """
+    nodes = _graph(model)._nodes_by_depth
+    for depth in sorted(nodes, reverse=True):
+        for node in nodes[depth]:
+            if node.input_tensors:
+                yield Call(
+                    node.operation, tuple(node.input_tensors), tuple(node.outputs)
+                )
+
+
+def shapes(model: keras.Model, inputs: list[tuple]) -> Mapping[int, tuple]:
+    """Infers the shape of every tensor of a model for other input shapes.
+
+    Args:
+        model: A functional or sequential model; it stays as it is.
+        inputs: The shape of each input, with the batch axis.
+
+    Returns:
+        The shape of each tensor, by the tensor's `id`.
+    """
+    graph = _graph(model)
+    tensors = [t for call in calls(model) for t in call.outputs]
+    specs = [
+        keras.KerasTensor(shape, dtype=tensor.dtype)
+        for shape, tensor in zip(inputs, graph.inputs, strict=True)
+    ]
+    inferred = keras.Model(graph.inputs, tensors).compute_output_spec(specs)
+    known = {id(t): tuple(s) for t, s in zip(graph.inputs, inputs, strict=True)}
+    known.update((id(t), s.shape) for t, s in zip(tensors, inferred, strict=True))
+    return known
+
+
+def _graph(model):
+    # A sequential model holds its graph in a functional one.
+    return getattr(model, "_functional", None) or model

@@ -1,0 +1,53 @@
+"""Writes tests/goldens: the weights' names and shapes, and the costs, of every network.
+
+    python scripts/make_goldens.py [NAME ...]
+
+Run it after a deliberate change of a network, look at the difference, and say in the
+commit why files written before still load. See tests/goldens/README.md.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+
+import keras_senet
+from keras_senet.models import CONSTRUCTORS
+
+GOLDENS = Path(__file__).parents[1] / "tests" / "goldens"
+
+
+def golden(name: str) -> dict:
+    """What is frozen of a network in its default form."""
+    costs = {}
+    for key, se in (("with_se", True), ("plain", False)):
+        keras.utils.clear_session(free_memory=True)
+        model = CONSTRUCTORS[name](weights=None, se=se)
+        counted = keras_senet.complexity(model)
+        costs[key] = {
+            "parameters": counted.parameters,
+            "trainable": counted.trainable,
+            "multiply_adds": counted.multiply_adds,
+        }
+        if se:
+            weights = {v.path: list(v.shape) for v in model.weights}
+            shape = list(model.input_shape[1:])
+    return {
+        "constructor": CONSTRUCTORS[name].__name__,
+        "input_shape": shape,
+        **costs,
+        "weights": weights,
+    }
+
+
+def main(names: list[str]) -> None:
+    for name in names or keras_senet.list_models():
+        text = json.dumps(golden(name), separators=(",", ":"))
+        text = text.replace('],"', '],\n"').replace(',"weights":{', ',\n"weights":{\n')
+        (GOLDENS / f"{name}.json").write_text(text + "\n")
+        print(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,177 @@
+"""What every network promises: saving, export, precision, formats, training."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conformance.cases import FULL, TINY, build
+
+import keras_senet
+
+
+@pytest.fixture
+def model(case, randomize):
+    return randomize(build(case))
+
+
+@pytest.fixture
+def batch(model, images):
+    return images(2, *model.input_shape[1:])
+
+
+def test_config_round_trip(model, batch):
+    config = json.loads(json.dumps(model.get_config()))
+    copy = keras.Model.from_config(config)
+    assert [v.path for v in copy.variables] == [v.path for v in model.variables]
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy(batch), model(batch))
+
+
+def test_keras_file_round_trip(model, batch, tmp_path):
+    path = tmp_path / "model.keras"
+    model.save(path)
+    copy = keras.models.load_model(path)
+    np.testing.assert_array_equal(copy(batch), model(batch))
+
+
+def test_saved_model(model, batch, tmp_path):
+    keras_senet.export_saved_model(model, tmp_path / "model")
+    report = keras_senet.verify(model, tmp_path / "model", batch, latency_runs=0)
+    assert report.max_difference < 1e-5
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_tflite(model, batch, tmp_path, quantization):
+    path = tmp_path / "model.tflite"
+    keras_senet.export_tflite(
+        model, path, quantization=quantization, representative_dataset=[batch]
+    )
+    report = keras_senet.verify(model, path, batch, latency_runs=0)
+    # Random weights say little about int8's accuracy: it is the same function roughly.
+    assert report.max_difference < (1e-4 if quantization is None else 0.3)
+
+
+def test_mixed_precision(case, model, batch):
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        mixed = build(case)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    mixed.set_weights(model.get_weights())
+    out = mixed(batch)
+    assert out.dtype == "float32"
+    assert all(v.dtype == "float32" for v in mixed.variables)
+    difference = np.abs(keras.ops.convert_to_numpy(out - model(batch))).max()
+    assert 0 < difference < 0.2
+
+
+def test_channels_first(case, model, batch, relative_error):
+    rows, columns, channels = model.input_shape[1:]
+    other = build(
+        case, data_format="channels_first", input_shape=(channels, rows, columns)
+    )
+    assert [v.path for v in other.variables] == [v.path for v in model.variables]
+    for variable, value in zip(other.variables, model.variables, strict=True):
+        variable.assign(value)
+    assert relative_error(other(np.moveaxis(batch, -1, 1)), model(batch)) < 1e-4
+
+
+def test_every_weight_is_trained(case, images):
+    keras.utils.set_random_seed(1)
+    model = build(case)
+    x = images(8, *model.input_shape[1:])
+    y = np.arange(8) % model.output_shape[-1]
+    optimizer = keras.optimizers.SGD(0.01)
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x, y, model(x, training=True))
+        gradients = tape.gradient(loss, model.trainable_weights)
+        missing = [
+            w.path
+            for w, g in zip(model.trainable_weights, gradients, strict=True)
+            if g is None
+        ]
+        assert not missing
+        optimizer.apply(gradients, model.trainable_weights)
+    zero = [
+        w.path
+        for w, g in zip(model.trainable_weights, gradients, strict=True)
+        if not np.abs(keras.ops.convert_to_numpy(g)).max() > 0
+    ]
+    assert not zero
+
+
+MIRRORED = """
+import json, sys
+import numpy as np, tensorflow as tf, keras
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.insert(0, sys.argv[1])
+from conformance.cases import build
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+import time
+results = {}
+for case in sys.argv[2:]:
+    started = time.time()
+    with strategy.scope():
+        model = build(case)
+        model.compile(
+            keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False
+        )
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (8, *model.input_shape[1:])).astype("float32")
+    before = model.get_weights()
+    history = model.fit(x, np.arange(8) % 5, batch_size=4, epochs=1, verbose=0)
+    equal = all(
+        np.array_equal(*(copy.numpy() for copy in v.value.values))
+        for v in model.trainable_variables
+    )
+    changed = sum(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights()))
+    results[case] = {
+        "loss": history.history["loss"][0],
+        "equal": equal,
+        "unchanged": len(before) - int(changed),
+        "replicas": strategy.num_replicas_in_sync,
+        "seconds": round(time.time() - started, 1),
+    }
+print("RESULT", json.dumps(results))
+"""
+
+
+def _mirrored(cases):
+    """Trains each case on two logical CPUs, which only a fresh process can have."""
+    tests = os.path.dirname(os.path.dirname(__file__))
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, tests, *cases],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.rsplit("RESULT", 1)[1])
+
+
+@pytest.fixture(scope="session")
+def mirrored_tiny():
+    return _mirrored(TINY)
+
+
+def test_mirrored_strategy(case, request):
+    tiny = case in TINY
+    results = request.getfixturevalue("mirrored_tiny") if tiny else _mirrored([case])
+    result = results[case]
+    assert result["replicas"] == 2
+    assert np.isfinite(result["loss"])
+    assert result["equal"]
+    assert result["unchanged"] == 0
+
+
+def test_cases_do_not_hide_each_other():
+    assert not set(TINY) & set(FULL)

@@ -1,0 +1,133 @@
+"""The house is in order: floors, and what an import loads."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_senet
+
+PACKAGE = Path(keras_senet.__file__).parent
+
+FLOORS = {
+    "utils": 0,
+    "version": 0,
+    "layers": 1,
+    "weights": 1,
+    "data": 1,
+    "preprocessing": 2,
+    "models": 3,
+    "analysis": 4,
+    "surgery": 5,
+    "training": 6,
+    "export": 6,
+    "evaluation": 7,
+    "hub": 7,
+    "benchmark": 7,
+    "cli": 8,
+    "quickstart": 8,
+}
+
+# Rooms that run on each of Keras' backends: they import only Keras and NumPy.
+ANY_BACKEND = {"utils", "version", "layers", "weights", "models", "analysis", "surgery"}
+
+FILES = [p.relative_to(PACKAGE) for p in sorted(PACKAGE.rglob("*.py"))]
+ROOM_FILES = [path for path in FILES if path.name != "__init__.py" or path.parent.name]
+
+
+def _room(path):
+    return path.parts[0].removesuffix(".py")
+
+
+def _imports(path, *, top_level_only=False):
+    tree = ast.parse((PACKAGE / path).read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_room_has_a_floor():
+    assert {_room(path) for path in ROOM_FILES} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("path", ROOM_FILES, ids=str)
+def test_imports_go_down(path):
+    own = _room(path)
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] != "keras_senet" or len(parts) < 2:
+            continue
+        room = parts[1]
+        # `from keras_senet import data`: the names of rooms and of public things.
+        if room in FLOORS and room != own:
+            assert FLOORS[room] < FLOORS[own], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", ROOM_FILES, ids=str)
+def test_no_private_imports(path):
+    for name in _imports(path):
+        assert not name.startswith(("keras.src", "tensorflow.python")), path
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in ROOM_FILES if _room(p) in ANY_BACKEND], ids=str
+)
+def test_rooms_for_any_backend_import_no_tensorflow(path):
+    assert not [n for n in _imports(path) if n.split(".")[0] == "tensorflow"]
+
+
+def test_preprocessing_imports_tensorflow_in_functions_only():
+    names = list(_imports(Path("preprocessing.py"), top_level_only=True))
+    assert not [name for name in names if name.split(".")[0] == "tensorflow"]
+
+
+def test_no_application_is_imported():
+    for path in FILES:
+        assert not [n for n in _imports(path) if n.split(".")[0] == "applications"]
+
+
+def _modules_after(statement, backend):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{statement}\nimport json, sys\nprint(json.dumps(list(sys.modules)))",
+        ],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_import_is_light(backend):
+    pytest.importorskip(backend)
+    ours = _modules_after("import keras_senet", backend)
+    theirs = _modules_after("import keras", backend)
+    heavy = {"tensorflow_datasets", "ai_edge_litert", "matplotlib", "rich", "tyro"}
+    heavy |= {"PIL", "torch", "safetensors"}
+    assert not heavy & (ours - theirs)
+    if backend == "jax":
+        assert "tensorflow" not in ours
+
+
+def test_public_names():
+    assert sorted(keras_senet.__all__, key=str.lower) == sorted(
+        set(keras_senet.__all__), key=str.lower
+    )
+    for name in keras_senet.__all__:
+        assert getattr(keras_senet, name) is not None
+        assert name in dir(keras_senet)
+    with pytest.raises(AttributeError, match="no attribute 'SEResNet51'"):
+        keras_senet.SEResNet51  # noqa: B018
