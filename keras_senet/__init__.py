@@ -47,6 +47,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "SEVGG16",
     "Preprocessing",
     "SEBNInception",
     "SEInceptionResNetV2",
@@ -69,7 +70,6 @@ __all__ = [
     "SEResNet152",
     "SEResNet164",
     "SEShuffleNet",
-    "SEVGG16",
     "SEWideResNet16_8",
     "SqueezeExcite",
     "__version__",
