@@ -1,0 +1,232 @@
+"""A preset's preprocessing: images in, class names out."""
+
+import functools
+import importlib.resources
+import json
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_senet.weights import Host, Preprocessing, Preset, find_host, find_preset
+
+
+def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preprocessing:
+    """Returns the preprocessing of a preset.
+
+    Args:
+        preset: A record, or the name or alias of a preset; a network's name means its
+            "imagenet" weights, or else its keras.applications host.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    if isinstance(preset, Preprocessing):
+        return preset
+    if isinstance(preset, Preset | Host):
+        return preset.preprocessing
+    name = str(preset)
+    found = find_preset(name) or find_preset("imagenet", name) or find_host(name)
+    if found is None:
+        raise ValueError(
+            "`preset` must be a Preprocessing record, a preset of "
+            "keras_senet.list_weights() or a network that has one. "
+            f"Received: preset={preset!r}"
+        )
+    return found.preprocessing
+
+
+def preprocess_input(x, data_format: str | None = None, *, preset):
+    """Normalises images as a preset's network expects them.
+
+    The same as what `include_preprocessing=True` puts into the graph. The images have
+    their size already; `resize_and_crop` gives it to them.
+
+    Args:
+        x: RGB images of values 0..255, `(height, width, channels)` or a batch of them,
+            or channels first: a NumPy array or a tensor, also inside tf.data. It is
+            left as it is.
+        data_format: "channels_last" or "channels_first"; None is Keras' setting.
+        preset: A `Preprocessing` record, a preset's name ("se_resnet50.ra2_in1k") or a
+            network's ("se_resnet50").
+
+    Returns:
+        `(x / 255 - mean) / std` of the same shape, with the channels in the preset's
+        order: a NumPy array or a tensor, as `x` was, float32 (or of `x`'s type, where
+        that is a floating-point type).
+
+    Raises:
+        ValueError: If the preset is unknown, or the channels do not fit it.
+    """
+    record = find_preprocessing(preset)
+    if data_format is None:
+        data_format = keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last', 'channels_first' or None. "
+            f"Received: data_format={data_format!r}"
+        )
+    axis = -1 if data_format == "channels_last" else -3
+    # In this form one multiplication and one addition are left, as in the graph.
+    scale, offset = record.scale_and_offset()
+    if isinstance(x, np.ndarray):
+        return _normalise_array(x, scale, offset, axis, record)
+    if _is_tensorflow(x):
+        return _normalise_tensorflow(x, scale, offset, axis, record)
+    x = ops.convert_to_tensor(x)
+    if not keras.backend.is_float_dtype(x.dtype):
+        x = ops.cast(x, "float32")
+    _check_channels(x.shape, axis, record, data_format)
+    if record.channel_order == "BGR":
+        x = ops.flip(x, axis=axis)
+    return x * ops.cast(_along(scale, axis), x.dtype) + ops.cast(
+        _along(offset, axis), x.dtype
+    )
+
+
+def _normalise_array(x, scale, offset, axis, record):
+    _check_channels(x.shape, axis, record)
+    dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype("float32")
+    if record.channel_order == "BGR":
+        x = np.flip(x, axis)
+    return x.astype(dtype) * _along(scale, axis).astype(dtype) + _along(
+        offset, axis
+    ).astype(dtype)
+
+
+def _is_tensorflow(x):
+    """Tensors of tf.data are TensorFlow's whatever backend Keras runs on."""
+    return type(x).__module__.startswith("tensorflow")
+
+
+def _normalise_tensorflow(x, scale, offset, axis, record):
+    import tensorflow as tf
+
+    if not x.dtype.is_floating:
+        x = tf.cast(x, tf.float32)
+    _check_channels(tuple(x.shape), axis, record)
+    if record.channel_order == "BGR":
+        x = tf.reverse(x, [axis])
+    return x * tf.cast(_along(scale, axis), x.dtype) + tf.cast(
+        _along(offset, axis), x.dtype
+    )
+
+
+def _along(values, axis):
+    return np.asarray(values).reshape((-1,) + (1,) * (-axis - 1))
+
+
+def _check_channels(shape, axis, record, data_format=""):
+    channels = shape[axis] if len(shape) in (3, 4) else 0
+    if channels is not None and channels != len(record.mean) and len(record.mean) != 1:
+        raise ValueError(
+            f"`x` must be images of {len(record.mean)} channels, or a batch of them. "
+            f"Received: x of shape {tuple(shape)} {data_format}".rstrip()
+        )
+
+
+def resize_and_crop(image, preprocessing: Preprocessing | str):
+    """Resizes the short side, then crops the centre: the reference test pipeline.
+
+    Equal to Pillow's resizing and torchvision's crop up to rounding: antialiased, and
+    clipped and rounded to whole values, since bicubic overshoots.
+
+    Args:
+        image: One RGB image of values 0..255, `(height, width, channels)`: an array or
+            a TensorFlow tensor.
+        preprocessing: A record, or a preset's name.
+
+    Returns:
+        A float32 TensorFlow tensor `(image_size, image_size, channels)` of whole
+        values 0..255.
+    """
+    import tensorflow as tf
+
+    record = find_preprocessing(preprocessing)
+    size = record.image_size
+    short = int(size / record.crop_fraction)
+    image = tf.convert_to_tensor(image)
+    shape = tf.shape(image)
+    height, width = shape[0], shape[1]
+    # The long side is cut to whole pixels, as torchvision's Resize does.
+    least = tf.minimum(height, width)
+    height, width = short * height // least, short * width // least
+    method = {"bicubic": "bicubic", "bilinear": "bilinear"}[record.interpolation]
+    image = tf.image.resize(image, (height, width), method, antialias=True)
+    image = tf.clip_by_value(tf.round(image), 0.0, 255.0)
+    top = _half(height - size)
+    left = _half(width - size)
+    image = image[top : top + size, left : left + size]
+    return tf.ensure_shape(image, (size, size, image.shape[-1]))
+
+
+def _half(margin):
+    """torchvision's int(round(margin / 2)): halves go to the even number."""
+    import tensorflow as tf
+
+    return tf.cast(tf.round(tf.cast(margin, tf.float64) / 2), tf.int32)
+
+
+def decode_predictions(
+    preds,
+    top: int = 5,
+    *,
+    preset: "Preset | str | None" = None,
+    labels: Sequence[str] | None = None,
+) -> list[list[tuple[str, str, float]]]:
+    """Names the classes of the highest scores. Works offline.
+
+    Args:
+        preds: `(batch, classes)`, probabilities or logits.
+        top: How many classes for each image.
+        preset: Whose classes; by default ImageNet's 1000.
+        labels: Class names instead.
+
+    Returns:
+        For each image, `top` tuples (identifier, name, score), the highest score
+        first. ImageNet's identifier is its WordNet one, others' is the number.
+
+    Raises:
+        ValueError: If `preds` is not two-dimensional with one column for each class.
+    """
+    preds = np.asarray(ops.convert_to_numpy(preds))
+    if labels is not None and preset is not None:
+        raise ValueError(
+            "Only one of `preset` and `labels` may be given. Received: "
+            f"preset={preset!r}, {len(labels)} labels."
+        )
+    if preset is not None and not isinstance(preset, Preset):
+        found = find_preset(str(preset)) or find_preset("imagenet", str(preset))
+        if found is None:
+            raise ValueError(
+                "`preset` must be a preset of keras_senet.list_weights(). "
+                f"Received: preset={preset!r}"
+            )
+        preset = found
+    if labels is None and preset is not None:
+        labels = preset.labels
+    if labels is None:
+        classes = imagenet_classes()
+    else:
+        classes = [(str(i), str(label)) for i, label in enumerate(labels)]
+    if preds.ndim != 2 or preds.shape[1] != len(classes):
+        raise ValueError(
+            f"`preds` must be of shape (batch, {len(classes)}). Received: shape "
+            f"{preds.shape}. Other classes than ImageNet's need `labels`."
+        )
+    if not isinstance(top, int) or top < 1:
+        raise ValueError(f"`top` must be a positive integer. Received: top={top!r}")
+    order = np.argsort(-preds, axis=1, kind="stable")[:, :top]
+    return [
+        [(*classes[i], float(scores[i])) for i in best]
+        for best, scores in zip(order, preds, strict=True)
+    ]
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """Returns (WordNet identifier, name) of ImageNet's 1000 classes, in order."""
+    file = importlib.resources.files("keras_senet") / "imagenet_class_index.json"
+    index = json.loads(file.read_text("utf-8"))
+    return tuple(tuple(index[str(i)]) for i in range(len(index)))

@@ -1,0 +1,350 @@
+"""The published checkpoints, and finding one by its name.
+
+Sources of the numbers: timm's results tables (`results-imagenet.csv`) and model
+configurations; the README of image-classifiers; keras.io/api/applications.
+"""
+
+from keras_senet.utils.errors import nearest
+from keras_senet.weights.presets import (
+    Accuracy,
+    File,
+    Host,
+    Preprocessing,
+    Preset,
+)
+from keras_senet.weights.rows import BLOCKS, resnet_row
+
+_HUB = "https://huggingface.co/timm/{}/resolve/main/model.safetensors"
+_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
+_GLUON = (
+    "https://github.com/rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1"
+)
+_QUBVEL = (
+    "https://github.com/qubvel/classification_models/releases/download/0.0.1/{}.h5"
+)
+
+_DEEP = {"stem": "deep", "stem_filters": [32, 32, 64], "shortcut": "avg"}
+_SENET154 = {
+    "blocks": BLOCKS[152],
+    "cardinality": 64,
+    "width": 4,
+    "half_reduce": True,
+    "stem": "deep",
+    "stem_filters": [64, 64, 128],
+    "shortcut": "3x3",
+}
+
+
+def _next(depth, cardinality=32, width=4):
+    return {"blocks": BLOCKS[depth], "cardinality": cardinality, "width": width}
+
+
+# Our name, timm's, folder, .pth with the first digits of its SHA-256, row,
+# then (image size, crop fraction, top-1, top-5) as trained and at a larger test image.
+_MODERN = (
+    ("se_resnet50.ra2_in1k", "seresnet50.ra2_in1k", "v0.1-weights",
+     "seresnet50_ra_224-8efdb4bb", {},
+     (224, 0.875, 80.260, 95.068), (288, 0.95, 81.288, 95.652)),
+    ("se_resnet50.a1_in1k", "seresnet50.a1_in1k", "v0.1-rsb-weights",
+     "seresnet50_a1_0-ffa00869", {},
+     (224, 0.95, 80.012, 94.704), (288, 1.0, 81.114, 95.122)),
+    ("se_resnet50.a2_in1k", "seresnet50.a2_in1k", "v0.1-rsb-weights",
+     "seresnet50_a2_0-850de0d9", {},
+     (224, 0.95, 80.102, 94.720), (288, 1.0, 81.094, None)),
+    ("se_resnet50.a3_in1k", "seresnet50.a3_in1k", "v0.1-rsb-weights",
+     "seresnet50_a3_0-317ecd56", {},
+     (160, 0.95, 75.104, None), (224, 0.95, 77.036, None)),
+    ("se_resnet152d.ra2_in1k", "seresnet152d.ra2_in1k", "v0.1-weights",
+     "seresnet152d_ra2-04464dd2", {"blocks": BLOCKS[152], **_DEEP},
+     (256, 0.95, 83.702, None), (320, 1.0, 84.344, None)),
+    ("se_resnext26d.bt_in1k", "seresnext26d_32x4d.bt_in1k", "v0.1-weights",
+     "seresnext26d_32x4d-80fa48a3", {**_next(18), **_DEEP},
+     (224, 0.875, 77.592, None), (288, 0.95, 78.816, None)),
+    ("se_resnext50.racm_in1k", "seresnext50_32x4d.racm_in1k", "v0.1-weights",
+     "seresnext50_32x4d_racm-a304a460", _next(50),
+     (224, 0.875, 81.268, 95.624), (288, 0.95, 82.186, None)),
+    ("se_resnext50.gluon_in1k", "seresnext50_32x4d.gluon_in1k", "gluon",
+     "gluon_seresnext50_32x4d-90cf2d6e", _next(50),
+     (224, 0.875, 79.916, 94.816), None),
+    ("se_resnext101.gluon_in1k", "seresnext101_32x4d.gluon_in1k", "gluon",
+     "gluon_seresnext101_32x4d-cf52900d", _next(101),
+     (224, 0.875, 80.886, 95.268), None),
+    ("se_resnext101_64x4d.gluon_in1k", "seresnext101_64x4d.gluon_in1k", "gluon",
+     "gluon_seresnext101_64x4d-f9926f93", _next(101, 64),
+     (224, 0.875, 80.884, 95.308), None),
+    ("se_resnext101_32x8d.ah_in1k", "seresnext101_32x8d.ah_in1k", "v0.1-tpu-weights",
+     "seresnext101_32x8d_ah-e6bc4c0a", _next(101, 32, 8),
+     (224, 0.95, 83.618, 96.412), (288, 1.0, 84.192, None)),
+    ("senet154.gluon_in1k", "senet154.gluon_in1k", "gluon",
+     "gluon_senet154-70a1a3c0", _SENET154,
+     (224, 0.875, 81.258, 95.358), None),
+)  # fmt: skip
+
+_BASIC = {"block": "basic", "branch_relu": True, "stride_on": "3x3"}
+_ON_1X1 = {"stride_on": "1x1"}
+
+# Our name, timm's, folder, .pth, row, interpolation, (top-1, top-5). "caffe" are the
+# authors' released weights; the others timm trained in the same network code.
+_LEGACY = (
+    ("se_resnet18.legacy_in1k", "legacy_seresnet18.in1k", "v0.1-weights",
+     "seresnet18-4bb0ce65", {**_BASIC, "blocks": BLOCKS[18]},
+     "bicubic", (71.742, 90.340)),
+    ("se_resnet34.legacy_in1k", "legacy_seresnet34.in1k", "v0.1-weights",
+     "seresnet34-a4004e63", {**_BASIC, "blocks": BLOCKS[34]},
+     "bilinear", (74.788, 92.134)),
+    ("se_resnet50.caffe_in1k", "legacy_seresnet50.in1k", "v0.1-cadene",
+     "se_resnet50-ce0d4300", _ON_1X1, "bilinear", (77.650, 93.732)),
+    ("se_resnet101.caffe_in1k", "legacy_seresnet101.in1k", "v0.1-cadene",
+     "se_resnet101-7e38fcc6", {**_ON_1X1, "blocks": BLOCKS[101]},
+     "bilinear", (78.370, 94.264)),
+    ("se_resnet152.caffe_in1k", "legacy_seresnet152.in1k", "v0.1-cadene",
+     "se_resnet152-d17c99b7", {**_ON_1X1, "blocks": BLOCKS[152]},
+     "bilinear", (78.662, 94.370)),
+    ("se_resnext26.legacy_in1k", "legacy_seresnext26_32x4d.in1k", "v0.1-weights",
+     "seresnext26_32x4d-65ebdb501", _next(18), "bicubic", (77.100, 93.332)),
+    ("se_resnext50.caffe_in1k", "legacy_seresnext50_32x4d.in1k", "v0.1-weights",
+     "legacy_se_resnext50_32x4d-f3651bad", _next(50), "bilinear", (79.080, 94.428)),
+    ("se_resnext101.caffe_in1k", "legacy_seresnext101_32x4d.in1k", "v0.1-weights",
+     "legacy_se_resnext101_32x4d-37725eac", _next(101), "bilinear", (80.274, 95.032)),
+    ("senet154.caffe_in1k", "legacy_senet154.in1k", "v0.1-weights",
+     "legacy_senet154-e9eb9fe6", _SENET154, "bilinear", (81.320, 95.502)),
+)  # fmt: skip
+
+# Constructor, file, MD5 with and without the top, row, (top-1, top-5).
+_KERAS = (
+    ("se_resnet50", "seresnet50", "ff0ce1ed5accaad05d113ecef2d29149",
+     "043777781b0d5ca756474d60bf115ef1", _ON_1X1, (76.44, 93.02)),
+    ("se_resnet101", "seresnet101", "5c31adee48c82a66a32dee3d442f5be8",
+     "1c373b0c196918713da86951d1239007", {**_ON_1X1, "blocks": BLOCKS[101]},
+     (77.92, 94.00)),
+    ("se_resnet152", "seresnet152", "96fc14e3a939d4627b0174a0e80c7371",
+     "f58d4c1a511c7445ab9a2c2b83ee4e7b", {**_ON_1X1, "blocks": BLOCKS[152]},
+     (78.34, 94.08)),
+    ("se_resnext50", "seresnext50", "5310dcd58ed573aecdab99f8df1121d5",
+     "b0f23d2e1cd406d67335fb92d85cc279", _next(50), (78.74, 94.30)),
+    ("se_resnext101", "seresnext101", "be5b26b697a0f7f11efaa1bb6272fc84",
+     "e48708cbe40071cc3356016c37f6c9c7", _next(101), (79.88, 94.87)),
+    ("senet154", "senet154", "c8eac0e1940ea4d8a2e0b2eb0cdf4e75",
+     "d854ff2cd7e6a87b05a8124cd283e0f2", _SENET154, (81.06, 95.24)),
+    ("se_resnet18", "seresnet18", "9a925fd96d050dbf7cc4c54aabfcf749",
+     "a46e5cd4114ac946ecdc58741e8d92ea", None, (69.41, 88.84)),
+    ("se_resnet34", "seresnet34", "863976b3bd439ff0cc05c91821218a6b",
+     "3348fd049f1f9ad307c070ff2b6ec4cb", None, (72.60, 90.91)),
+)  # fmt: skip
+
+# Constructors of the presets that need the generic one of their family.
+_GENERIC = {
+    "se_resnet152d": "se_resnet",
+    "se_resnext26": "se_resnext",
+    "se_resnext26d": "se_resnext",
+    "se_resnext101_64x4d": "se_resnext",
+    "se_resnext101_32x8d": "se_resnext",
+}
+
+
+def _constructor(name):
+    model = name.partition(".")[0]
+    return _GENERIC.get(model, model)
+
+
+def _accuracy(test, source):
+    if test is None:
+        return None
+    size, crop, top1, top5 = test
+    return Accuracy(
+        top1=top1, top5=top5, image_size=size, crop_fraction=crop, source=source
+    )
+
+
+def _pth(folder, name):
+    base = _GLUON if folder == "gluon" else _TIMM + folder
+    return File(
+        url=f"{base}/{name}.pth",
+        sha256=name.rpartition("-")[2],
+        name=f"{name}.pth",
+    )
+
+
+def _modern(name, timm, folder, pth, row, trained, tested):
+    size, crop, *_ = trained
+    hub = File(url=_HUB.format(timm), name=f"{name}.safetensors")
+    return Preset(
+        name=name,
+        constructor=_constructor(name),
+        files=(hub, _pth(folder, pth)),
+        layout="timm_modern",
+        architecture=resnet_row(divisor=8, **row),
+        preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
+        accuracy=_accuracy(trained, "timm"),
+        test_accuracy=_accuracy(tested, "timm"),
+        licence="Apache-2.0",
+        source="timm",
+        aliases=(timm, f"timm/{timm}"),
+    )
+
+
+def _legacy(name, timm, folder, pth, row, interpolation, published):
+    return Preset(
+        name=name,
+        constructor=_constructor(name),
+        files=(_pth(folder, pth),),
+        layout="timm_legacy",
+        architecture=resnet_row(stem_pool="ceil", **row),
+        preprocessing=Preprocessing(interpolation=interpolation),
+        accuracy=_accuracy((224, 0.875, *published), "timm"),
+        licence="Apache-2.0",
+        source="timm",
+        aliases=(timm, f"timm/{timm}"),
+    )
+
+
+def _keras(constructor, stem, md5, md5_no_top, row, published):
+    refused = (
+        "image-classifiers' SE-ResNet-18 and 34 are another, pre-activation network "
+        "with raw 0..255 input. Use 'legacy_in1k'."
+    )
+    for suffix, digest in (("", md5), ("_no_top", md5_no_top)):
+        file = f"{stem}_imagenet_1000{suffix}"
+        yield Preset(
+            name=f"{constructor}.keras_in1k{suffix}",
+            constructor=constructor,
+            files=(File(url=_QUBVEL.format(file), md5=digest, name=f"{file}.h5"),),
+            layout="image_classifiers",
+            architecture={} if row is None else resnet_row(stem_pool="ceil", **row),
+            include_top=not suffix,
+            preprocessing=Preprocessing(interpolation="bilinear"),
+            accuracy=None
+            if suffix
+            else _accuracy((224, 0.875, *published), "image-classifiers"),
+            licence="MIT",
+            source="image-classifiers",
+            aliases=(file,),
+            refusal=refused if row is None else "",
+        )
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        *(_modern(*row) for row in _MODERN),
+        *(_legacy(*row) for row in _LEGACY),
+        *(preset for row in _KERAS for preset in _keras(*row)),
+    )
+}
+
+# The best published one that is read without torch, else the best. The authors' own
+# SENet-154 is 0.06 better than Gluon's but exists for torch only.
+IMAGENET = {
+    "se_resnet18": "legacy_in1k",
+    "se_resnet34": "legacy_in1k",
+    "se_resnet50": "ra2_in1k",
+    "se_resnet101": "keras_in1k",
+    "se_resnet152": "keras_in1k",
+    "se_resnext50": "racm_in1k",
+    "se_resnext101": "gluon_in1k",
+    "senet154": "gluon_in1k",
+}
+
+_UNIT = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+# keras.applications' "caffe" mode: blue first, means subtracted, no scaling.
+_CAFFE_MODE = {
+    "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255),
+    "std": (1 / 255, 1 / 255, 1 / 255),
+    "channel_order": "BGR",
+}
+
+HOSTS: dict[str, Host] = {
+    host.constructor: host
+    for host in (
+        Host(
+            constructor="se_inception_v3",
+            application="InceptionV3",
+            preprocessing=Preprocessing(image_size=299, **_UNIT),
+            top1=77.9,
+            top5=93.7,
+        ),
+        Host(
+            constructor="se_inception_resnet_v2",
+            application="InceptionResNetV2",
+            preprocessing=Preprocessing(image_size=299, **_UNIT),
+            top1=80.3,
+            top5=95.3,
+        ),
+        Host(
+            constructor="se_mobilenet",
+            application="MobileNet",
+            preprocessing=Preprocessing(**_UNIT),
+            top1=70.4,
+            top5=89.5,
+        ),
+        Host(
+            constructor="se_vgg16",
+            application="VGG16",
+            preprocessing=Preprocessing(**_CAFFE_MODE),
+            top1=71.3,
+            top5=90.1,
+            note="batch_norm=False",
+        ),
+    )
+}
+
+
+def list_weights(constructor: str | None = None) -> list[str]:
+    """Returns the names of the published checkpoints that can be loaded.
+
+    Args:
+        constructor: A name of `keras_senet.list_models()`, or None for all.
+    """
+    return [
+        name
+        for name, preset in PRESETS.items()
+        if not preset.refusal and constructor in (None, preset.constructor)
+    ]
+
+
+def default_weights(constructor: str) -> str | None:
+    """Returns what `weights=` is when not given: "imagenet" where that exists."""
+    return "imagenet" if constructor in IMAGENET else None
+
+
+def find_preset(weights: str, constructor: str | None = None) -> Preset | None:
+    """Returns the preset with a name, alias or tag, or None for no such preset.
+
+    Args:
+        weights: "imagenet", a tag ("ra2_in1k"), a name ("se_resnet50.ra2_in1k") or an
+            alias ("timm/seresnet50.ra2_in1k").
+        constructor: Whose tags are looked at; without it only names and aliases are.
+    """
+    name = str(weights)
+    if name == "imagenet":
+        tag = IMAGENET.get(constructor)
+        return PRESETS[f"{constructor}.{tag}"] if tag else None
+    if f"{constructor}.{name}" in PRESETS:
+        return PRESETS[f"{constructor}.{name}"]
+    if name in PRESETS:
+        return PRESETS[name]
+    return next((p for p in PRESETS.values() if name in p.aliases), None)
+
+
+def unknown_weights(weights: str, constructor: str) -> str:
+    """Returns the message for weights that are no preset and no file."""
+    names = list_weights(constructor)
+    tags = [PRESETS[name].tag for name in names]
+    if constructor in IMAGENET:
+        tags = ["imagenet", *tags]
+    if constructor in HOSTS:
+        tags = [*tags, "imagenet_host"]
+    known = ", ".join(map(repr, tags)) or "no presets yet"
+    everything = [*tags, *PRESETS, *(a for p in PRESETS.values() for a in p.aliases)]
+    if str(weights) == "imagenet" and constructor in HOSTS:
+        return (
+            f"There are no published weights of {constructor} with SE. Received: "
+            "weights='imagenet'. weights='imagenet_host' starts from "
+            f"keras.applications.{HOSTS[constructor].application} with SE at the "
+            "identity."
+        )
+    return (
+        f"`weights` must be None, a preset ({constructor} has {known}) or the path of "
+        f"an existing file. Received: weights={str(weights)!r}."
+        f"{nearest(str(weights), everything)}"
+    )

@@ -1,0 +1,129 @@
+"""A checkpoint that has been read, in our names."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_senet.weights.assign import assign, is_weight
+from keras_senet.weights.header import HEADS
+from keras_senet.weights.presets import Preprocessing
+
+# The kernels that read the image, of the families by layer name.
+_STEMS = (
+    "conv1_conv/kernel",
+    "conv1_1_conv/kernel",
+    "conv1/kernel",
+    "block1_conv1/kernel",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Named arrays and what is known about them.
+
+    Attributes:
+        arrays: "LAYER/VARIABLE" -> array; a built model's `variable.path`.
+        architecture: The row; {} where neither file nor preset says, and only in part
+            where the arrays say only that.
+        constructor: The registry's name of the network, or None.
+        include_top: Whether the classifier is among the arrays.
+        classes: Number of classes; None without the top.
+        channels: Channels of the image; None where it cannot be told.
+        input_shape: Without the batch axis, where the file tells it.
+        preprocessing: How its images were prepared, or None.
+        labels: Class names, or None.
+        path: The file.
+        layout: The layout it was in.
+        preset: The preset's name, or None.
+        fresh: Parts of paths of variables that it has no arrays for.
+        by_order: Whether the arrays have other names than the model's variables and
+            are its variables in order, those of `fresh` left out.
+    """
+
+    arrays: dict[str, np.ndarray] = dataclasses.field(repr=False)
+    architecture: dict[str, Any] = dataclasses.field(default_factory=dict)
+    constructor: str | None = None
+    include_top: bool = True
+    classes: int | None = None
+    channels: int | None = None
+    input_shape: tuple[int | None, ...] | None = None
+    preprocessing: Preprocessing | None = None
+    labels: tuple[str, ...] | None = None
+    path: Path | None = None
+    layout: str = ""
+    preset: str | None = None
+    fresh: tuple[str, ...] = ()
+    by_order: bool = False
+
+    def assign(self, model: keras.Model, include_top: bool = True) -> list[str]:
+        """Gives the model this checkpoint's weights.
+
+        Args:
+            model: A built network of the checkpoint's architecture.
+            include_top: Whether the model has the classifier; without it the
+                checkpoint's is left out.
+
+        Returns:
+            The paths of variables that stay untrained: a classifier with another
+            number of classes (a warning says so), and SE in a host's checkpoint.
+
+        Raises:
+            ValueError: If checkpoint and model do not fit in every weight.
+        """
+        arrays = self.arrays
+        if not include_top:
+            # VGG's top is three layers deep: what the model has no place for there.
+            arrays = without_top(arrays)
+        elif not self.include_top:
+            raise ValueError(
+                f"The checkpoint must have a classifier for include_top=True. "
+                f"Received: {str(self.path)!r}, which has none. Use include_top=False "
+                "and add a classifier of your own."
+            )
+        if self.by_order:
+            arrays = _renamed(arrays, model, self.fresh)
+        kept = assign(model, arrays, replace_head=True, fresh=self.fresh)
+        gates = [path for path in kept if any(part in path for part in self.fresh)]
+        if gates:
+            warnings.warn(
+                f"The host's checkpoint knows no SE: its {len(gates)} weights start at "
+                "the exact identity, untrained.",
+                stacklevel=2,
+            )
+        return kept
+
+
+def _renamed(arrays, model, fresh):
+    """Gives arrays in a model's order the paths of its variables."""
+    paths = [
+        v.path
+        for v in model.variables
+        if is_weight(v) and not any(part in v.path for part in fresh)
+    ]
+    if len(paths) != len(arrays):
+        raise ValueError(
+            f"The checkpoint must have as many weights as the model. Received "
+            f"{len(arrays)} for {len(paths)}."
+        )
+    return dict(zip(paths, arrays.values(), strict=True))
+
+
+def without_top(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays below the classifier."""
+    heads = (*HEADS, "fc1/", "fc2/")
+    return {path: a for path, a in arrays.items() if not path.startswith(heads)}
+
+
+def describe_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns `include_top`, `classes` and `channels` as the arrays tell them."""
+    head = next((f"{h}kernel" for h in HEADS if f"{h}kernel" in arrays), None)
+    stem = next((name for name in _STEMS if name in arrays), None)
+    return {
+        "include_top": head is not None,
+        "classes": None if head is None else int(arrays[head].shape[-1]),
+        "channels": None if stem is None else int(arrays[stem].shape[2]),
+    }

@@ -1,0 +1,52 @@
+"""Foreign layouts: how their names map to ours. A file's arrays say which it is."""
+
+import os
+
+from keras_senet.weights.checkpoint import Checkpoint
+from keras_senet.weights.layouts import (
+    image_classifiers,
+    keras_applications,
+    timm_legacy,
+    timm_modern,
+)
+from keras_senet.weights.layouts.keras_applications import read_host
+from keras_senet.weights.readers import RawFile
+from keras_senet.weights.rows import constructor_of
+
+__all__ = ["LAYOUTS", "read_host", "recognise"]
+
+LAYOUTS = {
+    "timm_modern": timm_modern,
+    "timm_legacy": timm_legacy,
+    "image_classifiers": image_classifiers,
+    "keras_applications": keras_applications,
+}
+
+
+def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
+    """Finds a file's layout and puts its arrays under our names.
+
+    Raises:
+        ValueError: If the names are of no known layout, or not all of them are.
+    """
+    for name, layout in LAYOUTS.items():
+        if not layout.matches(raw.arrays):
+            continue
+        try:
+            arrays, row = layout.read(raw.arrays)
+        except ValueError as error:
+            raise ValueError(
+                f"{str(path)!r} looks like {name} but is no network of it: {error}"
+            ) from None
+        constructor = constructor_of(row) if "blocks" in row else None
+        return Checkpoint(
+            arrays=arrays, architecture=row, constructor=constructor, layout=name
+        )
+    if raw.format in ("weights.h5", "keras"):
+        # Keras' own format without our header: the names are the model's.
+        return Checkpoint(arrays=raw.arrays, layout="keras")
+    names = list(raw.arrays)
+    raise ValueError(
+        f"{str(path)!r} must be in a known layout ({', '.join(LAYOUTS)}). Received "
+        f"{len(names)} arrays, the first of them {', '.join(names[:5])}."
+    )

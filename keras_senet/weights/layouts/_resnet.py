@@ -1,0 +1,120 @@
+"""The architecture row of a ResNet, as far as its arrays tell it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_senet.weights.rows import resnet_row
+
+_UNIT = re.compile(r"conv(\d)_block(\d+)_(.+)/kernel")
+
+
+def describe_resnet(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    divisor: int = 1,
+    average_shortcut: bool = False,
+    **known: Any,
+) -> dict[str, Any]:
+    """Reads the row off the shapes.
+
+    Args:
+        arrays: Under our names.
+        divisor: The rounding of the SE widths that the layout's networks have; tried
+            first, since most widths are the same with and without.
+        average_shortcut: Whether the projections pool first, which no shape shows.
+        **known: Fields that the layout fixes.
+
+    Raises:
+        ValueError: If the arrays are not a ResNet's.
+    """
+    units: dict[int, dict[int, dict[str, tuple]]] = {}
+    for name, array in arrays.items():
+        match = _UNIT.fullmatch(name)
+        if match:
+            stage, index, part = match.groups()
+            units.setdefault(int(stage), {}).setdefault(int(index), {})[part] = (
+                array.shape
+            )
+    if sorted(units) != [2, 3, 4, 5] or any(
+        sorted(stage) != list(range(1, len(stage) + 1)) for stage in units.values()
+    ):
+        raise ValueError(
+            "The arrays must be of a ResNet's four stages with all their blocks. "
+            f"Received stages { ({s: len(u) for s, u in sorted(units.items())}) }."
+        )
+    row = {
+        **_stem(arrays),
+        **_widths([units[stage][1] for stage in (2, 3, 4, 5)]),
+        **_se(arrays, units, divisor),
+        "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
+        "shortcut": _shortcut(units[3][1], average_shortcut),
+    }
+    return resnet_row(**{**row, **known})
+
+
+def _stem(arrays):
+    deep = [f"conv1_{i}_conv/kernel" for i in (1, 2, 3)]
+    if all(name in arrays for name in deep):
+        return {"stem": "deep", "stem_filters": [arrays[n].shape[3] for n in deep]}
+    if "conv1_conv/kernel" not in arrays:
+        raise ValueError("The arrays must have a ResNet's stem. Received none.")
+    return {"stem": "7x7", "stem_filters": [arrays["conv1_conv/kernel"].shape[3]]}
+
+
+def _widths(units):
+    """Reads the widths off the first unit of each stage."""
+    if "3_conv" not in units[0]:
+        return {"block": "basic", "filters": [unit["2_conv"][3] for unit in units]}
+    filters = [unit["3_conv"][3] // 4 for unit in units]
+    first, (_, _, group, inner) = units[0]["1_conv"][3], units[0]["2_conv"]
+    cardinality = first // group
+    return {
+        "block": "bottleneck",
+        "filters": filters,
+        "cardinality": cardinality,
+        # The width is counted for a stage of 64 filters.
+        "width": round(inner / cardinality * 64 / filters[0]),
+        "half_reduce": 2 * first == inner,
+    }
+
+
+def _se(arrays, units, divisor):
+    pairs = {
+        stage: [
+            (shapes["se/reduce"][2], shapes["se/reduce"][3])
+            for shapes in blocks.values()
+            if "se/reduce" in shapes
+        ]
+        for stage, blocks in units.items()
+    }
+    stages = [stage for stage, widths in pairs.items() if widths]
+    if not stages:
+        return {"se": False, "divisor": divisor}
+    widths = {pair for stage in stages for pair in pairs[stage]}
+    for d in (divisor, 1, 8, 4, 2):
+        for reduction in (16, 8, 4, 2, 1, 32, 64, *range(3, 65)):
+            if all(_width(c, reduction, d) == w for c, w in widths):
+                return {
+                    "divisor": d,
+                    "reduction": reduction,
+                    "se_stages": "all" if len(stages) == 4 else sorted(stages),
+                    "se_bias": any(name.endswith("se/reduce/bias") for name in arrays),
+                }
+    raise ValueError(
+        "The SE widths must be the channels divided by one number. "
+        f"Received (channels, width): {sorted(widths)}."
+    )
+
+
+def _width(channels, reduction, divisor):
+    width = int(channels / reduction + divisor // 2) // divisor * divisor
+    return max(divisor, width)
+
+
+def _shortcut(shapes, average):
+    if average:
+        return "avg"
+    return "3x3" if shapes.get("0_conv", (1,))[0] == 3 else "1x1"

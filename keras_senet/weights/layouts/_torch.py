@@ -1,0 +1,102 @@
+"""What the torch layouts share: names from a table, axes in Keras' order."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(.+)")
+_VARIABLES = {
+    "weight": "kernel",
+    "bias": "bias",
+}
+_NORM_VARIABLES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TorchNames:
+    """A torch layout of a ResNet: module name -> layer name.
+
+    Attributes:
+        stem: With the 7x7 stem.
+        deep_stem: With the stem of three 3x3 convolutions.
+        block: In a residual unit, without "layerS.B." and "convS_blockB_".
+        average_shortcut: What differs in `block` with an average-pool shortcut.
+        head: The classifier.
+    """
+
+    stem: Mapping[str, str]
+    deep_stem: Mapping[str, str]
+    block: Mapping[str, str]
+    average_shortcut: Mapping[str, str]
+    head: Mapping[str, str]
+
+
+def plain_names(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Removes the wrapper's "module." and torch's batch counters."""
+    return {
+        name.removeprefix("module."): array
+        for name, array in arrays.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def has_average_shortcut(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether a shortcut's second module is its convolution: the first is a pool."""
+    return any(
+        name.endswith("downsample.1.weight") and array.ndim == 4
+        for name, array in arrays.items()
+    )
+
+
+def translate(
+    arrays: Mapping[str, np.ndarray], names: TorchNames, *, deep: bool, average: bool
+) -> dict[str, np.ndarray]:
+    """Returns the arrays under our names, in Keras' order of axes.
+
+    Raises:
+        ValueError: If a name is not in the layout.
+    """
+    top = {**(names.deep_stem if deep else names.stem), **names.head}
+    block = {**names.block, **(names.average_shortcut if average else {})}
+    pairs = list(_translate(arrays, top, block))
+    unknown = [name for name, path, _ in pairs if path is None]
+    if unknown:
+        raise ValueError(
+            f"Names must be of the layout. Received {len(unknown)} others: "
+            f"{', '.join(unknown[:10])}."
+        )
+    return {path: array for _, path, array in pairs}
+
+
+def _translate(arrays, top, block) -> Iterator[tuple[str, str | None, np.ndarray]]:
+    for name, array in arrays.items():
+        module, _, variable = name.rpartition(".")
+        match = _BLOCK.fullmatch(module)
+        if match:
+            stage, index, inner = match.groups()
+            layer = block.get(inner)
+            if layer is not None:
+                layer = f"conv{int(stage) + 1}_block{int(index) + 1}_{layer}"
+        else:
+            layer = top.get(module)
+        variables = _NORM_VARIABLES if str(layer).endswith("_bn") else _VARIABLES
+        if layer is None or variable not in variables:
+            yield name, None, array
+        else:
+            yield name, f"{layer}/{variables[variable]}", _axes(layer, array)
+
+
+def _axes(layer: str, array: np.ndarray) -> np.ndarray:
+    if layer.endswith(("/reduce", "/expand")) and array.ndim == 2:
+        array = array[:, :, None, None]
+    if array.ndim == 4:
+        # OIHW -> HWIO, of grouped convolutions too.
+        return np.ascontiguousarray(array.transpose(2, 3, 1, 0))
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array

@@ -1,0 +1,59 @@
+"""The Caffe release as ported to torch (`timm/models/senet.py`, pretrained-models).
+
+Stem pool in ceil mode, SE width C // 16. SE-ResNets stride on the first 1x1, the
+grouped networks on the 3x3; in the 18 and 34 SE comes after the second ReLU.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.layouts._torch import TorchNames, plain_names, translate
+
+NAMES = TorchNames(
+    stem={"layer0.conv1": "conv1_conv", "layer0.bn1": "conv1_bn"},
+    deep_stem={
+        "layer0.conv1": "conv1_1_conv",
+        "layer0.bn1": "conv1_1_bn",
+        "layer0.conv2": "conv1_2_conv",
+        "layer0.bn2": "conv1_2_bn",
+        "layer0.conv3": "conv1_3_conv",
+        "layer0.bn3": "conv1_3_bn",
+    },
+    block={
+        "conv1": "1_conv",
+        "bn1": "1_bn",
+        "conv2": "2_conv",
+        "bn2": "2_bn",
+        "conv3": "3_conv",
+        "bn3": "3_bn",
+        "se_module.fc1": "se/reduce",
+        "se_module.fc2": "se/expand",
+        "downsample.0": "0_conv",
+        "downsample.1": "0_bn",
+    },
+    average_shortcut={},
+    head={"last_linear": "predictions"},
+)
+
+
+def matches(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are names of this layout."""
+    return "layer0.conv1.weight" in plain_names(arrays)
+
+
+def read(
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the arrays under our names, and the architecture row."""
+    arrays = plain_names(arrays)
+    arrays = translate(
+        arrays, NAMES, deep="layer0.conv3.weight" in arrays, average=False
+    )
+    row = describe_resnet(arrays, stem_pool="ceil")
+    row["branch_relu"] = row["block"] == "basic"
+    if row["block"] == "bottleneck" and row["cardinality"] == 1:
+        row["stride_on"] = "1x1"
+    return arrays, row

@@ -1,0 +1,60 @@
+"""timm's ResNets with SE (`timm/models/resnet.py`), and their plain hosts.
+
+Stride on the 3x3, stem pool padded by one pixel, SE width a multiple of 8.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.layouts._torch import (
+    TorchNames,
+    has_average_shortcut,
+    plain_names,
+    translate,
+)
+
+NAMES = TorchNames(
+    stem={"conv1": "conv1_conv", "bn1": "conv1_bn"},
+    deep_stem={
+        "conv1.0": "conv1_1_conv",
+        "conv1.1": "conv1_1_bn",
+        "conv1.3": "conv1_2_conv",
+        "conv1.4": "conv1_2_bn",
+        "conv1.6": "conv1_3_conv",
+        "bn1": "conv1_3_bn",
+    },
+    block={
+        "conv1": "1_conv",
+        "bn1": "1_bn",
+        "conv2": "2_conv",
+        "bn2": "2_bn",
+        "conv3": "3_conv",
+        "bn3": "3_bn",
+        "se.fc1": "se/reduce",
+        "se.fc2": "se/expand",
+        "downsample.0": "0_conv",
+        "downsample.1": "0_bn",
+    },
+    average_shortcut={"downsample.1": "0_conv", "downsample.2": "0_bn"},
+    head={"fc": "predictions"},
+)
+
+
+def matches(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are names of this layout."""
+    names = plain_names(arrays)
+    return "layer1.0.conv1.weight" in names and "bn1.weight" in names
+
+
+def read(
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the arrays under our names, and the architecture row."""
+    arrays = plain_names(arrays)
+    average = has_average_shortcut(arrays)
+    arrays = translate(arrays, NAMES, deep="conv1.0.weight" in arrays, average=average)
+    row = describe_resnet(arrays, divisor=8, average_shortcut=average)
+    return arrays, row

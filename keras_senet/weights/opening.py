@@ -1,0 +1,128 @@
+"""`weights=` -> a checkpoint in our names, with its architecture row."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_senet.weights import layouts
+from keras_senet.weights.catalogue import HOSTS, find_preset, unknown_weights
+from keras_senet.weights.checkpoint import Checkpoint, describe_arrays
+from keras_senet.weights.presets import Host, Preset
+from keras_senet.weights.readers import read_file
+from keras_senet.weights.store import fetch
+
+_GENERIC = ("se_resnet", "se_resnext")
+
+
+def open_checkpoint(
+    weights: str | os.PathLike | None, constructor: str | None = None
+) -> Checkpoint | None:
+    """Reads what the `weights` argument of a constructor names.
+
+    Args:
+        weights: None, a preset's tag, name or alias, "imagenet_host" or the path of a
+            file.
+        constructor: The registry's name of the network; None for any.
+
+    Returns:
+        The checkpoint, or None for None.
+
+    Raises:
+        ValueError: If there is no such preset, it is another network's, or the file
+            cannot be recognised.
+        FileNotFoundError: If a path leads to no file.
+        OSError: If a file cannot be fetched.
+    """
+    if weights is None:
+        return None
+    preset = find_preset(str(weights), constructor)
+    if preset is not None:
+        check_preset(preset, constructor)
+        return read_checkpoint(fetch(preset), preset=preset)
+    if weights == "imagenet_host" and constructor in HOSTS:
+        return layouts.read_host(HOSTS[constructor])
+    if Path(weights).is_file():
+        return read_checkpoint(weights)
+    if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
+        raise FileNotFoundError(f"There is no weights file {str(weights)!r}.")
+    raise ValueError(unknown_weights(str(weights), str(constructor)))
+
+
+def find_host(constructor: str) -> Host | None:
+    """Returns the keras.applications network that "imagenet_host" is, or None."""
+    return HOSTS.get(constructor)
+
+
+def check_preset(preset: Preset, constructor: str | None) -> None:
+    """Raises ValueError for a preset that the constructor cannot take."""
+    if preset.refusal:
+        raise ValueError(f"{preset.name!r} cannot be loaded: {preset.refusal}")
+    if constructor in (None, preset.constructor):
+        return
+    if constructor.startswith(_GENERIC) and preset.constructor in _GENERIC:
+        return
+    if constructor in _GENERIC and preset.constructor.startswith(("se_res", "senet")):
+        return
+    raise ValueError(
+        f"`weights` must be a preset of {constructor}. Received: {preset.name!r}, "
+        f"which belongs to {preset.constructor}."
+    )
+
+
+def read_checkpoint(
+    path: str | os.PathLike, *, preset: Preset | None = None
+) -> Checkpoint:
+    """Reads a file of any known layout.
+
+    Args:
+        path: The file.
+        preset: What the file is known to be.
+
+    Raises:
+        ValueError: If it cannot be read or recognised, or is not the preset's network.
+    """
+    raw = read_file(path)
+    if raw.header is None:
+        found = layouts.recognise(raw, path)
+    else:
+        header = raw.header
+        found = Checkpoint(
+            arrays=raw.arrays,
+            architecture=header["architecture"],
+            constructor=header.get("constructor"),
+            preprocessing=header.get("preprocessing"),
+            labels=None if header.get("labels") is None else tuple(header["labels"]),
+            layout="keras_senet",
+        )
+    facts = describe_arrays(found.arrays)
+    if raw.header is not None and raw.header.get("input_shape"):
+        facts["input_shape"] = tuple(raw.header["input_shape"])
+    found = dataclasses.replace(found, path=Path(path), **facts)
+    return found if preset is None else _merge(found, preset)
+
+
+def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
+    differences = _differences(found.architecture, preset.architecture)
+    if differences:
+        raise ValueError(
+            f"{str(found.path)!r} must be the network of the preset {preset.name!r}. "
+            f"Received a file in which {differences}."
+        )
+    return dataclasses.replace(
+        found,
+        architecture={**found.architecture, **preset.architecture},
+        constructor=preset.constructor,
+        preprocessing=preset.preprocessing,
+        labels=preset.labels or found.labels,
+        preset=preset.name,
+    )
+
+
+def _differences(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} is {row[name]!r} instead of {other[name]!r}"
+        for name in row
+        if name in other and row[name] != other[name]
+    )

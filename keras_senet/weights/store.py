@@ -1,0 +1,302 @@
+"""A preset -> a verified file on this machine."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from keras_senet.utils.files import sha256
+from keras_senet.weights.presets import File, Preset
+
+_CHUNK = 2**20
+_TIMEOUT = 30
+_TRIES = 5
+MIRROR = "KERAS_SENET_WEIGHTS_MIRROR"
+
+
+class _Transient(Exception):
+    """A download that broke off and can be taken up again."""
+
+
+class _WrongContent(OSError):
+    """A download whose hash is another."""
+
+
+def cache_folder() -> Path:
+    """Returns the folder of downloaded weights, inside Keras' own cache."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return Path(home).expanduser() / "models" / "keras_senet"
+
+
+def fetch(preset: Preset) -> Path:
+    """Returns a preset's file, fetched if need be and always verified.
+
+    The formats are tried in the record's order. `KERAS_SENET_WEIGHTS_MIRROR`, a URL or
+    a folder with the files under the names of the records, replaces the publishers.
+
+    Raises:
+        OSError: If no file can be had; its one line says why.
+    """
+    for file in preset.files:
+        path = cache_folder() / file.name
+        if path.is_file() and is_intact(path, file):
+            return path
+    problems = []
+    for file in preset.files:
+        try:
+            return fetch_file(file)
+        except OSError as error:
+            problems.append(str(error))
+    raise OSError(
+        f"The weights {preset.name!r} cannot be had: {'; '.join(problems)}. A file "
+        f"fetched elsewhere can be given as weights=PATH, and {MIRROR} can name a "
+        "mirror."
+    )
+
+
+def fetch_file(file: File, folder: Path | None = None) -> Path:
+    """Fetches one file into the cache, or finds it there.
+
+    Args:
+        file: The record.
+        folder: The cache; Keras' by default.
+
+    Raises:
+        OSError: If it cannot be fetched or is not the file of the record.
+    """
+    folder = cache_folder() if folder is None else Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file.name
+    with _lock(folder / f".{file.name}.lock"):
+        if path.is_file():
+            if is_intact(path, file):
+                return path
+            _say(f"{path} is damaged and is fetched again")
+            path.unlink()
+        part = folder / f".{file.name}.part"
+        try:
+            _obtain(file, part)
+            _verify(part, file)
+        except _WrongContent:
+            part.unlink(missing_ok=True)
+            raise
+        _record_hash(part, path, file)
+        os.replace(part, path)
+    return path
+
+
+def is_intact(path: Path, file: File) -> bool:
+    """Whether a file in the cache is the record's, or the one first fetched."""
+    if file.sha256:
+        return sha256(path).startswith(file.sha256)
+    if file.md5:
+        return _md5(path) == file.md5
+    try:
+        recorded = json.loads(_sidecar(path).read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return sha256(path) == recorded
+
+
+def source_of(file: File) -> str:
+    """Returns the URL or path a file is fetched from."""
+    mirror = os.environ.get(MIRROR)
+    if not mirror:
+        return file.url
+    if urllib.parse.urlsplit(mirror).scheme in ("http", "https"):
+        return f"{mirror.rstrip('/')}/{urllib.parse.quote(file.name)}"
+    return str(Path(mirror).expanduser() / file.name)
+
+
+def _obtain(file, part):
+    source = source_of(file)
+    if urllib.parse.urlsplit(source).scheme not in ("http", "https"):
+        _copy(Path(source), part)
+        return
+    for attempt in range(1, _TRIES + 1):
+        try:
+            _download(source, part)
+            return
+        except _Transient as error:
+            size = part.stat().st_size if part.exists() else 0
+            if attempt == _TRIES:
+                raise OSError(
+                    f"{source} broke off {attempt} times, last after {size} bytes: "
+                    f"{error}. Try again to go on from there"
+                ) from None
+
+
+def _copy(source, part):
+    try:
+        with source.open("rb") as reader, part.open("wb") as writer:
+            for chunk in iter(lambda: reader.read(_CHUNK), b""):
+                writer.write(chunk)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"{source} cannot be copied: {error.strerror or error}") from None
+
+
+def _download(url, part):
+    """Fetches a URL, from where an earlier attempt stopped if the server can."""
+    done = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "keras-senet", "Accept-Encoding": "identity"}
+    if done:
+        headers["Range"] = f"bytes={done}-"
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:
+            # The part is whole, or of another file: start again.
+            part.unlink()
+            raise _Transient("the server has no such range") from None
+        if error.code >= 500:
+            raise _Transient(f"HTTP {error.code}") from None
+        raise OSError(f"{url} answered HTTP {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise OSError(f"{url} cannot be reached: {error.reason}") from None
+    except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+        raise _Transient(str(error) or type(error).__name__) from None
+    with response:
+        if response.status != 206:
+            done = 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else done + int(length)
+        _write(response, part, done, total, url)
+
+
+def _write(response, part, done, total, url):
+    bar = _Bar(url, total)
+    with _open_part(part, done) as writer:
+        while True:
+            try:
+                chunk = response.read(_CHUNK)
+            except http.client.IncompleteRead as error:
+                chunk, broken = error.partial, True
+            except (OSError, http.client.HTTPException) as error:
+                raise _Transient(str(error) or type(error).__name__) from None
+            else:
+                broken = False
+            try:
+                writer.write(chunk)
+                writer.flush()
+            except OSError as error:
+                writer.truncate(done)
+                _discard(part)
+                raise OSError(
+                    f"{part.parent} cannot hold {url}: {error.strerror}"
+                ) from None
+            done += len(chunk)
+            bar.update(done)
+            if broken or not chunk:
+                break
+    bar.close()
+    if total is not None and done < total:
+        raise _Transient(f"{done} of {total} bytes came")
+
+
+def _open_part(part, done):
+    try:
+        return part.open("ab" if done else "wb", buffering=0)
+    except OSError as error:
+        raise OSError(f"{part.parent} cannot be written: {error.strerror}") from None
+
+
+def _discard(part):
+    with contextlib.suppress(OSError):
+        part.unlink()
+
+
+def _verify(part, file):
+    if file.sha256:
+        found = sha256(part)
+        if found.startswith(file.sha256):
+            return
+        raise _WrongContent(_wrong(file, "SHA-256", file.sha256, found))
+    if file.md5:
+        found = _md5(part)
+        if found != file.md5:
+            raise _WrongContent(_wrong(file, "MD5", file.md5, found))
+
+
+def _wrong(file, kind, expected, found):
+    return (
+        f"{source_of(file)} is not the published file: its {kind} must begin with "
+        f"{expected} and is {found}"
+    )
+
+
+def _record_hash(part, path, file):
+    """Writes the file's SHA-256 beside it; for later, it is then the file's hash."""
+    digest = sha256(part)
+    trusted = not (file.sha256 or file.md5)
+    record = {"sha256": digest, "url": source_of(file), "trusted_first": trusted}
+    _sidecar(path).write_text(json.dumps(record, indent=1) + "\n")
+    if trusted:
+        _say(
+            f"{file.name}: its publisher gives no hash, so this first download was "
+            f"trusted; SHA-256 {digest} is checked from now on"
+        )
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256.json")
+
+
+def _md5(path):
+    with open(path, "rb") as file:
+        # The publisher's choice; it guards against damage, not against forgery.
+        return hashlib.file_digest(
+            file, lambda: hashlib.md5(usedforsecurity=False)
+        ).hexdigest()
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Lets one process at a time through; the system frees it if that one dies."""
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise OSError(f"{path.parent} cannot be written: {error.strerror}") from None
+    with file:
+        if os.name == "nt":
+            import msvcrt
+
+            acquire = lambda: msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # noqa: E731
+        else:
+            import fcntl
+
+            acquire = lambda: fcntl.flock(file, fcntl.LOCK_EX)  # noqa: E731
+        acquire()
+        yield
+
+
+class _Bar:
+    """Keras' progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, url, total):
+        _say(f"Fetching {url}")
+        shown = sys.stdout.isatty() and total
+        self.bar = keras.utils.Progbar(total, unit_name="byte") if shown else None
+
+    def update(self, done):
+        if self.bar is not None:
+            self.bar.update(done)
+
+    def close(self):
+        if self.bar is not None:
+            self.bar.update(self.bar.target, finalize=True)
+
+
+def _say(line):
+    print(line, file=sys.stderr, flush=True)
