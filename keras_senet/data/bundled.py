@@ -42,6 +42,9 @@ class _BundledReader:
         labels = arrays()[f"y_{split}"].astype(np.int64)
         return tf.data.Dataset.from_tensor_slices((images, labels))
 
+    def reordered(self, split: str, seed: tf.Tensor) -> None:
+        return None
+
     def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
         return crop(record, window)
 

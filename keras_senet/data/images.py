@@ -56,13 +56,11 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
         raise ValueError(
             f"`channels` must be 1 (grey) or 3 (RGB). Received: channels={channels!r}."
         )
-    from PIL import Image, ImageOps
 
-    def pixels(image: Image.Image) -> np.ndarray:
-        if _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-        image = _eight_bits(image).convert("L" if channels == 1 else "RGB")
-        return np.array(image).reshape(image.height, image.width, channels)
+    def pixels(image: "Image.Image") -> np.ndarray:
+        upright = _upright(_eight_bits(image), _orientation(image))
+        upright = upright.convert("L" if channels == 1 else "RGB")
+        return np.array(upright).reshape(upright.height, upright.width, channels)
 
     return _with_image(path, pixels)
 
@@ -77,13 +75,13 @@ def check_image(path: str | os.PathLike) -> ImageHeader:
 
     def header(image: "Image.Image") -> ImageHeader:
         orientation = _orientation(image)
-        plain = image.format == "JPEG" and image.mode in ("L", "RGB")
-        if not (plain and _ends_as_jpeg(path)):
+        jpeg = image.format in ("JPEG", "MPO")
+        if not (jpeg and _ends_as_jpeg(path)):
             image.load()
         return ImageHeader(
             size=image.size if orientation >= 5 else image.size[::-1],
             grey=image.mode in GREY_MODES,
-            plain_jpeg=plain and orientation == 1,
+            plain_jpeg=jpeg and image.mode in ("L", "RGB") and orientation == 1,
         )
 
     return _with_image(path, header)
@@ -133,6 +131,22 @@ def _orientation(image: "Image.Image") -> int:
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
         return 1
     return value if value in range(1, 9) else 1
+
+
+def _upright(image: "Image.Image", orientation: int) -> "Image.Image":
+    # ImageOps.exif_transpose also rewrites the EXIF data, and fails where it is broken.
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":

@@ -116,7 +116,9 @@ def batches(
         ordered = records
         if training:
             order_seed = tf.cast(tf.random.fold_in(key, 0)[0], tf.int64)
-            ordered = records.shuffle(buffer, seed=order_seed)
+            if not cache and limit is None:
+                ordered = source.reader.reordered(split, order_seed) or records
+            ordered = ordered.shuffle(buffer, seed=order_seed)
 
         def example(place, pair):
             record, label = pair

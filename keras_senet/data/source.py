@@ -22,6 +22,13 @@ class Reader(Protocol):
         the first N records hold about as many of each class.
         """
 
+    def reordered(self, split: str, seed: tf.Tensor) -> tf.data.Dataset | None:
+        """Returns the records, their files in the order that an int64 scalar gives.
+
+        For data that does not fit into the shuffle buffer; None where there is no
+        cheaper way than that buffer.
+        """
+
     def decode(self, record: Any, window: Window | None = None) -> tf.Tensor:
         """Returns a record's image, uint8 (H, W, C), or the part in a window of it."""
 

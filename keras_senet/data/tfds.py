@@ -1,0 +1,196 @@
+"""Any image classification set of tensorflow_datasets as a source."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from keras_senet.data.decoding import Window, decode_image
+from keras_senet.data.source import Source
+from keras_senet.utils.errors import nearest
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+# Mean and standard deviation a channel of the training images: of the first two
+# computed from them, of ImageNet those that everybody uses (torchvision).
+STATISTICS = {
+    "cifar10": ((0.491400, 0.482158, 0.446531), (0.247032, 0.243485, 0.261588)),
+    "fashion_mnist": ((0.286041,), (0.353024,)),
+    "imagenet2012": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def open_tfds(
+    name: str, *, data_dir: str | os.PathLike | None = None, held_out: float = 0.2
+) -> Source:
+    """Opens a tensorflow_datasets name; see `keras_senet.data.open_source`."""
+    builder = _builder(name, data_dir)
+    image_key, label_key = _keys(name, builder)
+    _prepare(name, builder)
+    image = builder.info.features[image_key]
+    *size, channels = image.shape
+    reader = _TfdsReader(builder, image_key, label_key, held_out)
+    mean, std = STATISTICS.get(builder.name, (None, None))
+    return Source(
+        name=name,
+        class_names=tuple(builder.info.features[label_key].names),
+        splits={
+            split: builder.info.splits[part].num_examples
+            for split, part in reader.parts.items()
+        },
+        channels=1 if channels == 1 else 3,
+        image_size=None if None in size else tuple(size),
+        mean=mean,
+        std=std,
+        reader=reader,
+    )
+
+
+class _TfdsReader:
+    """Records are encoded images, as the data set stores them."""
+
+    def __init__(
+        self,
+        builder: "tfds.core.DatasetBuilder",
+        image_key: str,
+        label_key: str,
+        held_out: float,
+    ):
+        self._builder = builder
+        self._keys = image_key, label_key
+        *size, channels = builder.info.features[image_key].shape
+        self._channels = 1 if channels == 1 else 3
+        self._shape = (*size, self._channels)
+        self.parts = self._choose_parts(held_out)
+        first = builder.info.splits[next(iter(self.parts.values()))]
+        self.record_bytes = max(1, first.num_bytes // max(1, first.num_examples))
+
+    def records(self, split: str) -> tf.data.Dataset:
+        return self._part(self.parts[split])
+
+    def reordered(self, split: str, seed: tf.Tensor) -> tf.data.Dataset | None:
+        import tensorflow_datasets as tfds
+
+        info = self._builder.info
+        pieces = info.splits[self.parts[split]].file_instructions
+        if len(pieces) == 1 or info.file_format is not tfds.core.FileFormat.TFRECORD:
+            return None
+        files = tf.data.Dataset.from_tensor_slices(
+            (
+                [str(piece.filename) for piece in pieces],
+                [piece.skip for piece in pieces],
+                [piece.take for piece in pieces],
+            )
+        )
+
+        def read(path, skip, take):
+            return tf.data.TFRecordDataset(path).skip(skip).take(take)
+
+        def parsed(example):
+            decoders = {self._keys[0]: tfds.decode.SkipDecoding()}
+            return self._pair(
+                info.features.deserialize_example(example, decoders=decoders)
+            )
+
+        parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+        examples = files.shuffle(len(pieces), seed=seed).interleave(
+            read, cycle_length=16, block_length=16, **parallel
+        )
+        return examples.map(parsed, **parallel)
+
+    def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
+        image = decode_image(record, channels=self._channels, window=window)
+        if window is None:
+            return tf.ensure_shape(image, self._shape)
+        return tf.ensure_shape(image, (None, None, self._channels))
+
+    def _choose_parts(self, held_out: float) -> dict[str, str]:
+        """Returns our split -> tfds split; what is not there is cut from "train"."""
+        splits = self._builder.info.splits
+        labelled = [
+            name
+            for name in ("test", "validation")
+            if name in splits and self._is_labelled(name)
+        ]
+        parts = {"train": "train"} if "train" in splits else {}
+        if labelled:
+            parts["test"] = labelled[0]
+            parts |= {name: name for name in labelled[1:]}
+        else:
+            percent = round(100 * (1 - held_out))
+            parts = {"train": f"train[:{percent}%]", "test": f"train[{percent}%:]"}
+        return parts
+
+    def _is_labelled(self, part: str) -> bool:
+        """Whether labels are given: ImageNet's test split has -1 everywhere."""
+        return all(label >= 0 for _, label in self._part(part).take(1))
+
+    def _part(self, part: str) -> tf.data.Dataset:
+        import tensorflow_datasets as tfds
+
+        examples = self._builder.as_dataset(
+            split=part,
+            decoders={self._keys[0]: tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+        return examples.map(self._pair)
+
+    def _pair(self, example: dict) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = (example[key] for key in self._keys)
+        return image, tf.cast(label, tf.int64)
+
+
+def _builder(
+    name: str, data_dir: str | os.PathLike | None
+) -> "tfds.core.DatasetBuilder":
+    import tensorflow_datasets as tfds
+
+    data_dir = data_dir or _default_data_dir()
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        known = ["bundled", *tfds.list_builders(with_community_datasets=False)]
+        raise ValueError(
+            "Data must be 'bundled', a folder of images or a tensorflow_datasets "
+            f"name. Received: {name!r}, which is none of them."
+            f"{nearest(name, known)} A folder is best written as a path, ./FOLDER."
+        ) from None
+
+
+def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
+    try:
+        builder.download_and_prepare()
+    # Whatever a data set's own script may raise, the user needs the same line.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise OSError(
+            f"tensorflow_datasets cannot download or prepare {name!r} in "
+            f"{str(builder.data_dir)!r}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _default_data_dir() -> Path | None:
+    root = os.environ.get("KERAS_SENET_DATA")
+    folder = Path(root, "tfds") if root else None
+    return folder if folder and folder.is_dir() else None
+
+
+def _keys(name: str, builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
+    """Returns the names of the image and the label among the features."""
+    import tensorflow_datasets as tfds
+
+    features = dict(builder.info.features.items())
+    keys = builder.info.supervised_keys or ("image", "label")
+    kinds = tfds.features.Image, tfds.features.ClassLabel
+    fits = len(keys) == 2 and all(
+        isinstance(features.get(key), kind)
+        for key, kind in zip(keys, kinds, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            "A tensorflow_datasets set must pair an image with a class label. "
+            f"Received: {name!r}, whose features are {sorted(features)}."
+        )
+    return keys
