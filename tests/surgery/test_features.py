@@ -11,8 +11,8 @@ LAST = {
     "SEResNet50": ["conv2_block3_out", "conv3_block4_out", "conv4_block6_out"],
     "SEResNeXt50": ["conv2_block3_out", "conv3_block4_out", "conv4_block6_out"],
     "SEMobileNet": ["conv_pw_3_se", "conv_pw_5_se", "conv_pw_11_se"],
-    "SEVGG16": ["block2_conv2_se", "block3_conv3_se", "block4_conv3_se"],
-    "SEInceptionV3": ["conv_4_relu", "mixed2_se", "mixed7_se"],
+    "SEVGG16": ["block3_conv3_se", "block4_conv3_se", "block5_conv3_se"],
+    "SEInceptionV3": ["conv5_relu", "mixed2_se", "mixed7_se"],
 }
 
 
