@@ -120,7 +120,7 @@ def evaluate(
             have the model's size already, else what the model's preprocessing says.
         batch_size: How many images go through the model at a time.
         limit: How many images to use at most.
-        threads: Threads of the TFLite interpreter. `None` is one for each core.
+        threads: Threads of the TFLite interpreter, see `open_runner`.
 
     Raises:
         ValueError: If the classes of the model contradict those of the data, there
@@ -135,7 +135,6 @@ def evaluate(
     batches, about = _open_data(
         data,
         runner,
-        model_or_file,
         split=split,
         image_size=image_size,
         crop_fraction=crop_fraction,
@@ -154,7 +153,7 @@ def evaluate(
 
 
 def _open_data(
-    data, runner, model, *, split, image_size, crop_fraction, batch_size, limit
+    data, runner, *, split, image_size, crop_fraction, batch_size, limit
 ) -> tuple[Iterator, dict]:
     from keras_senet.data import Source, batches, open_source
 
@@ -164,7 +163,7 @@ def _open_data(
         about = {"data": None, "split": None, "crop_fraction": None}
         pairs = _arrays(data, batch_size) if isinstance(data, tuple) else data
         return _limited(pairs, limit), about | {"class_names": None}
-    record = getattr(model, "preprocessing", None)
+    record = runner.preprocessing
     size = _image_size(image_size, runner, record, data)
     if crop_fraction is None:
         fits = record is None or data.image_size == size
@@ -332,8 +331,8 @@ def _draw_confusion(evaluation: Evaluation):
     size = min(max(5.0, 2.5 + 0.5 * len(names)), 16.0)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(
@@ -344,7 +343,7 @@ def _draw_confusion(evaluation: Evaluation):
         axes.set_yticks(range(len(names)), names)
     if len(names) <= 20:
         for (row, column), share in np.ndenumerate(shares):
-            if counts[row, column]:
+            if share >= 0.005:
                 axes.text(
                     column,
                     row,

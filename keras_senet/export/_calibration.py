@@ -17,7 +17,8 @@ def calibration_images(
     Args:
         model: The model they are for.
         dataset: Batches of images `(N, height, width, channels)`, or of pairs whose
-            first member is such a batch; a tf.data dataset, an array, any iterable.
+            first member is such a batch, as a tf.data dataset or another iterable; an
+            array of images; a pair of arrays (images, labels).
         limit: How many images to take at most.
 
     Raises:
@@ -47,11 +48,13 @@ def calibration_images(
 def _take(dataset, limit: int) -> list[np.ndarray]:
     if isinstance(dataset, np.ndarray):
         dataset = [dataset]
+    elif isinstance(dataset, tuple):
+        dataset = dataset[:1]
     images = []
     for batch in dataset:
         if isinstance(batch, (tuple, list)):
             batch = batch[0]
-        batch = keras.ops.convert_to_numpy(batch)
+        batch = np.asarray(batch)
         if batch.ndim != 4:
             raise ValueError(
                 "`representative_dataset` must yield batches of images of shape (N, "
@@ -74,8 +77,8 @@ def _check_shape(image: np.ndarray, expected: tuple) -> None:
 
 
 def _check_range(images: list[np.ndarray], raw: bool) -> None:
-    low = min(float(image.min()) for image in images)
-    high = max(float(image.max()) for image in images)
+    low = float(np.min([image.min() for image in images]))
+    high = float(np.max([image.max() for image in images]))
     received = f"Received: values from {low:g} to {high:g}."
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError(f"The representative images must be finite. {received}")
@@ -106,7 +109,7 @@ def takes_raw_images(model: keras.Model) -> bool:
         if isinstance(layer, keras.layers.Rescaling):
             return bool(np.max(np.abs(layer.scale)) < _RAW_SCALE)
         if isinstance(layer, keras.layers.Normalization):
-            return bool(np.max(keras.ops.convert_to_numpy(layer.mean)) > 1)
+            return bool(np.max(np.asarray(layer.mean)) > 1)
         if layer.weights:
             return False
     return False

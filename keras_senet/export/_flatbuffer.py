@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +36,16 @@ def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if data[4:8] != b"TFL3":
         raise ValueError(
-            f"A .tflite file carries the mark 'TFL3'. Received: {name}, which does not."
+            f"A .tflite file carries the mark 'TFL3'. Received: {name}, which does "
+            "not: it is damaged or another kind of file."
         )
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-        return _contents(model, schema)
-    except (IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"The .tflite file is damaged. Received: {name}") from error
-    except Exception as error:
-        if type(error).__name__ in ("error", "BuilderNotFinishedError"):
-            raise ValueError(
-                f"The .tflite file is damaged. Received: {name}"
-            ) from error
-        raise
+    except (struct.error, IndexError, TypeError, ValueError, MemoryError) as error:
+        raise ValueError(
+            f"The .tflite file is damaged or cut short. Received: {name}"
+        ) from error
+    return _contents(model, schema)
 
 
 def _contents(model, schema) -> TFLiteContents:

@@ -40,8 +40,8 @@ def frozen_function(
     check_exportable(model)
     model = full_precision(model)
     specs = input_specs(model, image_size=image_size, batch_size=batch_size)
-    trainable = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    others = [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
+    trainable = [v.numpy() for v in model.trainable_variables]
+    others = [v.numpy() for v in model.non_trainable_variables]
     size = sum(array.nbytes for array in trainable + others)
     if size > _GRAPH_LIMIT:
         raise ValueError(

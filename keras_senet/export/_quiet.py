@@ -4,7 +4,10 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+
+_LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -14,6 +17,12 @@ def quiet() -> Iterator[None]:
     The file descriptor belongs to the process, so other threads are silent as well
     while the block runs. Exceptions are not touched.
     """
+    with _LOCK, _redirected():
+        yield
+
+
+@contextlib.contextmanager
+def _redirected() -> Iterator[None]:
     sys.stderr.flush()
     try:
         saved = os.dup(2)

@@ -1,15 +1,20 @@
 """One way to run a model, whatever it lies in."""
 
 import abc
-import json
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from keras_senet.export._header import read_header
+from keras_senet.weights import Preprocessing
+
 _BATCH_SIZE = 32
+# More threads than this rarely make one small image faster.
+_MOST_THREADS = 4
 
 
 class Runner(abc.ABC):
@@ -20,6 +25,7 @@ class Runner(abc.ABC):
         name: The path, or the name of the model in memory.
         size_bytes: Size of the file or folder, or of the weights in memory.
         labels: Class names where the file carries them, else `None`.
+        preprocessing: What the model does to raw images, where that is known.
         input_shape: Shape of the images with the batch, `None` where it is open.
     """
 
@@ -27,6 +33,7 @@ class Runner(abc.ABC):
     name: str
     size_bytes: int
     labels: list[str] | None = None
+    preprocessing: Preprocessing | None = None
     input_shape: tuple[int | None, ...]
 
     def predict(
@@ -65,7 +72,10 @@ class Runner(abc.ABC):
             batch = np.concatenate([batch, padding])
         outputs = self._predict_batch(batch)
         kept = len(batch) - missing
-        return {name: np.asarray(v)[:kept] for name, v in outputs.items()}
+        return {
+            name: np.asarray(value)[:kept].astype("float32")
+            for name, value in outputs.items()
+        }
 
     def _check(self, images: np.ndarray) -> None:
         expected = self.input_shape
@@ -98,6 +108,7 @@ class _KerasRunner(Runner):
         _check_single_input(specs, model.name)
         self.model = model
         self.name = str(path or model.name)
+        self.preprocessing = getattr(model, "preprocessing", None)
         self.input_shape = tuple(specs[0].shape)
         self.size_bytes = (
             path.stat().st_size if path else sum(w.nbytes for w in model.get_weights())
@@ -119,7 +130,7 @@ def _inference_function(model, spec):
         return named_outputs(model, model(images, training=False))
 
     def run(batch):
-        outputs = call(tf.constant(batch, spec.dtype))
+        outputs = call(tf.constant(batch.astype(spec.dtype.as_numpy_dtype)))
         # A graph returns a dictionary in the order of its keys.
         names = [n for n in getattr(model, "output_names", ()) if n in outputs]
         return {name: outputs[name].numpy() for name in names or outputs}
@@ -132,8 +143,6 @@ class _SavedModelRunner(Runner):
 
     def __init__(self, path: Path):
         import tensorflow as tf
-
-        from keras_senet.export.saved_model import LABELS_FILE
 
         self.name = str(path)
         try:
@@ -153,13 +162,11 @@ class _SavedModelRunner(Runner):
         self.size_bytes = sum(
             file.stat().st_size for file in path.rglob("*") if file.is_file()
         )
-        if (path / LABELS_FILE).is_file():
-            self.labels = json.loads((path / LABELS_FILE).read_text("utf-8"))
 
     def _predict_batch(self, batch):
         import tensorflow as tf
 
-        tensor = tf.constant(batch, self._spec.dtype)
+        tensor = tf.constant(batch.astype(self._spec.dtype.as_numpy_dtype))
         outputs = self._function(**{self._spec.name: tensor})
         return {name: value.numpy() for name, value in outputs.items()}
 
@@ -176,10 +183,15 @@ class _TFLiteRunner(Runner):
         self.name = str(path)
         self.size_bytes = path.stat().st_size
         self.contents = read_tflite(path)
+        if self.contents.foreign:
+            raise ValueError(
+                "A .tflite file may hold builtin operations only. Received: "
+                f"{self.name}, which needs {', '.join(self.contents.foreign)}"
+            )
         try:
             with quiet():
                 self._interpreter = Interpreter(
-                    model_path=str(path), num_threads=threads or os.cpu_count()
+                    model_path=str(path), num_threads=threads or _threads()
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -205,6 +217,10 @@ class _TFLiteRunner(Runner):
             name: _dequantize(self._interpreter.get_tensor(detail["index"]), detail)
             for name, detail in self._outputs.items()
         }
+
+
+def _threads() -> int:
+    return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 def _tflite_outputs(interpreter) -> dict[str, dict]:
@@ -248,8 +264,8 @@ def _check_single_input(inputs, name: str) -> None:
 def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ValueError(
-        f"The path must hold {what}. Received: {str(path)!r}, which cannot be read "
-        f"({reason}). It may be cut short; write or copy it again."
+        f"The path must hold {what}. Received: {str(path)!r}, which is damaged or "
+        f"something else: {reason}"
     )
 
 
@@ -261,8 +277,8 @@ def open_runner(
     Args:
         model_or_path: A `keras.Model`, or the path of a .keras file, a SavedModel
             folder or a .tflite file. A runner is returned as it is.
-        threads: Threads of the TFLite interpreter. `None` is one for each core.
-            TensorFlow's are a setting of the process.
+        threads: Threads of the TFLite interpreter. `None` is one for each core, at
+            most 4. TensorFlow's are a setting of the process.
 
     Raises:
         FileNotFoundError: If the path does not exist.
@@ -287,7 +303,11 @@ def open_runner(
             f"There must be a model at the path. Received: {str(path)!r}, which does "
             "not exist."
         )
-    return _open_path(path, threads)
+    runner = _open_path(path, threads)
+    labels, preprocessing = read_header(path)
+    runner.labels = labels
+    runner.preprocessing = preprocessing
+    return runner
 
 
 def _open_path(path: Path, threads: int | None) -> Runner:
@@ -318,7 +338,12 @@ def _load_keras(path: Path) -> keras.Model:
     # Registers the layers that a file of ours names.
     import keras_senet.layers  # noqa: F401
 
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"A .keras file is a zip archive. Received: {str(path)!r}, which is not: "
+            "it is damaged, cut short or another kind of file."
+        )
     try:
         return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _unreadable(path, "a .keras file", error) from error

@@ -1,6 +1,5 @@
 """SavedModel: one folder that TensorFlow serves without keras_senet or Keras."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_senet.export._frozen import frozen_function
+from keras_senet.export._header import describe, write_to_folder
 from keras_senet.utils.files import atomic_path
-
-LABELS_FILE = Path("assets.extra", "labels.json")
 
 
 def export_saved_model(
@@ -31,8 +29,8 @@ def export_saved_model(
     model with several inputs takes them under their own names. The weights are
     constants of the graph; a model of mixed precision is written in float32.
 
-    The folder appears under its name only when it is whole. `labels` go to
-    `assets.extra/labels.json` in it, as a JSON list.
+    The folder appears under its name only when it is whole. Labels and preprocessing
+    are in its `assets.extra/keras_senet.json`.
 
     Args:
         model: A functional or sequential model.
@@ -60,10 +58,7 @@ def export_saved_model(
         function = frozen_function(model, image_size=image_size, batch_size=batch_size)
         labels = check_labels(labels, function)
         write_saved_model(function, temporary)
-        if labels is not None:
-            file = temporary / LABELS_FILE
-            file.parent.mkdir()
-            file.write_text(json.dumps(labels, ensure_ascii=False) + "\n", "utf-8")
+        write_to_folder(describe(model, labels), temporary)
     return Path(path)
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -12,8 +12,9 @@ import tensorflow as tf
 from keras_senet.export._calibration import calibration_images
 from keras_senet.export._flatbuffer import read_tflite
 from keras_senet.export._frozen import frozen_function
+from keras_senet.export._header import append_to_file, describe
 from keras_senet.export._quiet import quiet
-from keras_senet.export.saved_model import write_saved_model
+from keras_senet.export.saved_model import check_labels, write_saved_model
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 
@@ -29,6 +30,7 @@ def export_tflite(
     representative_dataset: Iterable | None = None,
     representative_limit: int = 256,
     io_type: str = "float32",
+    labels: Sequence[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
     overwrite: bool = False,
@@ -56,6 +58,8 @@ def export_tflite(
         representative_limit: How many images of it are used at most.
         io_type: For "int8": the type of the file's input and output, "float32",
             "uint8" or "int8". With raw images, "uint8" takes them as they are.
+        labels: Class names in the order of the classes. They and the preprocessing
+            follow the flatbuffer as `keras_senet.json` in a zip archive.
         image_size: Height and width, for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
         overwrite: Whether an existing file is replaced.
@@ -83,9 +87,11 @@ def export_tflite(
                 model, representative_dataset, limit=representative_limit
             )
         function = frozen_function(model, image_size=image_size, batch_size=batch_size)
+        labels = check_labels(labels, function)
         data = _convert(function, quantization, images, io_type)
         check_builtin(data)
         temporary.write_bytes(data)
+        append_to_file(describe(model, labels), temporary)
     return Path(path)
 
 
@@ -134,11 +140,11 @@ def _convert(function, quantization, images, io_type) -> bytes:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    found = re.findall(r"(?:Flex|Custom) ops: ([^\n]*)", text)
+    found = re.findall(r"'tf\.(\w+)' op is neither a custom op", text)
     if not found:
         lines = text.strip().splitlines() or [type(error).__name__]
         return f"TFLite cannot hold this model. The converter says: {lines[0]}"
-    return _foreign_message(", ".join(found))
+    return _foreign_message(", ".join(sorted(set(found))))
 
 
 def _foreign_message(names: str) -> str:

@@ -8,7 +8,7 @@ import time
 import keras
 import numpy as np
 
-from keras_senet.export._frozen import full_precision
+from keras_senet.export._frozen import check_exportable, full_precision
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities
 
@@ -127,7 +127,7 @@ def verify(
         labels: Their classes as integers `(N,)`.
         tolerance: Largest difference of a probability or largest relative error that
             passes, instead of the default.
-        threads: Threads of the TFLite interpreter. `None` is one for each core.
+        threads: Threads of the TFLite interpreter, see `open_runner`.
         latency_runs: How many times one image is timed with each; the two take turns.
             0 leaves the latencies out.
         strict: Whether a failure raises a VerificationError.
@@ -143,6 +143,7 @@ def verify(
     >>> report.passed
     True
     """
+    check_exportable(model)
     images = np.asarray(images, "float32")
     reference = open_runner(full_precision(model), threads=threads)
     candidate = open_runner(file, threads=threads)
@@ -174,8 +175,7 @@ def _as_dict(outputs) -> dict[str, np.ndarray]:
 
 
 def _compare(expected: dict, actual: dict, labels) -> dict:
-    shapes = {name: value.shape for name, value in expected.items()}
-    found = {name: value.shape for name, value in actual.items()}
+    shapes, found = _shapes(expected), _shapes(actual)
     if shapes != found:
         raise VerificationError(
             f"The file must have the model's outputs, {shapes}. Received: a file with "
@@ -201,6 +201,12 @@ def _compare(expected: dict, actual: dict, labels) -> dict:
         "model_accuracy": _accuracy(model_top, labels),
         "file_accuracy": _accuracy(file_top, labels),
     }
+
+
+def _shapes(outputs: dict[str, np.ndarray]) -> str:
+    return ", ".join(
+        f"{name} {outputs[name].shape}".strip() for name in sorted(outputs)
+    )
 
 
 def _scale(values: np.ndarray) -> float:

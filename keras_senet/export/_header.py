@@ -1,0 +1,87 @@
+"""What an exported file says about itself: labels, preprocessing, where it is from.
+
+JSON as `keras_senet.weights.header` writes it: a file beside the graph of a SavedModel,
+a member of the zip archive that a .keras file is, and of one that follows the
+flatbuffer in a .tflite file. Other readers take the files as if it were not there.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+
+from keras_senet.version import __version__
+from keras_senet.weights import Preprocessing
+from keras_senet.weights.header import FORMAT, MEMBER, make_header
+
+# TensorFlow leaves this folder of a SavedModel to its users.
+FOLDER = "assets.extra"
+
+
+def describe(model: keras.Model, labels: list[str] | None) -> str:
+    """Returns the header of an export as JSON text.
+
+    A network of `keras_senet.models` is described in full, any other model by its
+    labels only.
+    """
+    if getattr(model, "constructor", None) and getattr(model, "architecture", None):
+        header = make_header(model, labels=labels)
+    else:
+        record = getattr(model, "preprocessing", None)
+        header = {
+            "format": FORMAT,
+            "version": __version__,
+            "preprocessing": record and record.to_json(),
+            "labels": labels,
+        }
+    return json.dumps(header, ensure_ascii=False, indent=1) + "\n"
+
+
+def write_to_folder(text: str, folder: Path) -> None:
+    """Writes a header into the folder of a SavedModel."""
+    (folder / FOLDER).mkdir()
+    (folder / FOLDER / MEMBER).write_text(text, "utf-8")
+
+
+def append_to_file(text: str, path: Path) -> None:
+    """Appends a header to a .tflite file, in a zip archive after the flatbuffer."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(MEMBER, text)
+
+
+def read_header(path: Path) -> tuple[list[str] | None, Preprocessing | None]:
+    """Returns the labels and the preprocessing that an exported file carries.
+
+    Raises:
+        ValueError: If it has a header that cannot be read.
+    """
+    text = _read_text(path)
+    if text is None:
+        return None, None
+    try:
+        header = json.loads(text)
+        record = header.get("preprocessing")
+        record = record and Preprocessing.from_json(record)
+        return header.get("labels"), record
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"The file's {MEMBER} must be a header of keras_senet. Received: "
+            f"{str(path)!r}, where it cannot be read ({error})."
+        ) from error
+
+
+def _read_text(path: Path) -> str | None:
+    if path.is_dir():
+        file = path / FOLDER / MEMBER
+        return file.read_text("utf-8") if file.is_file() else None
+    if not zipfile.is_zipfile(path):
+        if MEMBER.encode() in path.read_bytes():
+            raise ValueError(
+                f"The file must end with its header. Received: {str(path)!r}, which "
+                "is damaged or cut short."
+            )
+        return None
+    with zipfile.ZipFile(path) as archive:
+        known = MEMBER in archive.namelist()
+        return archive.read(MEMBER).decode() if known else None

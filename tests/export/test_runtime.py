@@ -1,0 +1,143 @@
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_senet.export import export_saved_model, export_tflite, open_runner
+
+# Keras 3.15.1 reads its variables in a way that NumPy 2.4 deprecates.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    model.save(folder / "model.keras")
+    export_saved_model(model, folder / "served")
+    export_tflite(model, folder / "model.tflite")
+    return folder
+
+
+KINDS = {"model.keras": "keras", "served": "saved_model", "model.tflite": "tflite"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_runs_the_same_way(files, model, images, name):
+    runner = open_runner(files / name)
+    assert runner.kind == KINDS[name]
+    assert runner.input_shape == (None, 16, 16, 3)
+    assert runner.labels is None
+    paths = [files / name, *(files / name).rglob("*")]
+    sizes = [path.stat().st_size for path in paths if path.is_file()]
+    assert runner.size_bytes == sum(sizes) > 0
+    expected = model.predict(images, verbose=0)
+    scores = runner.predict(images, batch_size=5)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_model_in_memory(model, images):
+    runner = open_runner(model)
+    assert runner.kind == "keras"
+    assert runner.size_bytes == 4 * model.count_params()
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(runner.predict(images), expected, atol=1e-6)
+    assert open_runner(runner) is runner
+
+
+def test_training_after_opening_is_seen(make_model, images):
+    model = make_model()
+    runner = open_runner(model)
+    before = runner.predict(images)
+    model.layers[-1].bias.assign_add(np.arange(7.0))
+    assert np.abs(runner.predict(images) - before).max() > 0.01
+
+
+def test_integer_images_are_taken(files, model, images):
+    bytes_ = images.astype("uint8")
+    expected = model.predict(bytes_.astype("float32"), verbose=0)
+    for name in KINDS:
+        scores = open_runner(files / name).predict(bytes_)
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_batches_of_a_fixed_size_are_filled(make_model, images):
+    model = make_model(batch_size=5)
+    scores = open_runner(model).predict(images)
+    expected = make_model().predict(images, verbose=0)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_several_outputs_come_by_name_in_the_models_order(model, images, tmp_path):
+    z, a = (
+        keras.layers.Lambda(lambda x, k=k: x + k, name=n)
+        for k, n in ((1, "z"), (2, "a"))
+    )
+    both = keras.Model(model.input, [z(model.output), a(model.output)])
+    scores = model.predict(images, verbose=0)
+    export_saved_model(both, tmp_path / "served")
+    export_tflite(both, tmp_path / "both.tflite")
+    assert list(open_runner(both).predict(images)) == ["z", "a"]
+    for source in (both, tmp_path / "served", tmp_path / "both.tflite"):
+        outputs = open_runner(source).predict(images)
+        np.testing.assert_allclose(outputs["z"], scores + 1, atol=1e-5)
+        np.testing.assert_allclose(outputs["a"], scores + 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((0, 16, 16, 3), "must be images"),
+        ((2, 8, 16, 3), r"\(None, 16, 16, 3\).*\(2, 8, 16, 3\)"),
+        ((2, 16, 16, 1), r"\(2, 16, 16, 1\)"),
+        ((16, 16, 3), r"\(16, 16, 3\)"),
+    ],
+)
+def test_images_that_do_not_fit(files, shape, message):
+    for name in KINDS:
+        with pytest.raises(ValueError, match=message):
+            open_runner(files / name).predict(np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "name", ["model.keras", "model.tflite", "served/saved_model.pb"]
+)
+@pytest.mark.parametrize("kept", [0, 6, 0.3, 0.9, -1])
+def test_damaged_file_is_one_line(files, tmp_path, name, kept):
+    copy = tmp_path / "copy"
+    shutil.copytree(files, copy)
+    data = (copy / name).read_bytes()
+    length = int(kept * len(data)) if isinstance(kept, float) else kept
+    (copy / name).write_bytes(data[:length])
+    path = copy / "served" if name.startswith("served") else copy / name
+    with pytest.raises(ValueError, match=r"(damaged|cut short)[^\n]*$"):
+        open_runner(path)
+
+
+def test_other_things_are_told_apart(files, tmp_path):
+    text = tmp_path / "text.tflite"
+    text.write_text("not a model, only a text file that is long enough")
+    with pytest.raises(ValueError, match=r"mark 'TFL3'.*text\.tflite"):
+        open_runner(text)
+    with pytest.raises(ValueError, match=r"saved_model\.pb.*does not"):
+        open_runner(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.tflite.*does not exist"):
+        open_runner(tmp_path / "nowhere.tflite")
+    with pytest.raises(ValueError, match=r"create_model\(name, weights=path\)"):
+        (tmp_path / "a.weights.h5").touch()
+        open_runner(tmp_path / "a.weights.h5")
+    with pytest.raises(ValueError, match=r"a \.keras file, a \.tflite file or"):
+        (tmp_path / "a.onnx").touch()
+        open_runner(tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match=r"Received: 3 \(of type int\)"):
+        open_runner(3)
+
+
+def test_saved_model_without_its_variables_folder(files, tmp_path):
+    shutil.copytree(files / "served", tmp_path / "served")
+    shutil.rmtree(tmp_path / "served" / "variables")
+    with pytest.raises(ValueError, match="must hold a SavedModel"):
+        open_runner(tmp_path / "served")

@@ -1,0 +1,186 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_senet.export import _frozen, export_saved_model, open_runner
+
+LABELS = ["T-shirt", "Hose", "Pullover", "Kleid", "Mantel", "Schuh", "Ärmel"]
+
+# Importing keras or keras_senet fails here; TensorFlow itself asks for no Keras.
+FRESH_PROCESS = """
+import sys
+
+sys.modules["keras"] = sys.modules["keras_senet"] = None
+import numpy as np
+import tensorflow as tf
+
+folder, images, target = sys.argv[1:]
+serve = tf.saved_model.load(folder).signatures["serving_default"]
+np.save(target, serve(images=tf.constant(np.load(images)))["predictions"].numpy())
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "served"
+    return export_saved_model(model, path, labels=LABELS)
+
+
+def _graph(folder):
+    data = (folder / "saved_model.pb").read_bytes()
+    return saved_model_pb2.SavedModel.FromString(data).meta_graphs[0].graph_def
+
+
+def test_a_fresh_process_without_keras_gives_the_same_numbers(
+    folder, model, images, tmp_path
+):
+    np.save(tmp_path / "images.npy", images)
+    script = tmp_path / "fresh.py"
+    script.write_text(textwrap.dedent(FRESH_PROCESS))
+    arguments = [folder, tmp_path / "images.npy", tmp_path / "scores.npy"]
+    subprocess.run([sys.executable, script, *arguments], check=True, cwd=tmp_path)
+    scores = np.load(tmp_path / "scores.npy")
+    np.testing.assert_allclose(scores, model.predict(images, verbose=0), atol=1e-5)
+
+
+def test_signature_takes_any_number_of_float_images(folder, images):
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    spec = serve.structured_input_signature[1]["images"]
+    assert spec.shape.as_list() == [None, 16, 16, 3]
+    assert spec.dtype == tf.float32
+    one, all_ = (serve(images=tf.constant(images[:n]))["predictions"] for n in (1, 12))
+    np.testing.assert_allclose(one, all_[:1], atol=1e-6)
+
+
+def test_weights_are_constants_and_nothing_needs_xla(folder):
+    graph = _graph(folder)
+    functions = graph.library.function
+    operations = {node.op for part in functions for node in part.node_def}
+    assert "Conv2D" in operations
+    assert "VarHandleOp" not in operations | {node.op for node in graph.node}
+    assert not any(
+        "_XlaMustCompile" in part.attr and part.attr["_XlaMustCompile"].b
+        for part in functions
+    )
+
+
+def test_labels_are_written_beside_the_graph(folder):
+    header = json.loads((folder / "assets.extra" / "keras_senet.json").read_text())
+    assert header["labels"] == LABELS
+    assert open_runner(folder).labels == LABELS
+
+
+def test_number_of_labels_is_compared_with_the_classes(model, tmp_path):
+    with pytest.raises(ValueError, match="3 labels for a model with 7 classes"):
+        export_saved_model(model, tmp_path / "served", labels=LABELS[:3])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fixed_sizes(tmp_path, images):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+    path = export_saved_model(model, tmp_path / "a", image_size=16, batch_size=12)
+    runner = open_runner(path)
+    assert runner.input_shape == (12, 16, 16, 3)
+    np.testing.assert_allclose(
+        runner.predict(images), model.predict(images, verbose=0), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"image_size=20 and .*\(None, 16, 16, 3\)"):
+        export_saved_model(_sized(16), tmp_path / "b", image_size=20)
+
+
+def _sized(size):
+    inputs = keras.Input((size, size, 3))
+    return keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(inputs))
+
+
+def test_outputs_keep_their_names(model, images, tmp_path):
+    features = model.layers[-3].output
+    both = keras.Model(model.input, [model.output, features])
+    outputs = open_runner(export_saved_model(both, tmp_path / "two")).predict(images)
+    expected = both.predict(images, verbose=0)
+    assert outputs.keys() == set(both.output_names)
+    for name, value in zip(both.output_names, expected, strict=True):
+        np.testing.assert_allclose(outputs[name], value, atol=1e-4)
+
+
+def test_inputs_keep_their_names(model, tmp_path):
+    extra = keras.Input((4,), name="extra")
+    image = keras.Input((16, 16, 3), name="image")
+    joined = keras.Model(
+        {"image": image, "extra": extra},
+        keras.layers.Concatenate(name="joined")([model(image), extra]),
+    )
+    path = export_saved_model(joined, tmp_path / "inputs")
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    rows = {
+        "image": tf.ones((2, 16, 16, 3)),
+        "extra": tf.constant([[1.0, 2, 3, 4]] * 2),
+    }
+    np.testing.assert_allclose(serve(**rows)["joined"], joined(rows), atol=1e-6)
+    with pytest.raises(ValueError, match="2 inputs"):
+        open_runner(path)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
+def test_mixed_precision_is_written_in_float32(make_model, images, tmp_path, policy):
+    mixed = make_model(policy=policy)
+    plain = make_model()
+    plain.set_weights(mixed.get_weights())
+    runner = open_runner(export_saved_model(mixed, tmp_path / "mixed"))
+    expected = plain.predict(images, verbose=0)
+    np.testing.assert_allclose(runner.predict(images), expected, atol=1e-5)
+
+
+def test_subclassed_model_is_told_what_to_do(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match=r"Wrap it: keras\.Model\(inputs"):
+        export_saved_model(Subclassed(), tmp_path / "a")
+    with pytest.raises(ValueError, match=r"must be a keras\.Model.*'text'"):
+        export_saved_model("text", tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beyond_a_graph_are_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(_frozen, "_GRAPH_LIMIT", 1000)
+    with pytest.raises(ValueError, match=r"graph of 2 GiB.*model\.export"):
+        export_saved_model(model, tmp_path / "a")
+
+
+def test_existing_target_is_kept_unless_told(model, make_model, images, tmp_path):
+    path = tmp_path / "served"
+    path.mkdir()
+    (path / "precious").write_text("mine")
+    with pytest.raises(ValueError, match="must not exist"):
+        export_saved_model(model, path)
+    assert (path / "precious").read_text() == "mine"
+    other = make_model(seed=5)
+    export_saved_model(other, path, overwrite=True)
+    assert not (path / "precious").exists()
+    np.testing.assert_allclose(
+        open_runner(path).predict(images), other.predict(images, verbose=0), atol=1e-5
+    )
+
+
+def test_crash_leaves_nothing_under_the_name(model, tmp_path, monkeypatch):
+    save = tf.saved_model.save
+
+    def crash(*arguments):
+        save(*arguments)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", crash)
+    with pytest.raises(OSError, match="No space"):
+        export_saved_model(model, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []

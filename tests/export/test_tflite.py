@@ -1,0 +1,238 @@
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_senet.export import export_tflite, open_runner
+from keras_senet.export._calibration import calibration_images
+from keras_senet.export._flatbuffer import read_tflite
+from keras_senet.export.saved_model import export_saved_model
+from keras_senet.export.tflite import check_builtin
+
+TOLERANCES = {None: 1e-5, "float16": 5e-3, "dynamic": 0.05, "int8": 0.08}
+
+
+@pytest.fixture(scope="module", params=list(TOLERANCES))
+def exported(request, model, images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tflite") / "model.tflite"
+    data = images if request.param == "int8" else None
+    export_tflite(model, path, quantization=request.param, representative_dataset=data)
+    return request.param, path
+
+
+@pytest.fixture(scope="module")
+def needs_flex():
+    class Erf(keras.layers.Layer):
+        def call(self, inputs):
+            return keras.ops.erf(inputs)
+
+    inputs = keras.Input((4, 4, 3))
+    return keras.Model(inputs, Erf()(keras.layers.Conv2D(3, 1)(inputs)))
+
+
+def test_every_quantization_computes_the_model(exported, model, images):
+    quantization, path = exported
+    difference = np.abs(
+        open_runner(path).predict(images) - model.predict(images, verbose=0)
+    ).max()
+    assert difference <= TOLERANCES[quantization]
+    if quantization is not None:
+        assert difference > 1e-6, "the weights are not quantised at all"
+
+
+def test_every_quantization_says_what_it_is(exported):
+    quantization, path = exported
+    contents = read_tflite(path)
+    assert contents.quantization == quantization
+    assert contents.foreign == ()
+    assert {"CONV_2D", "MEAN", "LOGISTIC", "SOFTMAX"} <= set(contents.operations)
+
+
+def test_batches_of_any_size(exported, images):
+    runner = open_runner(exported[1])
+    assert runner.input_shape == (None, 16, 16, 3)
+    together = runner.predict(images)
+    apart = np.concatenate([runner.predict(images[i : i + 1]) for i in range(12)])
+    # Dynamic-range files scale the activations batch by batch.
+    atol = 0.05 if exported[0] == "dynamic" else 1e-5
+    np.testing.assert_allclose(together, apart, atol=atol)
+    np.testing.assert_allclose(
+        runner.predict(images, batch_size=5), together, atol=atol
+    )
+
+
+def test_int8_computes_in_integers(model, images, tmp_path):
+    path = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=images,
+        io_type="uint8",
+    )
+    interpreter = Interpreter(model_path=str(path))
+    assert interpreter.get_input_details()[0]["dtype"] == np.uint8
+    assert interpreter.get_output_details()[0]["dtype"] == np.uint8
+    kinds = {np.dtype(detail["dtype"]) for detail in interpreter.get_tensor_details()}
+    assert np.dtype("float32") not in kinds
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=0.08)
+
+
+def test_representative_data_in_every_form(model, images):
+    labels = np.zeros(len(images), "int64")
+    pairs = tf.data.Dataset.from_tensor_slices((images, labels)).batch(5)
+    for data in (
+        images,
+        (images, labels),
+        [images[:7], images[7:]],
+        (images[i : i + 5] for i in (0, 5, 10)),
+        pairs,
+        pairs.repeat(),
+    ):
+        taken = calibration_images(model, data, limit=12)
+        np.testing.assert_array_equal(np.concatenate(taken), images)
+        assert {image.shape for image in taken} == {(1, 16, 16, 3)}
+    taken = calibration_images(model, images.astype("uint8"), limit=3)
+    np.testing.assert_array_equal(np.concatenate(taken), np.floor(images[:3]))
+
+
+def _broken(images, **values):
+    copy = images.copy()
+    copy[3, 2, 1, 0] = values["value"]
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: None, "int8 needs real images"),
+        (lambda x: [], "an empty one"),
+        (lambda x: x / 255, "scaled to 0..1.*Multiply them by 255"),
+        (lambda x: x / 127.5 - 1, "must not be normalised.*from -"),
+        (lambda x: x * 2, "must not be normalised"),
+        (lambda x: _broken(x, value=np.nan), "finite"),
+        (lambda x: _broken(x, value=np.inf), "finite"),
+        (lambda x: np.full_like(x, 7), "differ from each other"),
+        (lambda x: x[:, :8], r"shape \(16, 16, 3\).*Received.*\(8, 16, 3\)"),
+        (lambda x: list(x), r"batches of images.*\(16, 16, 3\)"),
+    ],
+)
+def test_representative_data_is_checked(model, images, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        export_tflite(
+            model,
+            tmp_path / "a.tflite",
+            quantization="int8",
+            representative_dataset=change(images),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_without_normalisation_takes_any_range(images, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    path = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=images / 127.5 - 1,
+    )
+    assert read_tflite(path).quantization == "int8"
+
+
+def test_flex_is_refused(needs_flex, tmp_path):
+    with pytest.raises(ValueError, match=r"builtin operations only.*needs Erf"):
+        export_tflite(needs_flex, tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_flex_check_itself_fires(needs_flex, tmp_path):
+    folder = export_saved_model(needs_flex, tmp_path / "flex")
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    ops = tf.lite.OpsSet
+    converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS, ops.SELECT_TF_OPS]
+    data = converter.convert()
+    with pytest.raises(ValueError, match="needs FlexErf"):
+        check_builtin(data)
+    (tmp_path / "flex.tflite").write_bytes(data)
+    with pytest.raises(ValueError, match="needs FlexErf"):
+        open_runner(tmp_path / "flex.tflite")
+
+
+def test_labels_travel_in_the_file(model, tmp_path):
+    names = [f"class {i}" for i in range(7)]
+    path = export_tflite(model, tmp_path / "a.tflite", labels=names)
+    assert open_runner(path).labels == names
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["keras_senet.json"]
+    with pytest.raises(ValueError, match="2 labels for a model with 7 classes"):
+        export_tflite(model, tmp_path / "b.tflite", labels=["a", "b"])
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_becomes_float32(make_model, images, tmp_path, policy):
+    path = export_tflite(make_model(policy=policy), tmp_path / "a.tflite")
+    assert read_tflite(path).quantization is None
+    expected = make_model().predict(images, verbose=0)
+    np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=1e-5)
+
+
+def test_model_with_a_fixed_batch(make_model, model, images, tmp_path):
+    path = export_tflite(make_model(batch_size=5), tmp_path / "a.tflite")
+    runner = open_runner(path)
+    assert runner.input_shape == (5, 16, 16, 3)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(runner.predict(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"quantization": "int4"}, "'float16', 'dynamic', 'int8'.*'int4'"),
+        ({"quantization": "flaot16"}, "Did you mean 'float16'"),
+        ({"io_type": "uint8"}, "needs quantization='int8'"),
+        ({"io_type": "int16", "quantization": "int8"}, "'uint8', 'int8'.*'int16'"),
+        ({"path": "model.lite"}, r"end in '\.tflite'.*model\.lite"),
+    ],
+)
+def test_bad_arguments(model, tmp_path, arguments, message):
+    path = tmp_path / arguments.pop("path", "a.tflite")
+    with pytest.raises(ValueError, match=message):
+        export_tflite(model, path, **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_file_is_kept_unless_told(model, tmp_path):
+    path = tmp_path / "a.tflite"
+    path.write_text("precious")
+    with pytest.raises(ValueError, match="must not exist"):
+        export_tflite(model, path)
+    assert path.read_text() == "precious"
+    export_tflite(model, path, overwrite=True)
+    assert open_runner(path).kind == "tflite"
+
+
+def test_crash_leaves_nothing_under_the_name(model, tmp_path, monkeypatch):
+    def crash(text, path):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("keras_senet.export.tflite.append_to_file", crash)
+    with pytest.raises(OSError, match="No space"):
+        export_tflite(model, tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_converter_is_quiet(model, images, tmp_path, capfd):
+    capfd.readouterr()
+    path = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=images,
+    )
+    open_runner(path).predict(images)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,168 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_senet.export import (
+    VerificationError,
+    export_saved_model,
+    export_tflite,
+    verify,
+)
+
+FORMATS = ["served", "float32", "float16", "dynamic", "int8"]
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def file(request, model, images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verify")
+    if request.param == "served":
+        return export_saved_model(model, folder / "served")
+    quantization = None if request.param == "float32" else request.param
+    data = images if quantization == "int8" else None
+    return export_tflite(
+        model,
+        folder / f"{request.param}.tflite",
+        quantization=quantization,
+        representative_dataset=data,
+    )
+
+
+def test_the_right_file_passes(file, model, images, labels):
+    report = verify(model, file, images, labels, latency_runs=3)
+    assert report.passed
+    assert report.images == 12
+    assert report.outputs == "probabilities"
+    assert report.agreement == 1
+    assert report.model_accuracy == report.file_accuracy == 10 / 12
+    assert 0 <= report.mean_difference <= report.max_difference < 0.1
+    assert 0 < report.file_latency < 1
+    assert 0 < report.model_latency < 1
+    report.raise_if_failed()
+    fields = json.loads(report.to_json())
+    assert fields["file"] == str(file)
+    assert fields["passed"] is True
+    assert "agrees with its model on 12 images" in report.summary()
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_a_file_of_other_weights_fails(file, make_model, images, labels, with_labels):
+    other = make_model(seed=3)
+    given = labels if with_labels else None
+    report = verify(other, file, images, given, latency_runs=0)
+    assert not report.passed
+    assert report.file_latency is None
+    message = r"differs from its model on 12 images: [^\n]*$"
+    with pytest.raises(VerificationError, match=message):
+        report.raise_if_failed()
+    with pytest.raises(VerificationError, match=message):
+        verify(other, file, images, given, latency_runs=0, strict=True)
+    assert file.exists(), "a failure removes nothing"
+
+
+def test_figures_are_those_of_the_arrays(model, make_model, images, labels, tmp_path):
+    other = make_model(seed=4)
+    path = export_tflite(other, tmp_path / "other.tflite")
+    report = verify(model, path, images, labels, latency_runs=0)
+    a, b = (m.predict(images, verbose=0) for m in (model, other))
+    difference = np.abs(a - b)
+    assert report.max_difference == pytest.approx(difference.max(), abs=1e-5)
+    assert report.mean_difference == pytest.approx(difference.mean(), abs=1e-5)
+    assert report.relative_error == pytest.approx(difference.max() / a.max(), abs=1e-5)
+    assert report.agreement == np.mean(a.argmax(-1) == b.argmax(-1))
+    assert report.file_accuracy == np.mean(b.argmax(-1) == labels)
+    assert report.size_bytes == path.stat().st_size
+    assert (report.criterion, report.tolerance) == ("max_difference", 1e-4)
+
+
+def test_logits_are_judged_by_relative_error(images, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(5)(x))
+    path = export_tflite(model, tmp_path / "a.tflite")
+    report = verify(model, path, images, latency_runs=0)
+    assert report.passed
+    assert report.outputs == "values"
+    assert report.criterion == "relative_error"
+    assert report.measured == report.relative_error < 1e-5
+
+
+def test_int8_is_judged_by_accuracy(model, images, labels, tmp_path):
+    path = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=images,
+    )
+    report = verify(model, path, images, labels, latency_runs=0)
+    assert (report.criterion, report.tolerance) == ("accuracy_loss", 0.01)
+    report = verify(model, path, images, latency_runs=0)
+    assert (report.criterion, report.tolerance) == ("disagreement", 0.05)
+    report = verify(model, path, images, tolerance=1e-6, latency_runs=0)
+    assert (report.criterion, report.passed) == ("max_difference", False)
+
+
+def test_int8_that_loses_accuracy_fails(make_model, images, tmp_path):
+    """One image of 12 lost is 8 points, more than the one point allowed."""
+    model, other = make_model(), make_model()
+    bias = other.layers[-1].bias
+    scores = model.predict(images, verbose=0)
+    ranked = np.sort(scores, -1)
+    weakest = (ranked[:, -1] - ranked[:, -2]).argmin()
+    top, second = scores[weakest].argsort()[::-1][:2]
+    change = np.zeros(7, "float32")
+    change[second] = np.log(scores[weakest, top] / scores[weakest, second]) + 0.1
+    bias.assign_add(change)
+    path = export_tflite(
+        other,
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=images,
+    )
+    labels = scores.argmax(-1)
+    report = verify(model, path, images, labels, latency_runs=0)
+    assert report.file_accuracy < report.model_accuracy == 1
+    assert not report.passed
+    assert report.criterion == "accuracy_loss"
+
+
+@pytest.mark.parametrize("where", ["model", "file", "both"])
+def test_nan_never_passes(make_model, images, labels, tmp_path, where):
+    good, bad = make_model(), make_model()
+    bad.layers[-1].bias.assign(np.full(7, np.nan))
+    path = tmp_path / "a.tflite"
+    export_tflite(good if where == "model" else bad, path)
+    model = good if where == "file" else bad
+    for tolerance in (None, np.inf):
+        report = verify(
+            model, path, images, labels, tolerance=tolerance, latency_runs=0
+        )
+        assert not report.passed
+    assert json.loads(report.to_json())["max_difference"] is None
+    with pytest.raises(VerificationError, match="not finite"):
+        report.raise_if_failed()
+
+
+def test_a_file_of_another_shape_fails(make_model, model, images, tmp_path):
+    path = export_tflite(make_model(classes=4), tmp_path / "a.tflite")
+    with pytest.raises(VerificationError, match=r"\(12, 7\).*\(12, 4\)"):
+        verify(model, path, images)
+
+
+def test_bad_arguments(model, images, tmp_path):
+    path = export_saved_model(model, tmp_path / "served")
+    with pytest.raises(ValueError, match="must be images"):
+        verify(model, path, images[:0])
+    with pytest.raises(ValueError, match=r"shape \(3,\) for 12 images"):
+        verify(model, path, images, [1, 2, 3])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        verify(model, tmp_path / "nowhere", images)
+    with pytest.raises(ValueError, match=r"must be a keras\.Model"):
+        verify(str(path), path, images)
+
+
+def test_mixed_precision_is_compared_in_float32(make_model, images, tmp_path):
+    mixed = make_model(policy="mixed_bfloat16")
+    path = export_tflite(mixed, tmp_path / "a.tflite")
+    assert verify(mixed, path, images, latency_runs=0, strict=True).passed

@@ -1,0 +1,209 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_senet.data import open_source
+from keras_senet.evaluation import evaluate
+from keras_senet.export import export_tflite
+
+
+def _model(classes=10, shape=(28, 28, 1), activation="softmax", seed=0):
+    """Two bright or dark halves and a random layer: far from right, far from even."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(shape)
+    x = keras.layers.Rescaling(1 / 128, offset=-1)(inputs)
+    x = keras.layers.AveragePooling2D(7)(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(classes, activation=activation)(x)
+    return keras.Model(inputs, x, name="small")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return _model()
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """The first 200 bundled held-out images and their labels."""
+    pairs = list(open_source("bundled").dataset("test").take(200).as_numpy_iterator())
+    images, labels = (np.stack(part) for part in zip(*pairs, strict=True))
+    return images.astype("float32"), labels
+
+
+def _count(scores, labels):
+    """Every figure by plain loops."""
+    classes = scores.shape[1]
+    confusion = np.zeros((classes, classes), int)
+    in_top, loss, bins = 0, 0.0, {}
+    for row, label in zip(scores.astype("float64"), labels, strict=True):
+        predicted = int(row.argmax())
+        confusion[label, predicted] += 1
+        in_top += label in row.argsort()[::-1][:5]
+        loss -= np.log(row[label] / row.sum())
+        bins.setdefault(min(int(row.max() * 15), 14), []).append(
+            (row.max(), predicted == label)
+        )
+    gaps = [
+        len(b) * abs(np.mean([c for c, _ in b]) - np.mean([r for _, r in b]))
+        for b in bins.values()
+    ]
+    return confusion, in_top / len(labels), loss / len(labels), sum(gaps) / len(labels)
+
+
+def test_figures_equal_a_plain_count(model, arrays):
+    images, labels = arrays
+    scores = model.predict(images, verbose=0)
+    confusion, top5, loss, calibration_error = _count(scores, labels)
+    result = evaluate(model, arrays, batch_size=64)
+    np.testing.assert_array_equal(result.confusion, confusion)
+    assert result.images == 200
+    assert result.top1 == np.mean(scores.argmax(-1) == labels)
+    assert (result.top_k, result.top5) == (5, top5)
+    assert result.loss == pytest.approx(loss, rel=1e-4)
+    assert result.calibration_error == pytest.approx(calibration_error, rel=1e-4)
+    np.testing.assert_allclose(
+        result.class_accuracy, np.diag(confusion) / confusion.sum(1)
+    )
+    assert result.images_per_second > 0
+    assert result.image_size == (28, 28)
+    assert result.class_names == tuple("0123456789")
+
+
+def test_every_form_of_data_gives_the_same(model, arrays):
+    images, labels = arrays
+    expected = evaluate(model, arrays)
+    one_hot = np.eye(10)[labels]
+    forms = (
+        (images, one_hot),
+        tf.data.Dataset.from_tensor_slices((images, labels)).batch(30),
+        [(images[:150], labels[:150]), (images[150:], labels[150:])],
+    )
+    for data in forms:
+        result = evaluate(model, data)
+        np.testing.assert_array_equal(result.confusion, expected.confusion)
+        assert result.top5 == expected.top5
+        assert result.loss == pytest.approx(expected.loss, rel=1e-5)
+    for data in ("bundled", open_source("bundled")):
+        result = evaluate(model, data, limit=200)
+        np.testing.assert_array_equal(result.confusion, expected.confusion)
+        assert result.data == "bundled"
+        assert result.class_names[9] == "Ankle boot"
+
+
+def test_exported_file_gives_the_same(model, arrays, tmp_path):
+    names = [f"class {i}" for i in range(10)]
+    path = export_tflite(model, tmp_path / "a.tflite", labels=names)
+    expected, result = evaluate(model, arrays), evaluate(path, arrays)
+    np.testing.assert_array_equal(result.confusion, expected.confusion)
+    assert result.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert (result.kind, result.model) == ("tflite", str(path))
+    assert result.class_names == tuple(names)
+
+
+def test_logits_give_the_loss_and_calibration_of_their_softmax(model, arrays):
+    logits = _model(activation=None)
+    logits.set_weights(model.get_weights())
+    expected, result = evaluate(model, arrays), evaluate(logits, arrays)
+    assert result.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert result.calibration_error == pytest.approx(
+        expected.calibration_error, rel=1e-3
+    )
+
+
+def test_limit_counts_images(model, arrays):
+    for limit in (1, 70, 1000):
+        result = evaluate(model, arrays, batch_size=32, limit=limit)
+        assert result.images == min(limit, 200)
+        batches = tf.data.Dataset.from_tensor_slices(arrays).batch(32).repeat()
+        assert evaluate(model, batches, limit=limit).images == limit
+
+
+def test_few_classes(arrays):
+    images, labels = arrays
+    result = evaluate(_model(classes=3), (images, labels % 3))
+    scores = _model(classes=3).predict(images, verbose=0)
+    top2 = scores.argsort(-1)[:, 1:]
+    expected = np.mean((top2 == (labels % 3)[:, None]).any(-1))
+    assert (result.top_k, result.top5) == (2, expected)
+
+
+def test_class_without_images_has_no_accuracy(model, arrays):
+    images, labels = arrays
+    kept = labels != 4
+    result = evaluate(model, (images[kept], labels[kept]))
+    assert np.isnan(result.class_accuracy[4])
+    assert np.isnan(result.class_accuracy).sum() == 1
+    assert json.loads(result.to_json())["class_accuracy"][4] is None
+
+
+def test_json_holds_every_field(model, arrays):
+    result = evaluate(model, arrays)
+    fields = json.loads(result.to_json())
+    assert fields["top1"] == result.top1
+    assert fields["confusion"] == result.confusion.tolist()
+    assert fields["class_accuracy"] == pytest.approx(result.class_accuracy.tolist())
+    assert set(fields) == set(result.__dataclass_fields__)
+    assert "top-1" in result.summary()
+
+
+def test_source_is_fitted_to_the_model():
+    wide = evaluate(_model(shape=(14, 21, 3)), "bundled", limit=40)
+    assert wide.image_size == (14, 21)
+    assert wide.crop_fraction == 1
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    free = keras.Model(inputs, keras.layers.Dense(10)(x))
+    assert evaluate(free, "bundled", limit=40).image_size == (28, 28)
+    small = evaluate(free, "bundled", limit=40, image_size=20, crop_fraction=0.8)
+    assert (small.image_size, small.crop_fraction) == ((20, 20), 0.8)
+    with pytest.raises(ValueError, match=r"28 x 28 pixels only.*image_size=20"):
+        evaluate(_model(), "bundled", image_size=20)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("bundled", "3 classes, data with 10"),
+        ((np.ones((4, 28, 28, 1)), [0, 1, 2, 3]), "3 classes, data with at least 4"),
+        ((np.ones((4, 28, 28, 1)), [0, 1, 2]), "4 images and 3 labels"),
+        ((np.ones((2, 28, 28, 1)), [0, -1]), "integers from 0.*-1"),
+        ((np.ones((0, 28, 28, 1)), []), "images to evaluate"),
+        ([], "images to evaluate"),
+        ((np.ones((2, 14, 28, 1)), [0, 1]), r"\(2, 14, 28, 1\)"),
+    ],
+)
+def test_data_that_contradict_the_model(data, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(_model(classes=3), data)
+
+
+def test_scores_that_are_not_finite_are_an_error(arrays):
+    model = _model()
+    model.layers[-1].bias.assign(np.full(10, np.nan))
+    with pytest.raises(ValueError, match="must be finite"):
+        evaluate(model, arrays)
+
+
+def test_model_that_is_no_classifier(model, arrays):
+    features = keras.Model(model.input, model.layers[1].output)
+    with pytest.raises(ValueError, match=r"one output.*\(64, 28, 28, 1\)"):
+        evaluate(features, arrays)
+    both = keras.Model(model.input, [model.output, model.layers[-2].output])
+    with pytest.raises(ValueError, match="one output"):
+        evaluate(both, arrays)
+
+
+def test_confusion_picture(model, arrays, tmp_path):
+    result = evaluate(model, arrays)
+    path = result.save_confusion_picture(tmp_path / "confusion.png")
+    picture = tf.io.decode_png(path.read_bytes())
+    assert min(picture.shape[:2]) > 500
+    assert np.std(picture) > 10
+    with pytest.raises(ValueError, match="must not exist"):
+        result.save_confusion_picture(path)
+    result.save_confusion_picture(path, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["confusion.png"]
