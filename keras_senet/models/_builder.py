@@ -374,18 +374,17 @@ def _preprocess(x, family, options, checkpoint):
 
 
 def _reverse_channels(x, channels, first):
-    """Reverses the channels with layers alone, whose names do not vary as ops' do."""
-    # Each layer cuts one channel out: of the other format, channels are a side.
-    names = {True: "channels_last", False: "channels_first"}
+    """Reverses the channels with Keras' own layers: names of ops would vary."""
+    # To a cropping of the other data format, the channels are a side of the image.
+    other, axis = ("channels_last", 1) if first else ("channels_first", 3)
     parts = []
     for i in reversed(range(channels)):
-        cut, whole = (i, channels - 1 - i), (0, 0)
+        cropping = [(0, 0), (i, channels - 1 - i)]
         parts.append(
             layers.Cropping2D(
-                (cut, whole) if first else (whole, cut),
-                data_format=names[first],
+                cropping[::-1] if first else cropping,
+                data_format=other,
                 name=f"preprocessing_channel{i}",
             )(x)
         )
-    axis = 1 if first else 3
     return layers.Concatenate(axis, name="preprocessing_reversed")(parts)

@@ -76,7 +76,9 @@ def _last_maps(model):
 
 
 def _is_channels_first(model):
-    formats = {getattr(layer, "data_format", None) for layer in model.layers}
+    # Without weights, a layer may treat channels as rows: VGG's reversal of colours.
+    weighted = [layer for layer in model.layers if layer.weights]
+    formats = {getattr(layer, "data_format", None) for layer in weighted}
     return "channels_first" in formats
 
 

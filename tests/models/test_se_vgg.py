@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_senet
 from keras_senet.models.se_vgg import SEVGG16
 
 SMALL = {"include_top": False, "input_shape": (32, 32, 3)}
@@ -119,6 +120,8 @@ def test_preprocessing_is_that_of_keras_applications(
     # Theirs works in place.
     theirs = keras.applications.vgg16.preprocess_input(x.copy(), data_format)
     assert relative_error(normalise(x), theirs) < 1e-5
+    pyramid = keras_senet.features(model).output
+    assert list(pyramid) == ["P2", "P3", "P4", "P5"]
 
 
 def test_dropout_follows_both_hidden_layers():
