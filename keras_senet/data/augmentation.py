@@ -31,7 +31,7 @@ def resize_and_crop(
 
     Returns:
         (height, width, C): the image as it is where its static size needs no change,
-        else float32 in 0..255.
+        else float32 in 0..255, not resampled where the scale is one.
     """
     box = tuple(round(side / crop_fraction) for side in size)
     if image.shape[:2].as_list() == list(size) == list(box):
@@ -44,15 +44,24 @@ def resize_and_crop(
         tf.stack([height * box[1] // width, box[1]]),
     )
     offset = tf.round(tf.cast(covered - tf.constant(size), tf.float32) / 2)
-    resized = tf.raw_ops.ScaleAndTranslate(
-        images=image[tf.newaxis],
-        size=size,
-        scale=tf.cast(covered, tf.float32) / tf.cast([height, width], tf.float32),
-        translation=-offset,
-        kernel_type=KERNELS[interpolation],
-        antialias=True,
-    )[0]
-    return tf.clip_by_value(resized, 0.0, 255.0)
+
+    def cropped():
+        y, x = tf.unstack(tf.cast(offset, tf.int32))
+        return tf.cast(image[y : y + size[0], x : x + size[1]], tf.float32)
+
+    def resized():
+        return tf.raw_ops.ScaleAndTranslate(
+            images=image[tf.newaxis],
+            size=size,
+            scale=tf.cast(covered, tf.float32) / tf.cast([height, width], tf.float32),
+            translation=-offset,
+            kernel_type=KERNELS[interpolation],
+            antialias=True,
+        )[0]
+
+    fits = tf.reduce_all(covered == [height, width])
+    fitted = tf.clip_by_value(tf.cond(fits, cropped, resized), 0.0, 255.0)
+    return tf.ensure_shape(fitted, (*size, image.shape[-1]))
 
 
 def random_window(

@@ -42,8 +42,9 @@ class Source:
     Attributes:
         name: What it was opened by: "bundled", a folder, a tensorflow_datasets name.
         class_names: One name a label, in the order of the labels.
-        splits: How many images each split holds. "train" and "test" are always there,
-            "validation" where the data has one beside its test split.
+        splits: How many images each split holds: "train", "test", and "validation"
+            where the data has one beside its test split. A tensorflow_datasets set
+            made for testing only has no "train".
         channels: 1 for grey, 3 for RGB.
         image_size: (height, width) where all images share it, else None.
         mean: The training images' mean per channel, in 0..1 units, where known.

@@ -1,6 +1,7 @@
 """Any image classification set of tensorflow_datasets as a source."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,12 +117,15 @@ class _TfdsReader:
         ]
         parts = {"train": "train"} if "train" in splits else {}
         if labelled:
-            parts["test"] = labelled[0]
-            parts |= {name: name for name in labelled[1:]}
-        else:
-            percent = round(100 * (1 - held_out))
-            parts = {"train": f"train[:{percent}%]", "test": f"train[{percent}%:]"}
-        return parts
+            return parts | {"test": labelled[0]} | {name: name for name in labelled[1:]}
+        if not parts:
+            raise ValueError(
+                "A tensorflow_datasets set must have a labelled split named train, "
+                f"test or validation. Received: {self._builder.name!r}, whose splits "
+                f"are {sorted(splits)}."
+            )
+        percent = min(99, max(1, round(100 * (1 - held_out))))
+        return {"train": f"train[:{percent}%]", "test": f"train[{percent}%:]"}
 
     def _is_labelled(self, part: str) -> bool:
         """Whether labels are given: ImageNet's test split has -1 everywhere."""
@@ -150,8 +154,13 @@ def _builder(
     data_dir = data_dir or _default_data_dir()
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
+    # What it raises for a wrong name, configuration or version differs.
+    except (ValueError, AssertionError, ImportError) as error:
         known = ["bundled", *tfds.list_builders(with_community_datasets=False)]
+        if re.split("[/:]", name)[0] in known:
+            raise ValueError(
+                f"tensorflow_datasets cannot open {name!r}: {_first_line(error)}"
+            ) from error
         raise ValueError(
             "Data must be 'bundled', a folder of images or a tensorflow_datasets "
             f"name. Received: {name!r}, which is none of them."
@@ -164,11 +173,14 @@ def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
         builder.download_and_prepare()
     # Whatever a data set's own script may raise, the user needs the same line.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
         raise OSError(
             f"tensorflow_datasets cannot download or prepare {name!r} in "
-            f"{str(builder.data_dir)!r}: {type(error).__name__}: {reason}"
+            f"{str(builder.data_dir)!r}: {_first_line(error)}"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]
 
 
 def _default_data_dir() -> Path | None:

@@ -1,0 +1,245 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_senet.data import batches, open_source, steps_per_epoch
+from keras_senet.data.bundled import arrays
+
+
+@pytest.fixture(scope="module")
+def source():
+    return open_source("bundled")
+
+
+def collected(dataset):
+    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def identity(images):
+    """One number an image, whatever its order."""
+    return [image.tobytes() for image in images]
+
+
+def test_evaluation_gives_every_image_once_in_order_and_bit_exact(source):
+    dataset = batches(source, "test", image_size=28, batch_size=128)
+    assert dataset.element_spec == (
+        tf.TensorSpec((None, 28, 28, 1), tf.float32),
+        tf.TensorSpec((None,), tf.int64),
+    )
+    assert dataset.cardinality() == 8 == steps_per_epoch(source, "test", batch_size=128)
+    images, labels = collected(dataset)
+    assert np.array_equal(images[..., 0], arrays()["x_test"])
+    assert np.array_equal(labels, arrays()["y_test"])
+
+
+def test_remainder_is_dropped_only_when_asked(source):
+    dataset = batches(
+        source, "test", image_size=28, batch_size=128, drop_remainder=True
+    )
+    assert dataset.element_spec[0].shape == (128, 28, 28, 1)
+    assert sum(1 for _ in dataset) == 7
+    assert steps_per_epoch(source, "test", batch_size=128, drop_remainder=True) == 7
+
+
+def test_limit_is_balanced_and_always_the_same(source):
+    kwargs = {"image_size": 28, "batch_size": 16, "limit": 50}
+    images, labels = collected(batches(source, "train", **kwargs))
+    assert np.bincount(labels).tolist() == [5] * 10
+    shuffled, _ = collected(batches(source, "train", training=True, seed=9, **kwargs))
+    assert sorted(identity(images)) == sorted(identity(shuffled))
+    assert steps_per_epoch(source, "train", batch_size=16, limit=50) == 4
+
+
+def test_limit_beyond_the_end_is_the_whole_split(source):
+    dataset = batches(source, "test", image_size=28, batch_size=500, limit=10**6)
+    assert len(collected(dataset)[1]) == 1000
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip", "cifar", "imagenet"])
+def test_training_is_repeatable_and_each_epoch_differs(source, augmentation):
+    def run(seed):
+        dataset = batches(
+            source,
+            "train",
+            image_size=28,
+            batch_size=64,
+            training=True,
+            augmentation=augmentation,
+            seed=seed,
+            limit=200,
+        )
+        assert dataset.cardinality() == 4
+        return [collected(dataset) for _ in range(2)]
+
+    first, again, other = run(3), run(3), run(4)
+    for (images, labels), (images_again, labels_again) in zip(
+        first, again, strict=True
+    ):
+        assert np.array_equal(images, images_again)
+        assert np.array_equal(labels, labels_again)
+    assert not np.array_equal(first[0][1], first[1][1])
+    assert not np.array_equal(first[0][1], other[0][1])
+    assert np.bincount(first[0][1]).tolist() == [20] * 10
+
+
+def test_training_sees_every_image_once_an_epoch(source):
+    dataset = batches(source, "test", image_size=28, batch_size=300, training=True)
+    images, labels = collected(dataset)
+    assert sorted(identity(images[..., 0])) == sorted(
+        identity(arrays()["x_test"].astype("float32"))
+    )
+    assert not np.array_equal(labels, arrays()["y_test"])
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("augmentation", ["cifar", "imagenet"])
+def test_a_resumed_run_sees_what_an_undisturbed_one_sees(source, augmentation, cache):
+    kwargs = {
+        "image_size": 28,
+        "batch_size": 32,
+        "training": True,
+        "limit": 70,
+        "augmentation": augmentation,
+        "seed": 5,
+        "cache": cache,
+    }
+    steps = steps_per_epoch(source, "train", batch_size=32, limit=70)
+    assert steps == 3
+    whole = list(batches(source, "train", epoch=0, **kwargs).take(4 * steps))
+    resumed = list(batches(source, "train", epoch=2, **kwargs).take(2 * steps))
+    for (images, labels), (same_images, same_labels) in zip(
+        whole[2 * steps :], resumed, strict=True
+    ):
+        assert np.array_equal(images, same_images)
+        assert np.array_equal(labels, same_labels)
+    epochs = [np.concatenate([y for _, y in whole[i * 3 : i * 3 + 3]]) for i in (0, 1)]
+    assert len(epochs[0]) == 70
+    assert not np.array_equal(*epochs)
+    assert sorted(epochs[0]) == sorted(epochs[1])
+
+
+def test_caching_changes_nothing(source):
+    kwargs = {
+        "image_size": 28,
+        "batch_size": 32,
+        "training": True,
+        "limit": 64,
+        "augmentation": "cifar",
+        "epoch": 1,
+    }
+    plain = collected(batches(source, "train", **kwargs).take(4))
+    cached = collected(batches(source, "train", cache=True, **kwargs).take(4))
+    assert np.array_equal(plain[0], cached[0])
+
+
+def test_augmentation_none_leaves_the_pixels(source):
+    dataset = batches(source, "test", image_size=28, batch_size=100, training=True)
+    originals = set(identity(arrays()["x_test"].astype("float32")))
+    assert originals == set(identity(collected(dataset)[0][..., 0]))
+
+
+def test_augmented_images_are_the_same_ones_moved_or_mirrored(source):
+    kwargs = {"image_size": 28, "batch_size": 500, "training": True, "limit": 500}
+    flipped, _ = collected(batches(source, "train", augmentation="flip", **kwargs))
+    as_is, _ = collected(batches(source, "train", **kwargs))
+    same = np.all(flipped == as_is, axis=(1, 2, 3))
+    mirrored = np.all(flipped == as_is[:, :, ::-1], axis=(1, 2, 3))
+    assert np.all(same | mirrored)
+    assert 0.4 < np.mean(same) < 0.6
+
+
+def test_grey_images_are_repeated_for_three_channels(source):
+    images, _ = collected(
+        batches(source, "test", image_size=28, batch_size=100, limit=100, channels=3)
+    )
+    assert images.shape == (100, 28, 28, 3)
+    assert np.array_equal(images, np.repeat(images[..., :1], 3, axis=-1))
+    assert np.array_equal(images[..., 0], arrays()["x_test"][:100])
+
+
+def test_other_sizes_are_resized(source):
+    dataset = batches(
+        source,
+        "test",
+        image_size=(32, 40),
+        batch_size=10,
+        limit=10,
+        interpolation="bicubic",
+    )
+    ((images, _),) = dataset
+    assert images.shape == (10, 32, 40, 1)
+    whole = tf.image.resize(
+        arrays()["x_test"][:10, ..., np.newaxis], (40, 40), "bicubic", antialias=True
+    )
+    expected = tf.clip_by_value(whole[:, 4:36], 0, 255)
+    np.testing.assert_allclose(images, expected, atol=1e-3)
+
+
+def test_fit_goes_through_new_epochs_of_the_resumable_form(source):
+    import keras
+
+    seen = []
+
+    class Recorder(keras.layers.Layer):
+        def call(self, x):
+            tf.numpy_function(
+                lambda x: seen.append(float(x.sum())), [x], [], stateful=True
+            )
+            return keras.ops.mean(x, axis=(1, 2)) / 255
+
+    model = keras.Sequential([Recorder(), keras.layers.Dense(10, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    kwargs = {"image_size": 28, "batch_size": 32, "training": True, "limit": 64}
+    dataset = batches(source, "train", epoch=3, **kwargs)
+    model.build((None, 28, 28, 1))
+    seen.clear()
+    model.fit(
+        dataset,
+        steps_per_epoch=2,
+        initial_epoch=3,
+        epochs=6,
+        shuffle=False,
+        verbose=0,
+    )
+    expected = [float(x.numpy().sum()) for x, _ in dataset.take(6)]
+    assert seen == pytest.approx(expected)
+    assert len(set(seen)) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 0}, "`image_size` must be.*image_size=0"),
+        ({"image_size": (28,)}, "`image_size` must be.*image_size=.28,"),
+        ({"image_size": 28.0}, "image_size=28.0"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer.*batch_size=0"),
+        ({"batch_size": True}, "batch_size=True"),
+        ({"limit": -1}, "`limit` must be a positive integer.*limit=-1"),
+        ({"channels": 4}, "`channels` must be 1 .* 3 .*channels=4"),
+        ({"crop_fraction": 0}, "`crop_fraction` must lie above 0.*crop_fraction=0"),
+        ({"crop_fraction": 1.5}, "crop_fraction=1.5"),
+        ({"interpolation": "linear"}, "'linear'. Did you mean 'bilinear'?"),
+        ({"augmentation": "cifar"}, "`augmentation` is for training"),
+        (
+            {"augmentation": "imagnet", "training": True},
+            "'imagnet'. Did you mean 'imagenet'?",
+        ),
+        ({"epoch": 1}, "`epoch` is for training"),
+        ({"epoch": -1, "training": True}, "`epoch` must be an integer from 0"),
+        (
+            {"batch_size": 5000, "drop_remainder": True},
+            "`batch_size` must not exceed the number of images.*has 1000",
+        ),
+        ({"split": "dev"}, r"`split` must be one of \['test', 'train'\].*'dev'"),
+    ],
+)
+def test_bad_arguments_are_named(source, changes, message):
+    kwargs = {"split": "test", "image_size": 28, "batch_size": 8} | changes
+    with pytest.raises(ValueError, match=message):
+        batches(source, **kwargs)
+
+
+def test_unknown_split_of_a_dataset_is_named(source):
+    with pytest.raises(ValueError, match="split='dev'"):
+        source.dataset("dev")
