@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from keras_senet import weights as weights_room
 from keras_senet.models._architecture import Architecture, resolve
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._docs import constructor_docstring
+from keras_senet.models._input import check_options, image_input, normalise
 from keras_senet.weights import Preprocessing
 
 # The architecture arguments that every constructor has in its signature.
@@ -210,9 +210,9 @@ def _signature(build, arguments):
 
 
 def _assemble(family, row, options, checkpoint):
-    _check(family, options)
+    check_options(family, options)
     classes = _classes(family, options, checkpoint)
-    inputs, source = _input(family, options, checkpoint)
+    inputs, source = image_input(family, options, checkpoint)
     blocks = Blocks(
         architecture=row,
         data_format=options.data_format,
@@ -221,7 +221,7 @@ def _assemble(family, row, options, checkpoint):
         drop_path_rate=options.drop_path_rate,
         output_stride=options.output_stride or 32,
     )
-    x, preprocessing = _preprocess(inputs, family, options, checkpoint)
+    x, preprocessing = normalise(inputs, family, options, checkpoint)
     x = family.network(blocks, x)
     if options.include_top:
         x = family.head(blocks, x, classes, options)
@@ -244,36 +244,6 @@ def _pool(x, options):
     return layer(data_format=options.data_format, name=name)(x)
 
 
-def _check(family, options):
-    if options.pooling not in (None, "avg", "max"):
-        raise ValueError(
-            "`pooling` must be None, 'avg' or 'max'. "
-            f"Received: pooling={options.pooling!r}"
-        )
-    if options.data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            "`data_format` must be 'channels_last', 'channels_first' or None. "
-            f"Received: data_format={options.data_format!r}"
-        )
-    for name in ("dropout_rate", "drop_path_rate"):
-        rate = getattr(options, name)
-        if not 0 <= rate < 1:
-            raise ValueError(
-                f"`{name}` must be at least 0 and below 1. Received: {name}={rate!r}"
-            )
-    if options.drop_path_rate and not family.drops_paths:
-        raise ValueError(
-            "`drop_path_rate` needs residual branches, which this network does not "
-            f"have. Received: drop_path_rate={options.drop_path_rate!r}"
-        )
-    if options.output_stride not in ((None, 8, 16, 32) if family.dilates else (None,)):
-        accepted = "8, 16 or 32" if family.dilates else "None: only ResNets dilate"
-        raise ValueError(
-            f"`output_stride` must be {accepted}. "
-            f"Received: output_stride={options.output_stride!r}"
-        )
-
-
 def _classes(family, options, checkpoint):
     classes = options.classes
     if classes is None:
@@ -284,107 +254,3 @@ def _classes(family, options, checkpoint):
             f"`classes` must be a positive integer. Received: classes={classes!r}"
         )
     return classes
-
-
-def _input(family, options, checkpoint):
-    """Returns the tensor the network starts from, and the model's inputs."""
-    tensor = options.input_tensor
-    if tensor is not None and keras.backend.is_keras_tensor(tensor):
-        _check_shape(family, options, tuple(tensor.shape[1:]))
-        sources = keras.utils.get_source_inputs(tensor)
-        return tensor, sources[0] if len(sources) == 1 else sources
-    if tensor is not None:
-        inputs = layers.Input(tensor=tensor, name="input")
-        _check_shape(family, options, tuple(inputs.shape[1:]))
-        return inputs, inputs
-    shape = options.input_shape
-    if shape is None:
-        size = family.image_size
-        if checkpoint is not None and checkpoint.preprocessing is not None:
-            size = checkpoint.preprocessing.image_size
-        channels = getattr(checkpoint, "channels", None) or 3
-        # Without a top, any image size will do.
-        spatial = (size, size) if options.include_top else (None, None)
-        shape = (*spatial, channels)
-        if options.data_format == "channels_first":
-            shape = (channels, *spatial)
-    shape = _check_shape(family, options, shape)
-    inputs = layers.Input(shape, name="input")
-    return inputs, inputs
-
-
-def _check_shape(family, options, shape):
-    first = options.data_format == "channels_first"
-    axes = "(channels, height, width)" if first else "(height, width, channels)"
-    received = f"Received: input_shape={shape!r}"
-    if len(shape) != 3:
-        raise ValueError(f"`input_shape` must be {axes}. {received}")
-    shape = tuple(None if n is None else int(n) for n in shape)
-    channels, sizes = (shape[0], shape[1:]) if first else (shape[2], shape[:2])
-    if channels is None or channels < 1:
-        raise ValueError(
-            f"`input_shape` must be {axes} with a known number of channels. {received}"
-        )
-    if any(size is not None and size < family.min_size for size in sizes):
-        raise ValueError(
-            f"`input_shape` must be {axes}, at least {family.min_size} pixels high "
-            f"and wide. {received} with data_format={options.data_format!r}"
-        )
-    if family.flattens and options.include_top and None in sizes:
-        raise ValueError(
-            "`input_shape` must have a known height and width with include_top=True: "
-            f"the top flattens the last map. {received}"
-        )
-    return shape
-
-
-def _preprocess(x, family, options, checkpoint):
-    """Puts the normalisation of raw RGB 0..255 images into the graph, if asked to."""
-    wanted = options.include_preprocessing
-    if wanted is False:
-        return x, None
-    if wanted is True:
-        stored = None if checkpoint is None else checkpoint.preprocessing
-        record = stored or family.preprocessing
-    elif isinstance(wanted, Preprocessing):
-        record = wanted
-    else:
-        raise ValueError(
-            "`include_preprocessing` must be True, False or a Preprocessing record. "
-            f"Received: include_preprocessing={wanted!r}"
-        )
-    first = options.data_format == "channels_first"
-    channels = x.shape[1 if first else -1]
-    mean, std = (np.asarray(v, "float64") for v in (record.mean, record.std))
-    if len(mean) not in (1, channels):
-        raise ValueError(
-            f"The preprocessing must have one mean and deviation for each of the "
-            f"{channels} channels. Received: mean={record.mean}, std={record.std}"
-        )
-    # With all three axes given, Rescaling does not look at the global data format.
-    shape = (channels, 1, 1) if first else (1, 1, channels)
-    scale, offset = (
-        np.broadcast_to(v, channels).reshape(shape).tolist()
-        for v in (1 / (255 * std), -mean / std)
-    )
-    x = layers.Rescaling(scale, offset, name="preprocessing")(x)
-    if record.channel_order == "BGR":
-        x = _reverse_channels(x, channels, first)
-    return x, record
-
-
-def _reverse_channels(x, channels, first):
-    """Reverses the channels with Keras' own layers: names of ops would vary."""
-    # To a cropping of the other data format, the channels are a side of the image.
-    other, axis = ("channels_last", 1) if first else ("channels_first", 3)
-    parts = []
-    for i in reversed(range(channels)):
-        cropping = [(0, 0), (i, channels - 1 - i)]
-        parts.append(
-            layers.Cropping2D(
-                cropping[::-1] if first else cropping,
-                data_format=other,
-                name=f"preprocessing_channel{i}",
-            )(x)
-        )
-    return layers.Concatenate(axis, name="preprocessing_reversed")(parts)
