@@ -30,6 +30,24 @@ _MODULES = (
 )
 
 
+def network(b: Blocks, x):
+    """Stem and ten modules; strides 8, 16, 32."""
+    x = b.conv_norm_relu(x, 64, 7, 2, name="conv1")
+    x = _ceil_pool(b, x, "pool1")
+    x = b.conv_norm_relu(x, 64, name="conv2_1")
+    x = b.conv_norm_relu(x, 192, 3, name="conv2_2")
+    x = _ceil_pool(b, x, "pool2")
+    for stage, letter, *widths in _MODULES:
+        x = inception(b, x, stage, f"inception_{letter}", *widths)
+    return x
+
+
+def inception(b: Blocks, x, stage: int, name: str, *widths):
+    """A 1x1, a 3x3, a double 3x3 and a pool; SE on their concatenation."""
+    x = module(b, x, _branches(*widths), name, convolve=_convolve, pool=_pool)
+    return b.se(x, stage, name)
+
+
 def _branches(one, three, double, kind, projection) -> Branches:
     """Four branches; without a 1x1 and a projection, the module halves the map."""
     strides = 1 if one else 2
@@ -46,20 +64,6 @@ def _branches(one, three, double, kind, projection) -> Branches:
         return branches
     pool = (Pool(kind), Conv(projection))
     return {"1x1": (Conv(one),), **branches, "pool": pool}
-
-
-def network(b: Blocks, x):
-    """Stem and ten modules; strides 8, 16, 32."""
-    x = b.conv_norm_relu(x, 64, 7, 2, name="conv1")
-    x = _ceil_pool(b, x, "pool1")
-    x = b.conv_norm_relu(x, 64, name="conv2_1")
-    x = b.conv_norm_relu(x, 192, 3, name="conv2_2")
-    x = _ceil_pool(b, x, "pool2")
-    for stage, letter, *widths in _MODULES:
-        name = f"inception_{letter}"
-        x = module(b, x, _branches(*widths), name, convolve=_convolve, pool=_pool)
-        x = b.se(x, stage, name)
-    return x
 
 
 def _convolve(b, x, conv, name):
