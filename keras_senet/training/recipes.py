@@ -1,0 +1,363 @@
+"""Recipes: every value that decides how a network is trained, as typed records.
+
+A named recipe is a row of `RECIPES`. A variant only overrides:
+`dataclasses.replace(RECIPES["cifar10"], model="se_resnet56")`.
+"""
+
+import dataclasses
+import inspect
+import itertools
+import json
+import os
+import runpy
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from keras_senet.models import CONSTRUCTORS
+from keras_senet.training._fields import Interval, as_type, check_range
+from keras_senet.utils.errors import nearest
+
+
+class ModelArguments(typing.TypedDict, total=False):
+    """The architecture arguments of the constructors; each takes some of them."""
+
+    se: bool
+    reduction: int
+    squeeze: str
+    gate: str
+    se_bias: bool
+    identity_start: bool
+    placement: str
+    se_stages: tuple[int, ...] | Literal["all"]
+    stride_on: str
+    stem: str
+    stem_pool: str
+    shortcut: str
+    divisor: int
+    preactivation: bool
+    block: str
+    blocks: tuple[int, ...]
+    filters: tuple[int, ...]
+    stem_filters: tuple[int, ...]
+    branch_relu: bool
+    cardinality: int
+    width: int
+    half_reduce: bool
+    alpha: float
+    batch_norm: bool
+
+
+# Arguments of the constructors that follow from other fields of the recipe.
+_NOT_ARCHITECTURE = {
+    "dropout_rate",
+    "drop_path_rate",
+    "include_preprocessing",
+    "output_stride",
+    "data_format",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        model: The network, a name of `keras_senet.list_models()`.
+        model_arguments: Architecture arguments of the network's constructor.
+        data: "bundled", a name of tensorflow_datasets, or a folder of images.
+        train_split: The split that is trained on.
+        validation_split: The split that each epoch is evaluated on.
+        image_size: Height and width in pixels; None is the data's own.
+        channels: 1 or 3; None is the data's own.
+        classes: Number of classes; None is the data's own.
+        limit: Use only this many images of each split.
+        epochs: Passes over the training images.
+        global_batch_size: Images of one step, over all devices together.
+        optimizer: Keras' SGD or AdamW.
+        learning_rate: The highest learning rate, for batches of
+            `reference_batch_size`. It scales linearly: the rate used is
+            learning_rate * global_batch_size / reference_batch_size.
+        reference_batch_size: The batch size that `learning_rate` belongs to.
+        momentum: Of SGD.
+        nesterov: Whether SGD's momentum is Nesterov's.
+        l2: Weight decay inside the gradient, for SGD: l2 * w is added to the gradient
+            of each kernel w. The reported losses include its penalty.
+        weight_decay: Weight decay beside the gradient, as Keras' optimizers have it:
+            each step subtracts rate * weight_decay * w from each kernel w. With
+            momentum m it pulls as hard as l2 = weight_decay * (1 - m). Neither form
+            touches batch normalisation and biases.
+        schedule: "cosine" falls to zero, "step" is multiplied by `step_factor` at
+            each of `step_at`, "plateau" when the validation loss stalls.
+        warmup_epochs: The rate rises linearly from zero in these first epochs of
+            "cosine".
+        step_at: Fractions of the training at which "step" lowers the rate.
+        step_factor: What "step" and "plateau" multiply the rate with.
+        patience: Epochs without a lower validation loss before "plateau" acts.
+        label_smoothing: Share of the target that is spread over all classes.
+        augmentation: "flip" is horizontal, "cifar" adds a random crop after padding
+            4 pixels, "imagenet" is the random resized crop with a flip.
+        crop_fraction: In evaluation, the centre crop's share of the resized image.
+        interpolation: How images are resized.
+        dropout_rate: Before the classifier; None is the network's own.
+        drop_path_rate: Stochastic depth of the last residual branch.
+        dtype_policy: Keras' dtype policy.
+        seed: Of weights, shuffling, augmentation and dropout.
+    """
+
+    model: str
+    model_arguments: ModelArguments = dataclasses.field(default_factory=dict)
+    data: str = "bundled"
+    train_split: str = "train"
+    validation_split: str = "test"
+    image_size: int | None = None
+    channels: Literal[1, 3] | None = None
+    classes: int | None = None
+    limit: int | None = None
+    epochs: int = 10
+    global_batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    reference_batch_size: int = 128
+    momentum: float = 0.9
+    nesterov: bool = False
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    step_at: tuple[float, ...] = (0.5, 0.75)
+    step_factor: float = 0.1
+    patience: int = 10
+    label_smoothing: float = 0.0
+    augmentation: Literal["none", "flip", "cifar", "imagenet"] = "none"
+    crop_fraction: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    dropout_rate: float | None = None
+    drop_path_rate: float = 0.0
+    dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, annotation in typing.get_type_hints(type(self)).items():
+            value = as_type(name, getattr(self, name), annotation)
+            object.__setattr__(self, name, value)
+        if self.model not in CONSTRUCTORS:
+            raise ValueError(
+                "`model` must be a network of keras_senet.list_models(). "
+                f"Received: model={self.model!r}.{nearest(self.model, CONSTRUCTORS)}"
+            )
+        self._check_model_arguments()
+        self._check_ranges()
+        self._check_schedule()
+        if self.l2 and self.optimizer != "sgd":
+            raise ValueError(
+                "`l2` is SGD's: AdamW would rescale it. Received: "
+                f"l2={self.l2!r}, optimizer={self.optimizer!r}. Use `weight_decay`."
+            )
+
+    def _check_model_arguments(self):
+        known = model_arguments_of(self.model)
+        for name in self.model_arguments:
+            if name not in known:
+                raise ValueError(
+                    f"`model_arguments` must be architecture arguments of {self.model}."
+                    f" Received: {name!r}.{nearest(name, known)}"
+                )
+
+    def _check_ranges(self):
+        for name, limits in _RANGES.items():
+            check_range(name, getattr(self, name), limits)
+
+    def _check_schedule(self):
+        if self.warmup_epochs and self.schedule != "cosine":
+            raise ValueError(
+                "`warmup_epochs` belongs to schedule='cosine'. Received: warmup_epochs="
+                f"{self.warmup_epochs!r}, schedule={self.schedule!r}"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                "`warmup_epochs` must be below `epochs`. Received: warmup_epochs="
+                f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
+            )
+        ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
+        if not ordered or any(not 0 < at < 1 for at in self.step_at):
+            raise ValueError(
+                "`step_at` must be rising fractions of the training between 0 and 1. "
+                f"Received: step_at={self.step_at!r}"
+            )
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate scaled to the global batch size."""
+        return self.learning_rate * self.global_batch_size / self.reference_batch_size
+
+    def smoke(self) -> "Recipe":
+        """Returns the recipe shrunk to seconds, on the bundled data."""
+        return dataclasses.replace(
+            self,
+            data="bundled",
+            train_split="train",
+            validation_split="test",
+            image_size=32 if self.image_size else None,
+            classes=None,
+            limit=64,
+            epochs=2,
+            global_batch_size=16,
+            warmup_epochs=self.warmup_epochs * 2 / max(self.epochs, 2),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the recipe as a dictionary of JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Makes a recipe of JSON values; fields left out have their defaults.
+
+        Raises:
+            ValueError: If a key is unknown, a value has the wrong type or is out of
+                its range, or there is no model.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"A recipe must be a JSON object. Received: {values!r}")
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                raise ValueError(
+                    f"A recipe has no key {key!r}.{nearest(key, names)} Its keys are: "
+                    f"{', '.join(names)}"
+                )
+        if "model" not in values:
+            raise ValueError("A recipe must name its `model`. Received none.")
+        return cls(**values)
+
+
+_INF = float("inf")
+
+# Field -> the interval of its values.
+_RANGES = {
+    "image_size": Interval(1, _INF),
+    "classes": Interval(2, _INF),
+    "limit": Interval(1, _INF),
+    "epochs": Interval(1, _INF),
+    "global_batch_size": Interval(1, _INF),
+    "learning_rate": Interval(0, _INF, includes_low=False),
+    "reference_batch_size": Interval(1, _INF),
+    "momentum": Interval(0, 1),
+    "l2": Interval(0, _INF),
+    "weight_decay": Interval(0, _INF),
+    "warmup_epochs": Interval(0, _INF),
+    "step_factor": Interval(0, 1, includes_low=False),
+    "patience": Interval(1, _INF),
+    "label_smoothing": Interval(0, 1),
+    "crop_fraction": Interval(0, 1, includes_low=False, includes_high=True),
+    "dropout_rate": Interval(0, 1),
+    "drop_path_rate": Interval(0, 1),
+    "seed": Interval(0, 2**31),
+}
+
+
+def model_arguments_of(model: str) -> list[str]:
+    """Returns the names of the architecture arguments that a constructor takes."""
+    parameters = inspect.signature(CONSTRUCTORS[model]).parameters.values()
+    return [
+        p.name
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.name not in _NOT_ARCHITECTURE
+    ]
+
+
+# He et al., arXiv 1512.03385, section 4.2: 64,000 steps of 128 images, rate 0.1 divided
+# by 10 at half and at three quarters, decay 1e-4; SENet's section 5.1 augments alike.
+_CIFAR10 = Recipe(
+    model="se_resnet20",
+    data="cifar10",
+    image_size=32,
+    channels=3,
+    epochs=164,
+    global_batch_size=128,
+    learning_rate=0.1,
+    reference_batch_size=128,
+    l2=1e-4,
+    schedule="step",
+    step_at=(0.5, 0.75),
+    augmentation="cifar",
+)
+
+# SENet, section 5.1 and Table 2: 100 epochs, rate 0.6 for 1024 images, divided by 10
+# every 30 epochs. The paper names no weight decay: this is He et al.'s.
+_IMAGENET = Recipe(
+    model="se_resnet50",
+    data="imagenet2012",
+    validation_split="validation",
+    image_size=224,
+    channels=3,
+    epochs=100,
+    global_batch_size=1024,
+    learning_rate=0.6,
+    reference_batch_size=1024,
+    l2=1e-4,
+    schedule="step",
+    step_at=(0.3, 0.6, 0.9),
+    augmentation="imagenet",
+    crop_fraction=0.875,
+)
+
+# Minutes on two CPU cores, on the images in the package.
+_QUICKSTART = Recipe(
+    model="se_resnet20",
+    data="bundled",
+    epochs=7,
+    global_batch_size=64,
+    learning_rate=0.1,
+    reference_batch_size=64,
+    nesterov=True,
+    l2=5e-4,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    augmentation="flip",
+)
+
+RECIPES: dict[str, Recipe] = {
+    "quickstart": _QUICKSTART,
+    "cifar10": _CIFAR10,
+    "imagenet": _IMAGENET,
+}
+
+
+def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
+    """Returns a recipe by its name or from a file.
+
+    Args:
+        name_or_file: A name of `RECIPES`, a .json file, or a .py file that defines
+            `recipe`. A .py file is a program: loading it runs it, so load only files
+            that you trust.
+
+    Raises:
+        ValueError: If there is no such recipe or the file does not hold a valid one.
+        FileNotFoundError: If there is no such file.
+    """
+    name = str(name_or_file)
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name_or_file)
+    if path.suffix not in (".py", ".json"):
+        raise ValueError(
+            f"A recipe must be one of {', '.join(RECIPES)}, or a .py or .json file. "
+            f"Received: {name!r}.{nearest(name, RECIPES)}"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no recipe file {name!r}.")
+    if path.suffix == ".json":
+        try:
+            return Recipe.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    recipe = runpy.run_path(str(path)).get("recipe")
+    if not isinstance(recipe, Recipe):
+        raise ValueError(
+            f"{name} must define `recipe`, a keras_senet.training.Recipe. "
+            f"Received: recipe={recipe!r}"
+        )
+    return recipe

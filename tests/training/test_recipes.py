@@ -1,0 +1,137 @@
+"""Recipes: validation, files, and the rates that follow from them."""
+
+import dataclasses
+import json
+
+import pytest
+
+from keras_senet.models import CONSTRUCTORS
+from keras_senet.training.recipes import (
+    RECIPES,
+    ModelArguments,
+    Recipe,
+    load_recipe,
+    model_arguments_of,
+)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_json_round_trip(name):
+    recipe = dataclasses.replace(
+        RECIPES[name], model_arguments={"reduction": 8, "se_stages": (2, 3)}
+    )
+    text = json.dumps(recipe.to_json())
+    assert Recipe.from_json(json.loads(text)) == recipe
+
+
+def test_replace_keeps_the_rest():
+    recipe = dataclasses.replace(RECIPES["cifar10"], epochs=3)
+    assert recipe.epochs == 3
+    assert recipe.step_at == RECIPES["cifar10"].step_at
+    assert RECIPES["cifar10"].epochs == 164
+
+
+def test_the_papers_numbers():
+    imagenet = RECIPES["imagenet"]
+    assert imagenet.peak_learning_rate == 0.6
+    assert (imagenet.global_batch_size, imagenet.epochs) == (1024, 100)
+    assert [at * imagenet.epochs for at in imagenet.step_at] == [30, 60, 90]
+
+
+def test_learning_rate_scales_linearly():
+    recipe = dataclasses.replace(RECIPES["imagenet"], global_batch_size=256)
+    assert recipe.peak_learning_rate == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "se_resnet5"}, "Received: model='se_resnet5'. Did you mean 'se_r"),
+        ({"epochs": 0}, "`epochs` must be at least 1. Received: epochs=0"),
+        ({"epochs": 1.5}, "`epochs` must be an integer. Received: epochs=1.5"),
+        ({"epochs": True}, "Received: epochs=True"),
+        ({"nesterov": 1}, "`nesterov` must be True or False. Received: nesterov=1"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be above 0"),
+        ({"learning_rate": "0.1"}, "`learning_rate` must be a number"),
+        ({"momentum": 1.0}, "`momentum` must be at least 0 and below 1"),
+        ({"crop_fraction": 1.1}, "above 0 and at most 1. Received: crop_fraction=1.1"),
+        ({"channels": 4}, "`channels` must be 1 or 3 or None. Received: channels=4"),
+        ({"schedule": "cosin"}, "'cosine' or 'step' or 'plateau' or 'constant'"),
+        ({"step_at": (0.5, 0.5)}, "Received: step_at="),
+        ({"step_at": (0.5, 1.0)}, "Received: step_at="),
+        ({"step_at": 0.5}, "`step_at` must be a sequence of numbers"),
+        ({"warmup_epochs": 1.0, "schedule": "step"}, "belongs to schedule='cosine'"),
+        ({"warmup_epochs": 5.0, "epochs": 5}, "below `epochs`"),
+        ({"l2": 1e-4, "optimizer": "adamw"}, "Use `weight_decay`"),
+        ({"model_arguments": {"reductoin": 8}}, "Did you mean 'reduction'?"),
+        ({"model_arguments": {"dropout_rate": 0.1}}, "architecture arguments"),
+        ({"model_arguments": "se"}, "must be a mapping"),
+    ],
+)
+def test_bad_values(values, message):
+    with pytest.raises(ValueError) as error:
+        Recipe(**{"model": "se_resnet20", **values})
+    assert message in str(error.value)
+
+
+def test_whole_numbers_are_numbers():
+    assert Recipe(model="se_resnet20", learning_rate=1).learning_rate == 1.0
+    assert isinstance(Recipe(model="se_resnet20", l2=0).l2, float)
+
+
+def test_smoke_is_small_and_valid():
+    for recipe in RECIPES.values():
+        small = recipe.smoke()
+        assert small.data == "bundled"
+        assert small.epochs * small.limit <= 200
+        assert small.model == recipe.model
+        assert bool(small.warmup_epochs) == bool(recipe.warmup_epochs)
+
+
+def test_every_architecture_argument_is_a_model_argument():
+    for name in CONSTRUCTORS:
+        assert set(model_arguments_of(name)) <= set(ModelArguments.__annotations__)
+
+
+def test_load_by_name_and_from_files(tmp_path):
+    assert load_recipe("cifar10") is RECIPES["cifar10"]
+    python = tmp_path / "mine.py"
+    python.write_text(
+        "import dataclasses\n"
+        "from keras_senet.training import RECIPES\n"
+        "recipe = dataclasses.replace(RECIPES['cifar10'], epochs=7)\n"
+    )
+    assert load_recipe(python).epochs == 7
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"model": "se_resnet20", "step_at": [0.4]}))
+    assert load_recipe(str(file)) == Recipe(model="se_resnet20", step_at=(0.4,))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"model": "se_resnet20", "epoch": 3}', "no key 'epoch'. Did you mean 'epo"),
+        ('{"epochs": 3}', "must name its `model`"),
+        ('{"model": "se_resnet20",', "mine.json: "),
+        ("[1]", "must be a JSON object"),
+    ],
+)
+def test_bad_json(tmp_path, text, message):
+    file = tmp_path / "mine.json"
+    file.write_text(text)
+    with pytest.raises(ValueError) as error:
+        load_recipe(file)
+    assert message in str(error.value)
+    assert "mine.json" in str(error.value)
+
+
+def test_bad_names_and_files(tmp_path):
+    with pytest.raises(ValueError, match=r"Received: 'cifar1'. Did you mean 'cifar10'"):
+        load_recipe("cifar1")
+    with pytest.raises(FileNotFoundError, match=r"no recipe file 'none\.json'"):
+        load_recipe("none.json")
+    python = tmp_path / "mine.py"
+    python.write_text("reciep = 1\n")
+    with pytest.raises(ValueError, match=r"must define `recipe`.*recipe=None"):
+        load_recipe(python)

@@ -1,0 +1,96 @@
+"""Where a training runs."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_senet.training.strategies import evaluation_batch_size, make_strategy
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "replicas", "expected"),
+    [(1000, 128, 1, 128), (1000, 126, 4, 124), (9, 128, 4, 8), (4, 128, 4, 4)],
+)
+def test_first_batch_can_be_cut(images, batch_size, replicas, expected):
+    assert evaluation_batch_size(images, batch_size, replicas) == expected
+
+
+def test_too_few_images():
+    with pytest.raises(ValueError, match="3 images"):
+        evaluation_batch_size(3, 128, 4)
+
+
+def test_one_device_here():
+    assert make_strategy().num_replicas_in_sync == 1
+
+
+SCRIPT = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+
+replicas, path = int(sys.argv[1]), sys.argv[2]
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * replicas,
+)
+from keras_senet import SqueezeExcite
+from keras_senet.data import open_source
+from keras_senet.training import Recipe, make_strategy
+from keras_senet.training.train import compile_model, make_datasets, resolve_recipe
+
+recipe = Recipe(
+    model="se_resnet20", epochs=2, global_batch_size=16, limit=64, l2=1e-3, seed=3
+)
+source = open_source("bundled")
+recipe = resolve_recipe(recipe, source)
+keras.utils.set_random_seed(recipe.seed)
+strategy = make_strategy()
+assert strategy.num_replicas_in_sync == replicas
+with strategy.scope():
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            SqueezeExcite(reduction=2),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    compile_model(model, recipe, 4)
+training, validation = make_datasets(recipe, source, replicas=replicas)
+history = model.fit(
+    training,
+    validation_data=validation,
+    epochs=2,
+    steps_per_epoch=4,
+    shuffle=False,
+    verbose=0,
+).history
+np.savez(path, **{name: np.array(values) for name, values in history.items()})
+"""
+
+
+def test_two_devices_train_as_one(tmp_path):
+    """One process a strategy: several in one process disturb each other."""
+    results = []
+    for replicas in (1, 2):
+        path = tmp_path / f"{replicas}.npz"
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(replicas), str(path)],
+            check=True,
+            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+            cwd=tmp_path,
+        )
+        results.append(np.load(path))
+    one, two = results
+    assert {"loss", "val_loss", "accuracy", "val_accuracy"} <= set(one.files)
+    for name in one.files:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-3, err_msg=name)
+    assert one["loss"][1] < one["loss"][0]
