@@ -133,16 +133,22 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _images_by_class(folder: Path) -> dict[str, list[Path]]:
-    """Returns the image files anywhere below each class folder."""
-    return {
-        unicodedata.normalize("NFC", subfolder.name): [
+    """Returns the image files anywhere below each class folder, sorted by class."""
+    classes = {}
+    for subfolder in _subfolders(folder):
+        images = [
             Path(parent, name)
             for parent, _, names in os.walk(subfolder, followlinks=True)
             for name in names
             if is_image_file(name) and not name.startswith(".")
         ]
-        for subfolder in _subfolders(folder)
-    }
+        classes.setdefault(_composed(subfolder.name), []).extend(images)
+    return dict(sorted(classes.items()))
+
+
+def _composed(name: str) -> str:
+    """Returns the one form of a name with umlauts, which differs between machines."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_classes(
@@ -217,7 +223,7 @@ def _in_fixed_order(root: Path, paths: Iterable[Path]) -> list[Path]:
     """Returns the paths in an order that looks random but depends on names only."""
 
     def key(path: Path) -> bytes:
-        name = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
+        name = _composed(path.relative_to(root).as_posix())
         return hashlib.sha256(os.fsencode(name)).digest()
 
     return sorted(paths, key=key)

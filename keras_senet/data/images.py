@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 ACCEPTED = "Accepted are JPEG, PNG, BMP, GIF and WebP images."
-# Pillow calls a JPEG with further pictures behind the first one, as telephones write
-# them, MPO. Other formats stay closed: some run programs, and no folder means them.
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP")
+# Other formats stay closed: some run programs, and no folder of photos means them.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B")
 _ORIENTATION = 0x0112
 
@@ -75,6 +74,7 @@ def check_image(path: str | os.PathLike) -> ImageHeader:
 
     def header(image: "Image.Image") -> ImageHeader:
         orientation = _orientation(image)
+        # MPO is Pillow's word for a JPEG with further pictures behind the first one.
         jpeg = image.format in ("JPEG", "MPO")
         if not (jpeg and _ends_as_jpeg(path)):
             image.load()

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, decode_image
@@ -76,13 +77,13 @@ class _TfdsReader:
 
         info = self._builder.info
         pieces = info.splits[self.parts[split]].file_instructions
-        if len(pieces) == 1 or info.file_format is not tfds.core.FileFormat.TFRECORD:
+        if len(pieces) == 1:
             return None
         files = tf.data.Dataset.from_tensor_slices(
             (
                 [str(piece.filename) for piece in pieces],
-                [piece.skip for piece in pieces],
-                [piece.take for piece in pieces],
+                np.array([piece.skip for piece in pieces], np.int64),
+                np.array([piece.take for piece in pieces], np.int64),
             )
         )
 
@@ -169,6 +170,8 @@ def _builder(
 
 
 def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
+    import tensorflow_datasets as tfds
+
     try:
         builder.download_and_prepare()
     # Whatever a data set's own script may raise, the user needs the same line.
@@ -177,6 +180,13 @@ def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
             f"tensorflow_datasets cannot download or prepare {name!r} in "
             f"{str(builder.data_dir)!r}: {_first_line(error)}"
         ) from error
+    if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
+        raise ValueError(
+            "A tensorflow_datasets set must be stored as tfrecord. Received: "
+            f"{name!r} in {str(builder.data_dir)!r}, which is stored as "
+            f"{builder.info.file_format.value}. Prepare it anew, or name another "
+            "`data_dir`."
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,276 @@
+import shutil
+import unicodedata
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_senet.data import batches, open_source, read_image
+
+
+def records(source, split):
+    """Returns [(path, label)] in the order of the source."""
+    return [
+        (path.decode(), int(label))
+        for (path, _), label in source.reader.records(split).as_numpy_iterator()
+    ]
+
+
+def names(source, split):
+    return sorted(path.split("/")[-2:] for path, _ in records(source, split))
+
+
+def test_class_folders_hold_out_a_fifth_of_each_class(folder):
+    source = open_source(folder({"cat": 10, "dog": 20, "emu": 5}))
+    assert source.class_names == ("cat", "dog", "emu")
+    assert source.splits == {"train": 28, "test": 7}
+    assert source.image_size == (24, 36)
+    assert source.channels == 3
+    labels = [label for _, label in records(source, "test")]
+    assert np.bincount(labels).tolist() == [2, 4, 1]
+    train, test = (set(map(tuple, names(source, s))) for s in ("train", "test"))
+    assert len(train | test) == 35
+    assert not train & test
+
+
+def test_held_out_images_depend_on_their_names_only(folder, tmp_path):
+    root = folder({"cat": 10, "dog": 20})
+    shutil.copytree(root, tmp_path / "elsewhere")
+    here, there = open_source(root), open_source(str(tmp_path / "elsewhere"))
+    assert names(here, "test") == names(there, "test")
+    assert names(here, "test") != [["cat", "0.jpg"], ["cat", "1.jpg"]]
+    assert open_source(root, held_out=0.5).splits == {"train": 15, "test": 15}
+
+
+def test_records_go_through_the_classes_in_turn(folder):
+    source = open_source(folder({"a": 3, "b": 3, "c": 8}), held_out=0.1)
+    assert [label for _, label in records(source, "train")] == [
+        0, 1, 2, 0, 1, 2, 2, 2, 2, 2, 2,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("test", ["test", "val", "validation", "valid"])
+def test_train_and_test_folders(folder, test):
+    root = folder({"train/a": 3, "train/b": 2, f"{test}/a": 1, f"{test}/b": 4})
+    source = open_source(str(root))
+    assert source.class_names == ("a", "b")
+    assert source.splits == {"train": 5, "test": 5}
+    assert all(f"/{test}/" in path for path, _ in records(source, "test"))
+
+
+def test_validation_beside_test_and_classes_that_are_missing_there(folder):
+    root = folder({"train/a": 2, "train/b": 2, "test/b": 1, "val/a": 1, "val/b": 2})
+    source = open_source(root)
+    assert source.splits == {"train": 4, "test": 1, "validation": 3}
+    assert [label for _, label in records(source, "test")] == [1]
+
+
+def test_train_folder_alone_is_split(folder):
+    source = open_source(folder({"train/a": 5, "train/b": 5}))
+    assert source.class_names == ("a", "b")
+    assert source.splits == {"train": 8, "test": 2}
+
+
+def test_a_class_called_train_is_a_class(folder):
+    source = open_source(folder({"bus": 5, "train": 5}))
+    assert source.class_names == ("bus", "train")
+
+
+def test_dataset_gives_what_read_image_gives(folder):
+    source = open_source(folder({"a": 4, "b": 3}))
+    for (path, label), (image, same_label) in zip(
+        records(source, "train"),
+        source.dataset("train").as_numpy_iterator(),
+        strict=True,
+    ):
+        assert np.array_equal(image, read_image(path))
+        assert same_label == label == "ab".index(path.split("/")[-2])
+
+
+def test_folders_of_real_life(folder, tmp_path, picture):
+    """Every format and mode, nested, with odd names; hidden and other files between."""
+    root = folder({"Größe XL/tief/nested": 2, "b c": 2})
+    image = Image.fromarray(picture())
+    deep = root / "Größe XL" / "tief"
+    image.convert("CMYK").save(deep / "print.jpg")
+    image.save(deep / "progressive.jpeg", progressive=True)
+    image.convert("L").save(deep / "grey.JPG")
+    image.quantize(8).save(deep / "palette.png", transparency=bytes(range(8)))
+    image.convert("RGBA").save(deep / "alpha.webp")
+    image.save(root / "b c" / "mit Leerzeichen.bmp")
+    image.save(root / "b c" / "moving.gif", save_all=True, append_images=[image])
+    Image.fromarray(picture()[..., 0].astype(np.uint16) * 256).save(
+        root / "b c" / "sixteen.png"
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(root / "b c" / "turned.jpg", exif=exif)
+    (root / "b c" / "Thumbs.db").write_text("no image")
+    (root / "b c" / "._hidden.jpg").write_text("no image")
+    (root / ".cache").mkdir()
+    (root / "__MACOSX").mkdir()
+
+    source = open_source(root)
+    assert source.class_names == ("Größe XL", "b c")
+    assert sum(source.splits.values()) == 13
+    assert source.channels == 3
+    assert source.image_size is None
+    for split in source.splits:
+        decoded = source.dataset(split).as_numpy_iterator()
+        for (path, _), (pixels, _) in zip(records(source, split), decoded, strict=True):
+            assert np.array_equal(pixels, read_image(path)), path
+        images, _ = next(iter(batches(source, split, image_size=16, batch_size=13)))
+        assert images.shape == (source.splits[split], 16, 16, 3)
+
+
+def test_the_same_class_in_both_unicode_forms(folder):
+    composed = unicodedata.normalize("NFC", "möwe")
+    decomposed = unicodedata.normalize("NFD", "möwe")
+    root = folder(
+        {f"train/{composed}": 2, "train/b": 2, f"test/{decomposed}": 1, "test/b": 1}
+    )
+    source = open_source(root)
+    assert source.class_names == ("b", composed)
+    assert source.splits == {"train": 4, "test": 2}
+
+
+def test_grey_folders_have_one_channel(folder):
+    root = folder({"a": 2, "b": 2}, suffix=".png")
+    for path in root.rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    source = open_source(root)
+    assert source.channels == 1
+    assert next(iter(source.dataset("train")))[0].shape == (24, 36, 1)
+    images, _ = next(
+        iter(batches(source, "train", image_size=20, batch_size=2, channels=3))
+    )
+    assert images.shape == (2, 20, 20, 3)
+
+
+def test_colours_become_grey_by_their_luma(folder):
+    root = folder({"a": 2, "b": 2}, suffix=".png")
+    for path in root.rglob("*.png"):
+        Image.new("RGB", (8, 8), (0, 255, 0)).save(path)
+    source = open_source(root)
+    dataset = batches(source, "train", image_size=8, batch_size=2, channels=1)
+    images, _ = next(iter(dataset))
+    assert images.shape == (2, 8, 8, 1)
+    np.testing.assert_allclose(images, 149.7, atol=0.2)
+
+
+def test_fused_decode_and_crop_equals_decode_then_crop(tmp_path, folder, picture):
+    root = folder({"a": 2, "b": 2})
+    for path in root.rglob("*.jpg"):
+        Image.fromarray(picture(90, 131)).save(path)
+    source = open_source(root)
+    kwargs = {
+        "image_size": 24, "batch_size": 2, "training": True, "epoch": 0,
+        "augmentation": "imagenet",
+    }  # fmt: skip
+    fused = batches(source, "train", **kwargs).take(20)
+    whole = batches(source, "train", cache=True, **kwargs).take(20)
+    for (images, labels), (same, same_labels) in zip(fused, whole, strict=True):
+        # Colours are stored at half the size: at a window's border they differ a bit.
+        assert np.max(np.abs(images - same)) < 4
+        assert np.mean(np.abs(images - same)) < 0.05
+        assert np.array_equal(labels, same_labels)
+
+
+def test_odd_formats_are_cropped_too(folder, picture):
+    source = open_source(folder({"a": 2, "b": 2}, suffix=".png"))
+    dataset = batches(
+        source, "train", image_size=12, batch_size=2, training=True,
+        augmentation="imagenet",
+    )  # fmt: skip
+    images = np.concatenate([images for images, _ in dataset])
+    # Red is the column and green the row: a window shows a part of both ranges.
+    assert images.shape == (2, 12, 12, 3)
+    assert np.all(np.diff(images[..., 0], axis=2).mean(axis=(1, 2)) != 0)
+    assert len(np.unique(images[:, 0, 0, 1])) == 2
+
+
+def test_broken_images_are_named(folder):
+    root = folder({"a": 4, "b": 4})
+    (root / "a" / "2.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a/2.jpg' is empty"):
+        open_source(root)
+
+
+def test_broken_images_are_skipped_and_counted_when_asked(folder):
+    root = folder({"a": 4, "b": 4})
+    (root / "a" / "2.jpg").write_bytes(b"")
+    whole = (root / "b" / "1.jpg").read_bytes()
+    (root / "b" / "1.jpg").write_bytes(whole[:-20])
+    with pytest.warns(UserWarning, match="2 images below .* are skipped") as caught:
+        source = open_source(root, on_error="skip")
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert source.skipped == 2
+    assert source.splits == {"train": 4, "test": 2}
+    images, _ = next(iter(batches(source, "train", image_size=8, batch_size=8)))
+    assert len(images) == 4
+
+
+def test_a_class_of_broken_images_is_an_error_even_then(folder):
+    root = folder({"a": 2, "b": 1})
+    (root / "b" / "0.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"class folder 'b' of .* has no image"):
+        open_source(root, on_error="skip")
+
+
+def test_an_image_that_vanishes_is_named(folder):
+    root = folder({"a": 2, "b": 2})
+    source = open_source(root)
+    shutil.rmtree(root)
+    with pytest.raises(tf.errors.NotFoundError, match=r"photos/[ab]/[01].jpg"):
+        next(iter(source.dataset("train")))
+
+
+def test_a_class_with_one_image_is_trained_on_and_said_so(folder):
+    root = folder({"a": 5, "b": 1})
+    with pytest.warns(UserWarning, match="have a single image.*: b") as caught:
+        source = open_source(root)
+    assert caught[0].filename == __file__
+    assert source.splits == {"train": 5, "test": 1}
+    assert 1 in [label for _, label in records(source, "train")]
+
+
+def test_two_images_of_a_class_are_shared_out(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = open_source(folder({"a": 2, "b": 2}))
+    assert source.splits == {"train": 2, "test": 2}
+
+
+def test_names_that_are_no_valid_unicode(folder):
+    root = folder({"a": 3, "b": 3}, suffix=".png")
+    source_path = root / "a" / "0.png"
+    source_path.rename(root / "a" / "\udcff.png")
+    source = open_source(root)
+    assert sum(1 for split in source.splits for _ in source.dataset(split)) == 6
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "photos' has no class folders with images. Expected is a subfolder"),
+        ({"a": 0, "b": 0}, "photos' has no class folders with images.*Accepted are"),
+        ({"a": 3}, "photos' has one class folder, 'a'; a classifier needs two"),
+        ({"a": 3, "b": 0}, "The class folder 'b' of '.*photos' has no image"),
+        ({"a": 1, "b": 1}, "photos' has one image a class, so none can be held out"),
+        (
+            {"train/a": 2, "train/b": 2, "test/c": 1},
+            r"photos/test' must also be in '.*train'. Received: \['c'\]",
+        ),
+        (
+            {"train/a": 2, "train/b": 2, "test/a": 0},
+            "photos/test' has no images",
+        ),
+    ],
+)
+def test_folders_without_what_is_needed(folder, tmp_path, counts, message):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match=message):
+        open_source(folder(counts))
