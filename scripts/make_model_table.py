@@ -1,6 +1,6 @@
 """Writes the model table between the marks in README.md, from tests/goldens.
 
-    python scripts/make_model_table.py
+python scripts/make_model_table.py
 """
 
 import json
@@ -42,12 +42,12 @@ def row(path: Path) -> str:
         for key, scale in (("parameters", 1e6), ("multiply_adds", 1e9))
     )
     presets = keras_senet.list_weights(network)
-    tags = ", ".join(sorted({_tag(preset) for preset in presets})) or "–"
+    tags = ", ".join(sorted({_tag(preset) for preset in presets})) or "-"
     size = " x ".join(map(str, golden["input_shape"]))
     return (
         f"| `{golden['constructor']}` | {parameters[1]:.2f} → {parameters[0]:.2f} "
         f"| {gflops[1]:.3f} → {gflops[0]:.3f} | {size} "
-        f"| {PUBLISHED.get(network, '–')} | {tags} |"
+        f"| {PUBLISHED.get(network, '-')} | {tags} |"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_senet import preprocessing
 from keras_senet import weights as weights_room
 from keras_senet.models._architecture import Architecture, resolve
 from keras_senet.models._blocks import Blocks
@@ -89,6 +90,22 @@ class Family:
     dilates: bool = False
     drops_paths: bool = True
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
+
+
+def preprocessing_functions(family: Family) -> tuple[Callable, Callable]:
+    """Returns a family's `preprocess_input` and `decode_predictions`."""
+
+    def preprocess_input(x, data_format=None, *, preset=family.preprocessing):
+        return preprocessing.preprocess_input(x, data_format, preset=preset)
+
+    def decode_predictions(preds, top=5, *, preset=None, labels=None):
+        return preprocessing.decode_predictions(
+            preds, top, preset=preset, labels=labels
+        )
+
+    preprocess_input.__doc__ = preprocessing.preprocess_input.__doc__
+    decode_predictions.__doc__ = preprocessing.decode_predictions.__doc__
+    return preprocess_input, decode_predictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -221,7 +238,7 @@ def _assemble(family, row, options, checkpoint):
         drop_path_rate=options.drop_path_rate,
         output_stride=options.output_stride or 32,
     )
-    x, preprocessing = normalise(inputs, family, options, checkpoint)
+    x, record = normalise(inputs, family, options, checkpoint)
     x = family.network(blocks, x)
     if options.include_top:
         x = family.head(blocks, x, classes, options)
@@ -229,7 +246,7 @@ def _assemble(family, row, options, checkpoint):
         x = _pool(x, options)
     model = keras.Model(source, x, name=options.name)
     model.architecture = row
-    model.preprocessing = preprocessing
+    model.preprocessing = record
     if checkpoint is not None:
         checkpoint.assign(model, include_top=options.include_top)
     return model

@@ -114,8 +114,7 @@ def normalise(x, family, options, checkpoint):
         )
     first = options.data_format == "channels_first"
     channels = x.shape[1 if first else -1]
-    mean, std = (np.asarray(v, "float64") for v in (record.mean, record.std))
-    if len(mean) not in (1, channels):
+    if len(record.mean) not in (1, channels):
         raise ValueError(
             f"The preprocessing must have one mean and deviation for each of the "
             f"{channels} channels. Received: mean={record.mean}, std={record.std}"
@@ -124,7 +123,7 @@ def normalise(x, family, options, checkpoint):
     shape = (channels, 1, 1) if first else (1, 1, channels)
     scale, offset = (
         np.broadcast_to(v, channels).reshape(shape).tolist()
-        for v in (1 / (255 * std), -mean / std)
+        for v in record.scale_and_offset()
     )
     x = layers.Rescaling(scale, offset, name="preprocessing")(x)
     if record.channel_order == "BGR":

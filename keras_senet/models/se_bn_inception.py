@@ -5,7 +5,7 @@ released as SE-BN-Inception: widths and pools of its Caffe definition.
 """
 
 from keras_senet.models._blocks import Blocks
-from keras_senet.models._builder import Family, constructor
+from keras_senet.models._builder import Family, constructor, preprocessing_functions
 from keras_senet.models._inception import (
     Branches,
     Conv,
@@ -88,5 +88,6 @@ def _ceil_pool(b, x, name, margin=1):
 
 
 FAMILY = Family(architecture=InceptionArchitecture, network=network, drops_paths=False)
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SEBNInception = constructor(FAMILY, "SEBNInception", "se_bn_inception", __name__)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual
-from keras_senet.models._builder import Family, constructor
+from keras_senet.models._builder import Family, constructor, preprocessing_functions
 from keras_senet.models._inception import (
     Branches,
     Conv,
@@ -127,6 +127,7 @@ FAMILY = Family(
     momentum=0.99,
     preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, image_size=299),
 )
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SEInceptionResNetV2 = constructor(
     FAMILY, "SEInceptionResNetV2", "se_inception_resnet_v2", __name__

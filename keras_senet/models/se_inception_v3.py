@@ -8,7 +8,7 @@ concatenation: arXiv 1709.01507, section 3.3 and figure 2.
 from collections.abc import Mapping
 
 from keras_senet.models._blocks import Blocks
-from keras_senet.models._builder import Family, constructor
+from keras_senet.models._builder import Family, constructor, preprocessing_functions
 from keras_senet.models._inception import (
     Branches,
     Conv,
@@ -87,5 +87,6 @@ FAMILY = Family(
     drops_paths=False,
     preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, image_size=299),
 )
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SEInceptionV3 = constructor(FAMILY, "SEInceptionV3", "se_inception_v3", __name__)

@@ -12,7 +12,13 @@ from keras import layers
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
-from keras_senet.models._builder import Family, Options, constructor, full_precision
+from keras_senet.models._builder import (
+    Family,
+    Options,
+    constructor,
+    full_precision,
+    preprocessing_functions,
+)
 from keras_senet.weights import Preprocessing
 
 # Width of the pointwise and strides of the depthwise convolution; table 1.
@@ -131,6 +137,7 @@ FAMILY = Family(
     drops_paths=False,
     preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3),
 )
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SEMobileNet = constructor(
     FAMILY, "SEMobileNet", "se_mobilenet", __name__, arguments=("alpha",)

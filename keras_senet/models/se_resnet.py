@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual, stages
-from keras_senet.models._builder import Family, constructor
+from keras_senet.models._builder import Family, constructor, preprocessing_functions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,6 +179,7 @@ def shortcut(b: Blocks, x, unit: Unit, filters: int):
 
 
 FAMILY = Family(architecture=ResNetArchitecture, network=network, dilates=True)
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 
 def _resnet(depth, block, blocks):

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual, stages
-from keras_senet.models._builder import Family, constructor
+from keras_senet.models._builder import Family, constructor, preprocessing_functions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +127,7 @@ FAMILY = Family(
     min_size=8,
     classes=10,
 )
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 
 def small(name, network, depth, *, block="basic", widen=1, preactivation=False):

@@ -4,8 +4,10 @@ Xie et al., Aggregated Residual Transformations, arXiv 1611.05431, table 1: SE-R
 bottleneck with a grouped 3x3 convolution.
 """
 
-from keras_senet.models._builder import constructor
+from keras_senet.models._builder import constructor, preprocessing_functions
 from keras_senet.models.se_resnet import FAMILY
+
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 
 def _resnext(depth, blocks):

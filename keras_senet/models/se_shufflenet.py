@@ -12,7 +12,7 @@ from typing import ClassVar
 from keras_senet.layers import ChannelShuffle
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual, stages
-from keras_senet.models._builder import Family, constructor
+from keras_senet.models._builder import Family, constructor, preprocessing_functions
 
 _GROUPS = 3
 
@@ -74,5 +74,6 @@ def shuffled(b: Blocks, x, unit: Unit):
 
 
 FAMILY = Family(architecture=ShuffleNetArchitecture, network=network)
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SEShuffleNet = constructor(FAMILY, "SEShuffleNet", "se_shufflenet", __name__)

@@ -13,7 +13,13 @@ from keras import layers
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
-from keras_senet.models._builder import Family, Options, constructor, predictions
+from keras_senet.models._builder import (
+    Family,
+    Options,
+    constructor,
+    predictions,
+    preprocessing_functions,
+)
 from keras_senet.weights import Preprocessing
 
 # Convolutions of each block and their width.
@@ -89,6 +95,7 @@ FAMILY = Family(
         channel_order="BGR",
     ),
 )
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SEVGG16 = constructor(
     FAMILY, "SEVGG16", "se_vgg16", __name__, arguments=("batch_norm",)

@@ -5,8 +5,10 @@ first 1x1 in each bottleneck, (b) a stem of three 3x3 convolutions, (c) 3x3 proj
 where they stride and (d) dropout before the classifier.
 """
 
-from keras_senet.models._builder import constructor
+from keras_senet.models._builder import constructor, preprocessing_functions
 from keras_senet.models.se_resnet import FAMILY
+
+preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 SENet154 = constructor(
     FAMILY,

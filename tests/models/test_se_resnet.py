@@ -1,6 +1,7 @@
 """SE-ResNets: the paper's counts, its variants, and the frame that all share."""
 
 import inspect
+import sys
 
 import keras
 import numpy as np
@@ -362,3 +363,16 @@ def test_list_models():
 def test_unknown_model():
     with pytest.raises(ValueError, match="Did you mean 'se_resnet50'"):
         keras_senet.create_model("se_resnet500")
+
+
+@pytest.mark.parametrize("name", sorted(keras_senet.models.CONSTRUCTORS))
+def test_every_family_module_preprocesses(name):
+    """As in keras.applications: the module of a network has both functions."""
+    constructor = keras_senet.models.CONSTRUCTORS[name]
+    module = sys.modules[constructor.__module__]
+    x = np.random.default_rng(0).uniform(0, 255, (4, 4, 3)).astype("float32")
+    record = constructor.family.preprocessing
+    expected = keras_senet.preprocess_input(x, preset=record)
+    np.testing.assert_array_equal(module.preprocess_input(x), expected)
+    scores = np.eye(1000, dtype="float32")[[7]]
+    assert module.decode_predictions(scores, top=1)[0][0][1] == "cock"
