@@ -100,7 +100,8 @@ def test_se_changes_the_output(plain, gated, randomize, images, relative_error):
     assert relative_error(gated(x), plain(x)) > 1e-2
 
 
-def test_channels_first(gated, randomize, images, relative_error):
+@pytest.mark.slow
+def test_channels_first_of_full_depth(gated, randomize, images, relative_error):
     last = SEBNInception(include_top=False)
     last.set_weights(randomize(gated).get_weights()[:-2])
     first = SEBNInception(include_top=False, data_format="channels_first")

@@ -64,7 +64,8 @@ def test_stages_begin_with_the_module_that_halves_the_map():
     assert gates(model) == [f"mixed{i}_se" for i in range(3, 8)]
 
 
-def test_channels_first(gated, randomize, images, relative_error):
+@pytest.mark.slow
+def test_channels_first_of_full_depth(gated, randomize, images, relative_error):
     first = SEInceptionV3(include_top=False, data_format="channels_first")
     first.set_weights(randomize(gated).get_weights())
     x = images(1, 75, 75, 3)

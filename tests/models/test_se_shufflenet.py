@@ -145,7 +145,8 @@ def test_paths_drop_where_there_is_a_sum():
     assert drops == expected
 
 
-def test_channels_first(randomize, images, relative_error):
+@pytest.mark.slow
+def test_channels_first_of_full_depth(randomize, images, relative_error):
     last = randomize(SEShuffleNet(**SMALL))
     shape = {"input_shape": (3, 64, 64), "data_format": "channels_first"}
     first = SEShuffleNet(**{**SMALL, **shape})

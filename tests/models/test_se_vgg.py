@@ -20,7 +20,7 @@ def host(**kwargs):
     return keras.applications.VGG16(weights=None, **kwargs)
 
 
-@pytest.mark.parametrize("size", [32, 75])
+@pytest.mark.parametrize("size", [32, pytest.param(75, marks=pytest.mark.slow)])
 def test_plain_host_is_keras_applications(size, randomize, images, relative_error):
     shape = (size, size, 3)
     theirs = randomize(host(input_shape=shape, classes=7))
@@ -93,10 +93,16 @@ def test_se_follows_each_relu(batch_norm):
         assert names[at - 2] == (f"{name}_bn" if batch_norm else name)
 
 
-def test_channels_first(randomize, images, relative_error):
-    # 64 pixels leave a 2x2 map, whose order the flattened features must keep, and are
-    # as many as the first block's channels.
-    arguments = {"classes": 7, "batch_norm": False}
+@pytest.mark.parametrize("top", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_channels_first(top, randomize, images, relative_error):
+    # 64 pixels are as many as the first block's channels, where Keras alone would add
+    # the bias along the width, and leave a 2x2 map, whose order the top must keep.
+    arguments = {
+        "batch_norm": False,
+        "include_top": top,
+        "pooling": "avg",
+        "classes": 7,
+    }
     last = randomize(SEVGG16(input_shape=(64, 64, 3), **arguments))
     first = SEVGG16(input_shape=(3, 64, 64), data_format="channels_first", **arguments)
     first.set_weights(last.get_weights())
