@@ -163,6 +163,13 @@ def _open_data(
         about = {"data": None, "split": None, "crop_fraction": None}
         pairs = _arrays(data, batch_size) if isinstance(data, tuple) else data
         return _limited(pairs, limit), about | {"class_names": None}
+    channels = runner.input_shape[-1]
+    if len(runner.input_shape) != 4 or channels not in (1, 3):
+        raise ValueError(
+            "A data source yields images (N, height, width, channels) of 1 or 3 "
+            f"channels. Received: {runner.name}, which takes {runner.input_shape}. "
+            "Pass arrays or batches as it takes them."
+        )
     record = runner.preprocessing
     size = _image_size(image_size, runner, record, data)
     if crop_fraction is None:
@@ -173,7 +180,7 @@ def _open_data(
         split,
         image_size=size,
         batch_size=batch_size,
-        channels=runner.input_shape[-1],
+        channels=channels,
         crop_fraction=crop_fraction,
         interpolation=getattr(record, "interpolation", "bilinear"),
         limit=limit,

@@ -160,8 +160,13 @@ def test_source_is_fitted_to_the_model():
     assert evaluate(free, "bundled", limit=40).image_size == (28, 28)
     small = evaluate(free, "bundled", limit=40, image_size=20, crop_fraction=0.8)
     assert (small.image_size, small.crop_fraction) == ((20, 20), 0.8)
+    whole = evaluate(free, "bundled", limit=40, image_size=20)
+    assert whole.crop_fraction == 1
+    assert abs(whole.loss - small.loss) > 0.01
     with pytest.raises(ValueError, match=r"28 x 28 pixels only.*image_size=20"):
         evaluate(_model(), "bundled", image_size=20)
+    with pytest.raises(ValueError, match=r"takes \(None, 3, 28, 28\)"):
+        evaluate(_model(shape=(3, 28, 28)), "bundled")
 
 
 @pytest.mark.parametrize(

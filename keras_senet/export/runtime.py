@@ -131,9 +131,7 @@ def _inference_function(model, spec):
 
     def run(batch):
         outputs = call(tf.constant(batch.astype(spec.dtype.as_numpy_dtype)))
-        # A graph returns a dictionary in the order of its keys.
-        names = [n for n in getattr(model, "output_names", ()) if n in outputs]
-        return {name: outputs[name].numpy() for name in names or outputs}
+        return {name: value.numpy() for name, value in outputs.items()}
 
     return run
 

@@ -64,17 +64,18 @@ def test_batches_of_any_size(exported, images):
     )
 
 
-def test_int8_computes_in_integers(model, images, tmp_path):
+@pytest.mark.parametrize("io_type", ["uint8", "int8"])
+def test_int8_computes_in_integers(model, images, tmp_path, io_type):
     path = export_tflite(
         model,
         tmp_path / "a.tflite",
         quantization="int8",
         representative_dataset=images,
-        io_type="uint8",
+        io_type=io_type,
     )
     interpreter = Interpreter(model_path=str(path))
-    assert interpreter.get_input_details()[0]["dtype"] == np.uint8
-    assert interpreter.get_output_details()[0]["dtype"] == np.uint8
+    assert np.dtype(interpreter.get_input_details()[0]["dtype"]) == io_type
+    assert np.dtype(interpreter.get_output_details()[0]["dtype"]) == io_type
     kinds = {np.dtype(detail["dtype"]) for detail in interpreter.get_tensor_details()}
     assert np.dtype("float32") not in kinds
     expected = model.predict(images, verbose=0)
@@ -150,7 +151,7 @@ def test_flex_is_refused(needs_flex, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_flex_check_itself_fires(needs_flex, tmp_path):
+def test_the_flex_check_itself_fires(needs_flex, tmp_path, monkeypatch):
     folder = export_saved_model(needs_flex, tmp_path / "flex")
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     ops = tf.lite.OpsSet
@@ -158,6 +159,10 @@ def test_the_flex_check_itself_fires(needs_flex, tmp_path):
     data = converter.convert()
     with pytest.raises(ValueError, match="needs FlexErf"):
         check_builtin(data)
+    monkeypatch.setattr("keras_senet.export.tflite._convert", lambda *_: data)
+    with pytest.raises(ValueError, match="needs FlexErf"):
+        export_tflite(needs_flex, tmp_path / "a.tflite")
+    assert not (tmp_path / "a.tflite").exists()
     (tmp_path / "flex.tflite").write_bytes(data)
     with pytest.raises(ValueError, match="needs FlexErf"):
         open_runner(tmp_path / "flex.tflite")
@@ -174,10 +179,12 @@ def test_labels_travel_in_the_file(model, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_becomes_float32(make_model, images, tmp_path, policy):
-    path = export_tflite(make_model(policy=policy), tmp_path / "a.tflite")
+def test_mixed_precision_becomes_float32(make_model, model, images, tmp_path, policy):
+    mixed = make_model(policy=policy)
+    mixed.set_weights(model.get_weights())
+    path = export_tflite(mixed, tmp_path / "a.tflite")
     assert read_tflite(path).quantization is None
-    expected = make_model().predict(images, verbose=0)
+    expected = model.predict(images, verbose=0)
     np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=1e-5)
 
 

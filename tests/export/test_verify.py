@@ -112,7 +112,7 @@ def test_int8_that_loses_accuracy_fails(make_model, images, tmp_path):
     weakest = (ranked[:, -1] - ranked[:, -2]).argmin()
     top, second = scores[weakest].argsort()[::-1][:2]
     change = np.zeros(7, "float32")
-    change[second] = np.log(scores[weakest, top] / scores[weakest, second]) + 0.1
+    change[second] = np.log(scores[weakest, top] / scores[weakest, second]) + 1
     bias.assign_add(change)
     path = export_tflite(
         other,
@@ -127,21 +127,34 @@ def test_int8_that_loses_accuracy_fails(make_model, images, tmp_path):
     assert report.criterion == "accuracy_loss"
 
 
+def _with_nan(model):
+    model.layers[-1].bias.assign(np.full(7, np.nan))
+    return model
+
+
 @pytest.mark.parametrize("where", ["model", "file", "both"])
-def test_nan_never_passes(make_model, images, labels, tmp_path, where):
-    good, bad = make_model(), make_model()
-    bad.layers[-1].bias.assign(np.full(7, np.nan))
-    path = tmp_path / "a.tflite"
-    export_tflite(good if where == "model" else bad, path)
-    model = good if where == "file" else bad
+def test_nan_never_passes(make_model, model, images, tmp_path, where):
+    bad = _with_nan(make_model())
+    path = export_tflite(model if where == "model" else bad, tmp_path / "a.tflite")
+    reference = model if where == "file" else bad
     for tolerance in (None, np.inf):
-        report = verify(
-            model, path, images, labels, tolerance=tolerance, latency_runs=0
-        )
+        report = verify(reference, path, images, tolerance=tolerance, latency_runs=0)
         assert not report.passed
     assert json.loads(report.to_json())["max_difference"] is None
     with pytest.raises(VerificationError, match="not finite"):
         report.raise_if_failed()
+
+
+def test_nan_never_passes_by_accuracy(make_model, model, images, labels, tmp_path):
+    path = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=images,
+    )
+    report = verify(_with_nan(make_model()), path, images, labels, latency_runs=0)
+    assert report.file_accuracy > report.model_accuracy
+    assert not report.passed
 
 
 def test_a_file_of_another_shape_fails(make_model, model, images, tmp_path):
