@@ -1,5 +1,6 @@
 """Labelled images: the bundled set, folders and tensorflow_datasets -> tf.data."""
 
+from keras_senet.data.augmentation import resize_and_crop
 from keras_senet.data.catalog import open_source
 from keras_senet.data.images import is_image_file, read_image
 from keras_senet.data.pipeline import batches, steps_per_epoch
@@ -11,5 +12,6 @@ __all__ = [
     "is_image_file",
     "open_source",
     "read_image",
+    "resize_and_crop",
     "steps_per_epoch",
 ]

@@ -4,6 +4,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_senet.data.augmentation import (
+    AUGMENTATIONS,
     random_flip,
     random_shift,
     random_window,
@@ -129,6 +130,21 @@ def test_shift_fills_with_zeros():
     results = [random_shift(image, (number, 7)).numpy() for number in range(30)]
     assert {value for r in results for value in np.unique(r)} == {0, 9}
     assert all(len(np.unique(r.reshape(-1, 3), axis=0)) <= 2 for r in results)
+
+
+def test_cifar_shifts_and_flips_independently():
+    image = np.zeros((9, 9, 1), np.uint8)
+    image[4, 3:6, 0] = (1, 2, 3)
+    seen = set()
+    for number in range(300):
+        result = AUGMENTATIONS["cifar"](tf.constant(image), (number, 7)).numpy()
+        y, x, _ = np.argwhere(result == 2)[0] if 2 in result else (0, 0, 0)
+        if 0 < x < 8:
+            seen.add((int(y), int(x), bool(result[y, x - 1, 0] == 3)))
+    # Nine rows, and the seven columns at whose sides both neighbours are seen.
+    assert seen <= {(y, x, f) for y in range(9) for x in range(9) for f in (0, 1)}
+    assert {flipped for _, _, flipped in seen} == {False, True}
+    assert len(seen) > 63
 
 
 def test_windows_lie_inside_and_have_the_areas_and_aspects_promised():

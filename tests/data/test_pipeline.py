@@ -119,6 +119,35 @@ def test_a_resumed_run_sees_what_an_undisturbed_one_sees(source, augmentation, c
     assert sorted(epochs[0]) == sorted(epochs[1])
 
 
+def test_the_seed_counts_in_the_resumable_form_too(source):
+    kwargs = {"image_size": 28, "batch_size": 64, "training": True, "epoch": 0}
+    first, same, other = (
+        next(iter(batches(source, "train", seed=seed, **kwargs)))[1].numpy()
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_random_windows_fill_the_image_whatever_the_crop_fraction(source):
+    kwargs = {"image_size": 28, "batch_size": 64, "training": True, "epoch": 0}
+    whole, cropped = (
+        next(
+            iter(
+                batches(
+                    source,
+                    "train",
+                    augmentation="imagenet",
+                    crop_fraction=fraction,
+                    **kwargs,
+                )
+            )
+        )[0]
+        for fraction in (1.0, 0.5)
+    )
+    assert np.array_equal(whole, cropped)
+
+
 def test_caching_changes_nothing(source):
     kwargs = {
         "image_size": 28,
