@@ -43,6 +43,8 @@ _LAZY = {
     "evaluate": "keras_senet.evaluation",
     "export_saved_model": "keras_senet.export",
     "export_tflite": "keras_senet.export",
+    "load_pretrained": "keras_senet.hub",
+    "save_pretrained": "keras_senet.hub",
     "verify": "keras_senet.export",
 }
 
@@ -82,7 +84,9 @@ __all__ = [
     "features",
     "list_models",
     "list_weights",
+    "load_pretrained",
     "preprocess_input",
+    "save_pretrained",
     "verify",
 ]
 

@@ -1,0 +1,265 @@
+"""A trained network as a folder, and foreign checkpoints as files of ours."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_senet import weights as weights_room
+from keras_senet.models import CONSTRUCTORS
+from keras_senet.utils.errors import nearest
+from keras_senet.utils.files import atomic_path, sha256
+from keras_senet.version import __version__
+from keras_senet.weights.header import parse_header
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
+
+
+def save_pretrained(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    *,
+    labels: list[str] | tuple[str, ...] | None = None,
+    description: str = "",
+    licence: str = "",
+    overwrite: bool = False,
+) -> Path:
+    """Writes a network as a folder in the layout of the Hugging Face hub.
+
+    The folder holds config.json (constructor, architecture row, preprocessing, labels),
+    model.weights.h5 and README.md, the model card; it can be uploaded as it is.
+
+    Args:
+        model: A network that a keras_senet constructor made.
+        folder: The new folder.
+        labels: Class names, in the order of the outputs.
+        description: What the card says of the training and its data.
+        licence: SPDX identifier of the weights' licence, for the card.
+        overwrite: Whether an existing folder is replaced.
+
+    Raises:
+        ValueError: If the folder exists, the model is none of ours, or there are more
+            or fewer labels than classes.
+    """
+    header = weights_room.make_header(model, labels=labels)
+    if labels is not None and len(labels) != header["classes"]:
+        raise ValueError(
+            f"`labels` must name the {header['classes']} classes of the model. "
+            f"Received: {len(labels)} labels"
+        )
+    with atomic_path(folder, overwrite=overwrite, what="folder") as temporary:
+        temporary.mkdir()
+        weights_room.save_weights(model, temporary / WEIGHTS, header)
+        config = {"library_name": "keras_senet", **header}
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
+        card = _card(model, header, licence, description)
+        (temporary / CARD).write_text(card, encoding="utf-8")
+    return Path(folder)
+
+
+def load_pretrained(folder: str | os.PathLike, **kwargs: Any) -> keras.Model:
+    """Loads a network that `save_pretrained` wrote.
+
+    Args:
+        folder: The folder, or a repository in the hub's local cache
+            (`models--NAME--MODEL`): then its main revision.
+        **kwargs: Arguments of the constructor, such as `include_top=False`; those that
+            contradict the file are errors.
+
+    Returns:
+        The network, with its normalisation in the graph if it was saved so, and with
+        one more attribute, `labels` (class names, or None).
+
+    Raises:
+        FileNotFoundError: If there is no such folder or it lacks a file.
+        ValueError: If the config is none of ours.
+    """
+    folder = _snapshot(Path(folder))
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"The folder must hold {CONFIG} and {WEIGHTS}. Received: "
+                f"{str(folder)!r}, which has no {name}. To load from the hub, fetch it "
+                "first: huggingface_hub.snapshot_download(repo_id)"
+            )
+    config = folder / CONFIG
+    header = parse_header(config.read_text(encoding="utf-8"), config)
+    arguments = {
+        "include_top": header["include_top"],
+        "include_preprocessing": header["preprocessing"] is not None,
+        "input_shape": tuple(header["input_shape"]),
+        **kwargs,
+    }
+    constructor = _constructor(header["constructor"])
+    model = constructor(weights=folder / WEIGHTS, **arguments)
+    model.labels = None if header["labels"] is None else tuple(header["labels"])
+    return model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What `convert` wrote.
+
+    Attributes:
+        path: The file.
+        card: Its model card.
+        constructor: The network.
+        layout: The layout of the source.
+        relative_error: Between the network with the source's weights and the one with
+            the file's, on random images.
+    """
+
+    path: Path
+    card: Path
+    constructor: str
+    layout: str
+    relative_error: float
+
+
+def convert(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    model: str | None = None,
+    overwrite: bool = False,
+    **architecture: Any,
+) -> Conversion:
+    """Writes any recognised checkpoint as a file of ours, with a card beside it.
+
+    Args:
+        source: A preset, or a .safetensors, .pth, .h5, .keras or .weights.h5 file.
+        target: A path that ends in ".weights.h5" or ".keras"; the card's is the same
+            with ".md".
+        model: The registry's name of the network, where the source does not tell.
+        overwrite: Whether existing files are replaced.
+        **architecture: Arguments of the constructor that the source does not tell.
+
+    Raises:
+        ValueError: If the source is not recognised or the target cannot be written.
+    """
+    target = Path(target)
+    endings = {".weights.h5": weights_room.save_weights, ".keras": _save_keras}
+    ending = next((e for e in endings if target.name.endswith(e)), None)
+    if ending is None:
+        raise ValueError(
+            "`target` must end in '.weights.h5' or '.keras'. "
+            f"Received: target={str(target)!r}"
+        )
+    card_path = target.with_name(target.name.removesuffix(ending) + ".md")
+    checkpoint = weights_room.open_checkpoint(source, model)
+    name = model or checkpoint.constructor
+    if name is None:
+        raise ValueError(
+            "`model` must name the network, since the file does not. Received: "
+            f"model=None. It is one of: {', '.join(CONSTRUCTORS)}"
+        )
+    arguments = {"include_top": checkpoint.include_top, **architecture}
+    network = _constructor(name)(weights=source, **arguments)
+    header = weights_room.make_header(network, labels=checkpoint.labels)
+    with (
+        atomic_path(target, overwrite=overwrite) as temporary,
+        atomic_path(card_path, overwrite=overwrite, what="card") as card,
+    ):
+        endings[ending](network, temporary, header)
+        error = _difference(network, temporary, arguments, name)
+        facts = {
+            "source": os.fspath(source),
+            "layout of the source": checkpoint.layout,
+            "sha256 of the source": sha256(checkpoint.path),
+            "sha256 of this file": sha256(temporary),
+            "relative error to the source's network": f"{error:.1e}",
+        }
+        preset = weights_room.find_preset(checkpoint.preset or "")
+        licence = preset.licence if preset else ""
+        if preset and preset.accuracy:
+            accuracy = preset.accuracy
+            facts["published top-1"] = f"{accuracy.top1} % ({accuracy.source})"
+        card.write_text(_card(network, header, licence, "", facts), encoding="utf-8")
+    return Conversion(
+        path=target,
+        card=card_path,
+        constructor=name,
+        layout=checkpoint.layout,
+        relative_error=error,
+    )
+
+
+def _save_keras(model, path, header):
+    return weights_room.save_model(model, path, header)
+
+
+def _difference(network, path, arguments, name):
+    """Reads the file back and compares logits on random images."""
+    copy = _constructor(name)(weights=path, **arguments)
+    shape = [size or 224 for size in network.input_shape[1:]]
+    images = np.random.default_rng(0).normal(0, 1, (2, *shape)).astype("float32")
+    a, b = (keras.ops.convert_to_numpy(m(images)) for m in (copy, network))
+    return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+
+
+def _constructor(name):
+    if name not in CONSTRUCTORS:
+        raise ValueError(
+            "The constructor must be one of keras_senet.list_models(). "
+            f"Received: {name!r}.{nearest(str(name), CONSTRUCTORS)}"
+        )
+    return CONSTRUCTORS[name]
+
+
+def _snapshot(folder):
+    """The main revision, where the folder is a repository of the hub's cache."""
+    main = folder / "refs" / "main"
+    if main.is_file():
+        return folder / "snapshots" / main.read_text(encoding="utf-8").strip()
+    return folder
+
+
+def _card(model, header, licence, description, facts=None):
+    """A model card: what the hub reads from its head, then text for people."""
+    head = ["---", "library_name: keras_senet", "pipeline_tag: image-classification"]
+    if licence:
+        head.append(f"license: {licence.lower()}")
+    head += ["tags:", "- keras", "- squeeze-and-excitation", "---", ""]
+    rows = {
+        "constructor": header["constructor"],
+        "input": " x ".join(str(n or "any") for n in header["input_shape"]),
+        "classes": header["classes"],
+        "licence": licence or "not stated",
+        **(facts or {}),
+    }
+    record = header["preprocessing"]
+    if record is None:
+        images = "Images must be normalised before they are given to the network."
+    else:
+        images = (
+            "The network takes raw RGB images, 0..255, and normalises them itself: "
+            f"mean {record['mean']}, std {record['std']} on 0..1."
+        )
+    return "\n".join(
+        [
+            *head,
+            f"# {model.name}",
+            "",
+            *([description, ""] if description else []),
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
+            "",
+            images,
+            "EXIF orientation is not applied.",
+            "",
+            "Architecture:",
+            "",
+            "```json",
+            json.dumps(header["architecture"]),
+            "```",
+            "",
+            f"Written by keras_senet {__version__}.",
+            "",
+        ]
+    )

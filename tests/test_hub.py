@@ -1,0 +1,129 @@
+"""A network as a folder; foreign checkpoints as files of ours."""
+
+import json
+
+import numpy as np
+import pytest
+
+import keras_senet
+from keras_senet import hub
+from keras_senet.weights import save_weights
+
+LABELS = ["ant", "bee", "cät", "dog", "eel"]
+
+
+def _model(**kwargs):
+    return keras_senet.SEResNet(
+        **{
+            "blocks": (1, 1, 1, 1),
+            "filters": (8, 8, 16, 16),
+            "reduction": 4,
+            "stride_on": "1x1",
+            "gate": "hard_sigmoid",
+            "weights": None,
+            "classes": 5,
+            "input_shape": (32, 40, 3),
+            **kwargs,
+        }
+    )
+
+
+@pytest.fixture
+def model(randomize):
+    return randomize(_model(include_preprocessing=True))
+
+
+def test_round_trip(model, images, tmp_path):
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine", labels=LABELS)
+    copy = keras_senet.load_pretrained(folder)
+    x = 100 * np.abs(images(2, 32, 40, 3))
+    np.testing.assert_array_equal(copy(x), model(x))
+    assert copy.labels == tuple(LABELS)
+    assert copy.architecture == model.architecture
+    assert copy.preprocessing == model.preprocessing
+
+
+def test_folder_of_the_hubs_cache(model, images, tmp_path):
+    repository = tmp_path / "models--me--mine"
+    keras_senet.save_pretrained(model, repository / "snapshots" / "abc123")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc123")
+    x = images(1, 32, 40, 3)
+    copy = keras_senet.load_pretrained(repository)
+    np.testing.assert_array_equal(copy(x), model(x))
+
+
+def test_without_the_top(model, tmp_path):
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine")
+    body = keras_senet.load_pretrained(folder, include_top=False)
+    assert body.output_shape[1:] == (1, 2, 64)
+    expected = model.get_layer("conv5_block1_3_conv").get_weights()[0]
+    kernel = body.get_layer("conv5_block1_3_conv").get_weights()[0]
+    np.testing.assert_array_equal(kernel, expected)
+
+
+def test_card_tells_what_the_hub_and_people_read(model, tmp_path):
+    folder = keras_senet.save_pretrained(
+        model, tmp_path / "mine", licence="MIT", description="Trained on insects."
+    )
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: keras_senet\n")
+    assert "license: mit" in card
+    assert "Trained on insects." in card
+    assert '"stride_on": "1x1"' in card
+
+
+def test_contradicting_argument(model, tmp_path):
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine")
+    with pytest.raises(ValueError, match="stride_on is '1x1' in the file and '3x3'"):
+        keras_senet.load_pretrained(folder, stride_on="3x3")
+
+
+def test_existing_folder_is_kept(model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note.txt").write_text("keep")
+    with pytest.raises(ValueError, match="must not exist yet"):
+        keras_senet.save_pretrained(model, tmp_path / "mine")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine" / "note.txt").read_text() == "keep"
+
+
+def test_bad_folders(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
+        keras_senet.load_pretrained(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="`labels` must name the 5 classes"):
+        keras_senet.save_pretrained(model, tmp_path / "mine", labels=["a"])
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine")
+    config = json.loads((folder / "config.json").read_text())
+    config["constructor"] = "se_resnett"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="Did you mean 'se_resnet'"):
+        keras_senet.load_pretrained(folder)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_convert(model, images, tmp_path, ending):
+    source = save_weights(model, tmp_path / "source.weights.h5")
+    done = hub.convert(source, tmp_path / f"target{ending}")
+    assert done.relative_error == 0
+    assert done.constructor == "se_resnet"
+    copy = keras_senet.SEResNet(weights=done.path, include_preprocessing=True)
+    x = images(1, 32, 40, 3)
+    np.testing.assert_array_equal(copy(x), model(x))
+    card = done.card.read_text()
+    assert hub.sha256(source) in card
+    assert hub.sha256(done.path) in card
+
+
+def test_convert_refuses_other_targets(model, tmp_path):
+    source = save_weights(model, tmp_path / "source.weights.h5")
+    with pytest.raises(ValueError, match="`target` must end in"):
+        hub.convert(source, tmp_path / "target.pth")
+    (tmp_path / "there.keras").write_text("keep")
+    with pytest.raises(ValueError, match="must not exist yet"):
+        hub.convert(source, tmp_path / "there.keras")
+    assert (tmp_path / "there.keras").read_text() == "keep"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "source.weights.h5",
+        "there.keras",
+    ]
