@@ -179,7 +179,7 @@ def _modern(name, timm, folder, pth, row, trained, tested):
         test_accuracy=_accuracy(tested, "timm"),
         licence="Apache-2.0",
         source="timm",
-        aliases=(timm, f"timm/{timm}"),
+        aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
     )
 
 
@@ -194,7 +194,7 @@ def _legacy(name, timm, folder, pth, row, interpolation, published):
         accuracy=_accuracy((224, 0.875, *published), "timm"),
         licence="Apache-2.0",
         source="timm",
-        aliases=(timm, f"timm/{timm}"),
+        aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
     )
 
 

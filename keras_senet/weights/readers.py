@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def _read_h5_file(file: h5py.File, path: Path) -> RawFile:
             arrays=dict(_keras3_arrays(file)), format="weights.h5", header=header
         )
     group = file.get("model_weights", file)
-    if "layer_names" not in group.attrs:
+    if not _names(group, "layer_names"):
         raise _Unreadable("it is an HDF5 file, but not of Keras' weights")
     return RawFile(arrays=dict(_legacy_arrays(group)), format="legacy_h5")
 
@@ -141,14 +142,21 @@ def _variables(group: str, arrays: list[np.ndarray]) -> list[str]:
 
 def _legacy_arrays(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
     """Layers in the file's order, as "LAYER/VARIABLE"."""
-    for layer in group.attrs["layer_names"]:
-        layer = layer.decode() if isinstance(layer, bytes) else str(layer)
+    for layer in _names(group, "layer_names"):
         weights = _child(group, layer)
-        for name in weights.attrs["weight_names"]:
-            name = name.decode() if isinstance(name, bytes) else str(name)
+        for name in _names(weights, "weight_names"):
             # "conv2d_1/kernel:0", "conv2d_1_2/kernel:0" or "conv2d_1/conv2d_1/kernel".
             short = name.rpartition("/")[2].partition(":")[0]
             yield f"{layer}/{short}", _array(weights, name)
+
+
+def _names(group: h5py.Group, key: str) -> list[str]:
+    """Reads a list of names, which Keras cuts up where HDF5's limit of 64 kB is."""
+    parts = [group.attrs[key]] if key in group.attrs else []
+    while f"{key}{len(parts)}" in group.attrs:
+        parts.append(group.attrs[f"{key}{len(parts)}"])
+    names = [name for part in parts for name in part]
+    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
 def _child(group: h5py.Group, key: str):
@@ -245,8 +253,11 @@ def _read_torch(path: Path) -> RawFile:
             ".safetensors or .h5, those need no torch."
         ) from None
     try:
-        # weights_only is torch's own unpickler, which builds tensors and runs nothing.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # It warns of pickles that it then refuses.
+            warnings.simplefilter("ignore")
+            # weights_only is an unpickler that builds tensors and runs nothing.
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Its message goes on about how to load the file all the same.
         raise _Unreadable(

@@ -137,9 +137,9 @@ def _obtain(file, part):
 
 def _copy(source, part):
     try:
-        with source.open("rb") as reader, part.open("wb") as writer:
+        with source.open("rb") as reader, part.open("wb", buffering=0) as writer:
             for chunk in iter(lambda: reader.read(_CHUNK), b""):
-                writer.write(chunk)
+                _write_all(writer, chunk)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(f"{source} cannot be copied: {error.strerror or error}") from None
@@ -188,10 +188,8 @@ def _write(response, part, done, total, url):
             else:
                 broken = False
             try:
-                writer.write(chunk)
-                writer.flush()
+                _write_all(writer, chunk)
             except OSError as error:
-                writer.truncate(done)
                 _discard(part)
                 raise OSError(
                     f"{part.parent} cannot hold {url}: {error.strerror}"
@@ -203,6 +201,13 @@ def _write(response, part, done, total, url):
     bar.close()
     if total is not None and done < total:
         raise _Transient(f"{done} of {total} bytes came")
+
+
+def _write_all(writer, chunk):
+    """Writes without a buffer, which on a full disk would fail once more at close."""
+    view = memoryview(chunk)
+    while view:
+        view = view[writer.write(view) :]
 
 
 def _open_part(part, done):

@@ -1,0 +1,126 @@
+"""Files we write: Keras reads them too, and they say which network they belong to."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_senet
+from keras_senet import Preprocessing
+from keras_senet.weights import make_header, read_checkpoint, save_model, save_weights
+
+
+@pytest.fixture(params=["weights.h5", "keras"])
+def saved(request, tiny, tmp_path):
+    model = tiny(reduction=2, gate="tanh", placement="pre")
+    path = tmp_path / f"model.{request.param}"
+    write = save_weights if request.param == "weights.h5" else save_model
+    write(model, path, make_header(model, labels=list("abcde")))
+    return model, path
+
+
+def test_round_trip(saved, images, relative_error):
+    model, path = saved
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.architecture == model.architecture.to_json()
+    assert (checkpoint.constructor, checkpoint.layout) == ("se_resnext", "keras_senet")
+    assert (checkpoint.classes, checkpoint.labels) == (5, tuple("abcde"))
+    assert checkpoint.preprocessing == Preprocessing(image_size=32)
+    assert checkpoint.input_shape == (32, 32, 3)
+    again = keras_senet.create_model(
+        "se_resnext", weights=path, include_preprocessing=True, input_shape=(32, 32, 3)
+    )
+    x = images(1, 32, 32, 3)
+    assert again.architecture == model.architecture
+    assert relative_error(again(x), model(x)) < 1e-6
+
+
+def test_every_array_is_the_variables(saved):
+    model, path = saved
+    arrays = read_checkpoint(path).arrays
+    assert sorted(arrays) == sorted(v.path for v in model.variables)
+    for variable in model.variables:
+        np.testing.assert_array_equal(arrays[variable.path], variable)
+
+
+def test_keras_reads_it_too(saved, tiny, images, relative_error):
+    model, path = saved
+    if path.suffix == ".keras":
+        other = keras.saving.load_model(path)
+    else:
+        other = tiny(reduction=2, gate="tanh", placement="pre")
+        other.set_weights([np.zeros(v.shape) for v in other.variables])
+        other.load_weights(path)
+    x = images(1, 32, 32, 3)
+    assert relative_error(other(x), model(x)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"placement": "standard"}, "placement is 'pre' in the file"),
+        ({"gate": "sigmoid"}, "gate is 'tanh' in the file"),
+        ({"stride_on": "1x1"}, "stride_on is '3x3' in the file"),
+    ],
+)
+def test_another_row_is_an_error(saved, argument, message):
+    with pytest.raises(ValueError, match=message):
+        keras_senet.create_model("se_resnext", weights=saved[1], **argument)
+
+
+def test_another_constructor_is_an_error(saved):
+    with pytest.raises(ValueError, match="must agree with the architecture"):
+        keras_senet.SEResNet50(weights=saved[1])
+
+
+def test_file_without_header_needs_the_row(tiny, tmp_path):
+    path = tmp_path / "plain.weights.h5"
+    tiny().save_weights(path)
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.architecture, checkpoint.layout) == ({}, "keras")
+    with pytest.raises(ValueError, match="without an architecture row needs"):
+        keras_senet.create_model("se_resnext", weights=path)
+
+
+def test_existing_files_and_other_endings(tiny, tmp_path):
+    model = tiny()
+    path = save_weights(model, tmp_path / "a.weights.h5")
+    with pytest.raises(ValueError, match="exists"):
+        save_weights(model, path)
+    save_weights(model, path, overwrite=True)
+    with pytest.raises(ValueError, match=r"must end in '\.weights\.h5'"):
+        save_weights(model, tmp_path / "a.h5")
+    with pytest.raises(ValueError, match=r"must end in '\.keras'"):
+        save_model(model, tmp_path / "a.h5")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.weights.h5"]
+
+
+def test_foreign_model_has_no_header():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match="keras_senet constructor made"):
+        make_header(model)
+
+
+def test_unknown_field(tiny):
+    with pytest.raises(ValueError, match="Received: label"):
+        make_header(tiny(), label=["a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "no format number"),
+        (json.dumps({"format": 99, "version": "9.0"}), "pip install -U keras-senet"),
+        (json.dumps({"format": 1}), "no architecture row"),
+    ],
+)
+def test_broken_header(tiny, tmp_path, text, message):
+    path = save_weights(tiny(), tmp_path / "a.weights.h5")
+    with h5py.File(path, "a") as file:
+        file.attrs["keras_senet"] = text
+    with pytest.raises(ValueError, match=message):
+        read_checkpoint(path)

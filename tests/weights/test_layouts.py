@@ -1,0 +1,213 @@
+"""Foreign layouts: golden files of other implementations, recognised and loaded."""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_senet import create_model
+from keras_senet.weights import read_checkpoint
+from keras_senet.weights.layouts import LAYOUTS, image_classifiers, timm_modern
+from keras_senet.weights.layouts._resnet import describe_resnet
+
+GOLDEN = Path(__file__).parent / "golden"
+ROWS = {
+    "timm_modern_bottleneck.safetensors": {
+        "block": "bottleneck",
+        "blocks": [1, 2, 1, 1],
+        "filters": [2, 4, 8, 16],
+        "divisor": 8,
+        "stride_on": "3x3",
+        "stem_pool": "padded",
+        "shortcut": "1x1",
+    },
+    "timm_modern_deep.safetensors": {
+        "blocks": [1, 1, 2, 1],
+        "cardinality": 2,
+        "width": 32,
+        "stem": "deep",
+        "stem_filters": [8, 8, 16],
+        "shortcut": "avg",
+    },
+    "timm_legacy_basic.safetensors": {
+        "block": "basic",
+        "filters": [4, 8, 16, 32],
+        "reduction": 4,
+        "divisor": 1,
+        "branch_relu": True,
+        "stem_pool": "ceil",
+    },
+    "timm_legacy_bottleneck.pth": {
+        "block": "bottleneck",
+        "stride_on": "1x1",
+        "stem_pool": "ceil",
+    },
+    "image_classifiers_grouped.h5": {
+        "filters": [2, 4, 8, 16],
+        "cardinality": 2,
+        "half_reduce": True,
+        "stem": "deep",
+        "stem_filters": [2, 2, 4],
+        "shortcut": "3x3",
+        "stride_on": "3x3",
+        "stem_pool": "ceil",
+    },
+}
+
+
+def image():
+    values = np.sin(np.arange(50 * 67 * 3) * 0.37) * 2
+    return values.reshape(1, 50, 67, 3).astype("float32")
+
+
+def needs_torch(name):
+    if name.endswith(".pth") and importlib.util.find_spec("torch") is None:
+        pytest.skip("needs torch")
+
+
+def build(name, **kwargs):
+    checkpoint = read_checkpoint(GOLDEN / name)
+    return create_model(
+        checkpoint.constructor,
+        weights=GOLDEN / name,
+        input_shape=(50, 67, 3),
+        classifier_activation=None,
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_golden_logits(name, relative_error):
+    needs_torch(name)
+    expected = np.load(GOLDEN / "logits.npz")[name]
+    assert relative_error(build(name)(image()), expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row_is_recognised(name):
+    needs_torch(name)
+    checkpoint = read_checkpoint(GOLDEN / name)
+    row = checkpoint.architecture
+    assert {k: row[k] for k in ROWS[name]} == ROWS[name]
+    assert (checkpoint.classes, checkpoint.channels) == (5, 3)
+    assert checkpoint.include_top
+    assert checkpoint.layout in name
+    assert checkpoint.layout in LAYOUTS
+
+
+def test_contradicting_argument_is_an_error():
+    with pytest.raises(ValueError, match="shortcut is 'avg' in the file and '1x1'"):
+        build("timm_modern_deep.safetensors", shortcut="1x1")
+
+
+def test_every_weight_matters():
+    """Each array of a golden file moves the logits: none is dropped on the way."""
+    from keras_senet.weights.readers import read_file
+
+    raw = read_file(GOLDEN / "timm_modern_deep.safetensors").arrays
+    arrays, _ = timm_modern.read(raw)
+    counters = [name for name in raw if name.endswith("num_batches_tracked")]
+    assert counters and len(arrays) == len(raw) - len(counters)
+    total = sum(a.size for n, a in raw.items() if n not in counters)
+    assert sum(a.size for a in arrays.values()) == total
+
+
+def test_unknown_names_are_listed():
+    arrays = {"layer1.0.conv1.weight": np.ones((4, 4, 1, 1), "float32")}
+    arrays["bn1.weight"] = arrays["surprise.weight"] = np.ones(4, "float32")
+    with pytest.raises(ValueError, match=r"1 others: surprise\.weight"):
+        timm_modern.read(arrays)
+
+
+def test_missing_block_is_an_error():
+    from keras_senet.weights.readers import read_file
+
+    raw = read_file(GOLDEN / "timm_modern_bottleneck.safetensors").arrays
+    cut = {k: a for k, a in raw.items() if not k.startswith("layer2.0.")}
+    with pytest.raises(ValueError, match="four stages with all their blocks"):
+        timm_modern.read(cut)
+
+
+def test_se_widths_that_are_no_fraction_are_an_error():
+    arrays = {
+        f"conv{s}_block1_1_conv/kernel": np.ones((3, 3, 8, 64)) for s in range(2, 6)
+    }
+    arrays |= {
+        f"conv{s}_block1_2_conv/kernel": np.ones((3, 3, 64, 64)) for s in range(2, 6)
+    }
+    arrays["conv1_conv/kernel"] = np.ones((7, 7, 3, 64))
+    assert describe_resnet(arrays)["se"] is False
+    arrays["conv2_block1_se/reduce/kernel"] = np.ones((1, 1, 64, 4))
+    arrays["conv3_block1_se/reduce/kernel"] = np.ones((1, 1, 64, 37))
+    with pytest.raises(ValueError, match="divided by one number"):
+        describe_resnet(arrays)
+    arrays["conv3_block1_se/reduce/kernel"] = np.ones((1, 1, 64, 4))
+    row = describe_resnet(arrays)
+    assert (row["se_stages"], row["se_bias"], row["reduction"]) == ([2, 3], False, 16)
+
+
+def test_preactivated_image_classifiers_are_refused():
+    arrays = {"stage1_unit1_conv1/kernel": np.ones((3, 3, 8, 8), "float32")}
+    assert image_classifiers.matches(arrays)
+    with pytest.raises(ValueError, match="pre-activation networks"):
+        image_classifiers.read(arrays)
+
+
+@pytest.mark.parametrize(
+    ("application", "constructor", "arguments"),
+    [
+        ("MobileNet", "se_mobilenet", {}),
+        ("VGG16", "se_vgg16", {}),
+        ("ResNet50", "se_resnet50", {}),
+    ],
+)
+def test_files_of_keras_applications(
+    application, constructor, arguments, randomize, tmp_path, relative_error, images
+):
+    shape = (64, 64, 3)
+    host = randomize(
+        getattr(keras.applications, application)(
+            weights=None, input_shape=shape, include_top=False
+        )
+    )
+    path = tmp_path / "host.weights.h5"
+    host.save_weights(path)
+    model = create_model(
+        constructor,
+        weights=path,
+        include_top=False,
+        input_shape=shape,
+        **({"stem_pool": "padded"} if application == "ResNet50" else {}),
+        **arguments,
+    )
+    x = images(1, *shape)
+    assert relative_error(model(x), host(x)) < 1e-5
+    assert not any("_se/" in v.path for v in model.variables)
+
+
+@pytest.mark.parametrize(
+    ("application", "constructor", "size"),
+    [
+        ("InceptionV3", "se_inception_v3", 75),
+        ("InceptionResNetV2", "se_inception_resnet_v2", 75),
+        ("MobileNet", "se_mobilenet", 64),
+        ("VGG16", "se_vgg16", 32),
+    ],
+)
+@pytest.mark.slow
+def test_host_with_se_at_the_identity(
+    application, constructor, size, randomize, monkeypatch, relative_error, images
+):
+    build_host = getattr(keras.applications, application)
+    shape = (224, 224, 3) if size < 75 else (299, 299, 3)
+    host = randomize(build_host(weights=None, classifier_activation=None))
+    monkeypatch.setattr(keras.applications, application, lambda weights: host)
+    with pytest.warns(UserWarning, match="untrained"):
+        model = create_model(
+            constructor, weights="imagenet_host", classifier_activation=None
+        )
+    x = images(1, *shape)
+    assert relative_error(model(x), host(x)) < 1e-6
+    assert any("_se/" in v.path for v in model.variables)

@@ -1,0 +1,181 @@
+"""The records: complete, unique, consistent, and found by every name."""
+
+import re
+
+import pytest
+
+import keras_senet
+from keras_senet import Preprocessing
+from keras_senet.weights import default_weights, find_preset, list_weights
+from keras_senet.weights.catalogue import HOSTS, IMAGENET, PRESETS
+from keras_senet.weights.layouts import LAYOUTS
+from keras_senet.weights.opening import check_preset, open_checkpoint
+from keras_senet.weights.rows import constructor_of, resnet_row
+
+ALL = list(PRESETS.values())
+LOADABLE = [preset for preset in ALL if not preset.refusal]
+# timm's names in the list of public checkpoints.
+TIMM = (
+    "seresnet50.ra2_in1k",
+    "seresnet50.a1_in1k",
+    "seresnet50.a2_in1k",
+    "seresnet50.a3_in1k",
+    "seresnet152d.ra2_in1k",
+    "seresnext50_32x4d.racm_in1k",
+    "seresnext50_32x4d.gluon_in1k",
+    "seresnext101_32x4d.gluon_in1k",
+    "seresnext101_64x4d.gluon_in1k",
+    "senet154.gluon_in1k",
+    "seresnext101_32x8d.ah_in1k",
+    "seresnext26d_32x4d.bt_in1k",
+    "legacy_seresnet18.in1k",
+    "legacy_seresnet34.in1k",
+    "legacy_seresnet50.in1k",
+    "legacy_seresnet101.in1k",
+    "legacy_seresnet152.in1k",
+    "legacy_seresnext26_32x4d.in1k",
+    "legacy_seresnext50_32x4d.in1k",
+    "legacy_seresnext101_32x4d.in1k",
+    "legacy_senet154.in1k",
+)
+
+
+def test_every_public_checkpoint_has_a_record():
+    timm = {p.aliases[-1].removeprefix("timm/") for p in ALL if p.source == "timm"}
+    assert timm == set(TIMM)
+    for model in ("50", "101", "152"):
+        for suffix in ("", "_no_top"):
+            assert f"se_resnet{model}.keras_in1k{suffix}" in PRESETS
+    assert len(ALL) == len(TIMM) + 16
+
+
+def test_names_are_unique():
+    names = [name for p in ALL for name in (p.name, *p.aliases)]
+    assert len(set(names)) == len(names)
+    files = [file.name for p in ALL for file in p.files]
+    assert len(set(files)) == len(files)
+
+
+@pytest.mark.parametrize("preset", ALL, ids=lambda preset: preset.name)
+def test_record(preset):
+    assert preset.name.startswith("se")
+    assert preset.layout in LAYOUTS
+    assert preset.licence in ("Apache-2.0", "MIT")
+    for file in preset.files:
+        assert file.url.startswith("https://")
+        assert re.fullmatch(r"([0-9a-f]{8,64})?", file.sha256)
+        assert re.fullmatch(r"([0-9a-f]{32})?", file.md5)
+        # Where a name carries digits of the hash, they are the record's.
+        if file.name.endswith(".pth"):
+            assert file.name.endswith(f"-{file.sha256}.pth")
+            assert file.url.endswith(file.name)
+    if preset.accuracy:
+        assert 50 < preset.accuracy.top1 < (preset.accuracy.top5 or 100) <= 100
+        assert preset.accuracy.image_size == preset.preprocessing.image_size
+        assert preset.accuracy.crop_fraction == preset.preprocessing.crop_fraction
+
+
+@pytest.mark.parametrize("preset", LOADABLE, ids=lambda preset: preset.name)
+def test_row_is_the_constructors(preset):
+    assert preset.constructor in keras_senet.list_models()
+    assert set(preset.architecture) == set(resnet_row())
+    found = constructor_of(preset.architecture)
+    assert preset.constructor in (found, "se_resnet", "se_resnext")
+
+
+def test_only_torch_files_are_the_last_resort():
+    """ "imagenet" needs torch only where nothing else is published."""
+    assert set(IMAGENET) <= {p.constructor for p in LOADABLE}
+    for constructor in IMAGENET:
+        preset = find_preset("imagenet", constructor)
+        if preset.files[0].name.endswith(".pth"):
+            others = [p for p in LOADABLE if p.constructor == constructor]
+            assert all(p.files[0].name.endswith(".pth") for p in others)
+        else:
+            rivals = [
+                p.accuracy.top1
+                for p in LOADABLE
+                if p.constructor == constructor
+                and p.accuracy
+                and not p.files[0].name.endswith(".pth")
+            ]
+            assert preset.accuracy.top1 == max(rivals)
+
+
+def test_every_name_finds_its_record():
+    for preset in ALL:
+        for name in (preset.name, *preset.aliases):
+            assert find_preset(name) is preset
+        assert find_preset(preset.tag, preset.name.partition(".")[0]) is preset
+    assert find_preset("imagenet", "se_resnet50").name == "se_resnet50.ra2_in1k"
+    assert find_preset("imagenet", "se_mobilenet") is None
+    assert find_preset("imagenet") is None
+
+
+def test_list_and_default():
+    assert list_weights("se_resnet18") == ["se_resnet18.legacy_in1k"]
+    assert len(list_weights()) == len(LOADABLE)
+    assert default_weights("se_resnet50") == "imagenet"
+    assert default_weights("se_mobilenet") is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "constructor", "message"),
+    [
+        ("rac2_in1k", "se_resnet50", "Did you mean 'ra2_in1k'"),
+        ("imagenet", "se_mobilenet", "weights='imagenet_host' starts from"),
+        ("imagenet", "se_resnet20", "se_resnet20 has no presets yet"),
+        ("se_resnet50.ra2_in1k", "se_resnet101", "which belongs to se_resnet50"),
+        ("se_resnet50.ra2_in1k", "se_mobilenet", "which belongs to se_resnet50"),
+        ("keras_in1k", "se_resnet18", "another, pre-activation network"),
+    ],
+)
+def test_unknown_or_unfit_weights(weights, constructor, message):
+    with pytest.raises(ValueError, match=message):
+        open_checkpoint(weights, constructor)
+
+
+def test_a_path_to_nothing():
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        open_checkpoint("folder/nothing.safetensors", "se_resnet50")
+    assert open_checkpoint(None, "se_resnet50") is None
+
+
+def test_generic_constructors_take_their_familys_presets():
+    check_preset(PRESETS["se_resnet152d.ra2_in1k"], "se_resnet")
+    check_preset(PRESETS["se_resnext101_64x4d.gluon_in1k"], "se_resnext")
+    check_preset(PRESETS["se_resnet50.ra2_in1k"], "se_resnet")
+
+
+def test_hosts_are_of_keras_applications():
+    import keras
+
+    for constructor, host in HOSTS.items():
+        assert constructor in keras_senet.list_models()
+        assert callable(getattr(keras.applications, host.application))
+
+
+def test_preprocessing_record():
+    record = Preprocessing(mean=[0.5], std=[0.25], image_size=28)
+    assert Preprocessing.from_json(record.to_json()) == record
+    assert record.scale_and_offset() == ([4 / 255], [-2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": (0.5,)}, "one value for each channel"),
+        ({"std": (1, 0, 1)}, "`std` must be positive"),
+        ({"channel_order": "GBR"}, "'RGB' or 'BGR'"),
+        ({"interpolation": "nearest"}, "'bicubic' or 'bilinear'"),
+        ({"crop_fraction": 1.5}, "at most 1"),
+    ],
+)
+def test_preprocessing_rejects(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**arguments)
+
+
+def test_preprocessing_of_other_fields():
+    with pytest.raises(ValueError, match="must have fields among"):
+        Preprocessing.from_json({"mean": [0], "std": [1], "crop": 1})
