@@ -166,7 +166,9 @@ def test_source_is_fitted_to_the_model():
     with pytest.raises(ValueError, match=r"28 x 28 pixels only.*image_size=20"):
         evaluate(_model(), "bundled", image_size=20)
     with pytest.raises(ValueError, match=r"takes \(None, 3, 28, 28\)"):
-        evaluate(_model(shape=(3, 28, 28)), "bundled")
+        inputs = keras.Input((3, 28, 28))
+        x = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+        evaluate(keras.Model(inputs, x), "bundled")
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,8 @@ def _without_xla(function, specs):
     """Returns the function with Keras' XLA-compiled grouped convolutions made plain.
 
     Keras 3 compiles every grouped convolution with XLA, because its gradient lacks a
-    CPU kernel. The forward pass has one and it is 3 times faster; without the mark,
-    the file needs no XLA where it is served.
+    CPU kernel. The forward pass has one, so without the mark the file needs no XLA
+    where it is served.
     """
     graph = function.graph.as_graph_def()
     compiled = [part for part in graph.library.function if _is_xla_conv2d(part)]
