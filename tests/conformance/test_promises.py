@@ -111,7 +111,8 @@ MIRRORED = """
 import json, sys
 import numpy as np, tensorflow as tf, keras
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
 sys.path.insert(0, sys.argv[1])
 from conformance.cases import build
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -121,9 +122,8 @@ for case in sys.argv[2:]:
     started = time.time()
     with strategy.scope():
         model = build(case)
-        model.compile(
-            keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False
-        )
+        loss = "sparse_categorical_crossentropy"
+        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, (8, *model.input_shape[1:])).astype("float32")
     before = model.get_weights()

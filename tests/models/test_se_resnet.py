@@ -294,7 +294,7 @@ def test_bad_arguments(kwargs, error, message):
 def test_arguments_without_a_place_say_why():
     with pytest.raises(ValueError, match="SEResNet20 takes no `stem`: the stem of"):
         keras_senet.SEResNet20(weights=None, stem="7x7")
-    with pytest.raises(TypeError, match="fixed 'blocks'. Use the generic"):
+    with pytest.raises(TypeError, match=r"fixed 'blocks'\. Use the generic"):
         keras_senet.SEResNet50(weights=None, blocks=(1, 1, 1, 1))
 
 
