@@ -284,7 +284,7 @@ def open_runner(
 
     Example:
 
-    >>> scores = keras_senet.open_runner("model.tflite").predict(images)
+    >>> scores = keras_senet.export.open_runner("model.tflite").predict(images)
     """
     if isinstance(model_or_path, Runner):
         return model_or_path
