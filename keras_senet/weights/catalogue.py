@@ -284,6 +284,7 @@ HOSTS: dict[str, Host] = {
             top1=71.3,
             top5=90.1,
             note="batch_norm=False",
+            licence="CC-BY-4.0",
         ),
     )
 }

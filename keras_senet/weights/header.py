@@ -22,6 +22,9 @@ ATTRIBUTE = "keras_senet"
 MEMBER = "keras_senet.json"
 FORMAT = 1
 
+# Variables of the classifiers; MobileNet's is a convolution.
+HEADS = ("predictions/", "conv_preds/")
+
 
 def make_header(model: keras.Model, **changes: Any) -> dict[str, Any]:
     """Returns the header of a network of `keras_senet.models`.
@@ -64,10 +67,6 @@ def make_header(model: keras.Model, **changes: Any) -> dict[str, Any]:
     if header["labels"] is not None:
         header["labels"] = list(header["labels"])
     return header
-
-
-# Variables of the classifiers; MobileNet's is a convolution.
-HEADS = ("predictions/", "conv_preds/")
 
 
 def save_weights(

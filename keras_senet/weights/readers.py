@@ -1,7 +1,6 @@
 """Weight files of all formats -> named arrays. Nothing that is read runs code."""
 
 import dataclasses
-import json
 import os
 import pickle
 import warnings
@@ -292,13 +291,3 @@ def _reason(error):
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
-
-
-def read_config(path: str | os.PathLike) -> dict[str, Any] | None:
-    """Returns the configuration in a .keras file as data, or None for other files."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        if "config.json" not in archive.namelist():
-            return None
-        return json.loads(_small(archive, "config.json"))

@@ -274,16 +274,19 @@ def _lock(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(f"{path.parent} cannot be written: {error.strerror}") from None
     with file:
-        if os.name == "nt":
-            import msvcrt
-
-            acquire = lambda: msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # noqa: E731
-        else:
-            import fcntl
-
-            acquire = lambda: fcntl.flock(file, fcntl.LOCK_EX)  # noqa: E731
-        acquire()
+        _acquire(file)
         yield
+
+
+def _acquire(file):
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 class _Bar:

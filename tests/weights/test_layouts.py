@@ -211,3 +211,12 @@ def test_host_with_se_at_the_identity(
     x = images(1, *shape)
     assert relative_error(model(x), host(x)) < 1e-6
     assert any("_se/" in v.path for v in model.variables)
+
+
+def test_host_that_cannot_be_fetched(monkeypatch):
+    def build(weights):
+        raise Exception("URL fetch failure on https://…")  # as keras.utils.get_file
+
+    monkeypatch.setattr(keras.applications, "MobileNet", build)
+    with pytest.raises(OSError, match="MobileNet cannot be fetched: URL fetch failure"):
+        create_model("se_mobilenet", weights="imagenet_host")

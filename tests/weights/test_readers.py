@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_senet.weights import read_checkpoint, readers, save_model, save_weights
-from keras_senet.weights.readers import read_config, read_file
+from keras_senet.weights.readers import read_file
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -205,8 +205,6 @@ def test_keras_file_is_never_deserialised(tiny, tmp_path):
                 content = b'{"module": "os", "class_name": "system", "config": {}}'
             target.writestr(name, content)
     assert read_checkpoint(path).classes == 5
-    assert read_config(path)["module"] == "os"
-    assert read_config(GOLDEN / "timm_modern_deep.safetensors") is None
 
 
 @pytest.mark.parametrize(

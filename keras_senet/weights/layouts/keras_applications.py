@@ -67,14 +67,14 @@ def read_host(host: Host) -> Checkpoint:
     build = getattr(keras.applications, host.application)
     try:
         model = build(weights="imagenet")
-    except (OSError, Exception) as error:
+    except Exception as error:
         # keras.utils.get_file raises a bare Exception when the network is down.
-        if isinstance(error, OSError) or type(error) is Exception:
-            raise OSError(
-                f"The weights of keras.applications.{host.application} cannot be "
-                f"fetched: {error}"
-            ) from None
-        raise
+        if not isinstance(error, OSError) and type(error) is not Exception:
+            raise
+        raise OSError(
+            f"The weights of keras.applications.{host.application} cannot be fetched: "
+            f"{error}"
+        ) from None
     arrays = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
     arrays = {path: a for path, a in arrays.items() if "seed_generator" not in path}
     row: dict[str, Any] = {"se": True, "identity_start": True}
