@@ -10,14 +10,14 @@ import keras
 
 from keras_senet.training.curves import plot_curves, read_history
 from keras_senet.training.state import save_state
-from keras_senet.weights.header import save_weights
+from keras_senet.weights import save_weights
 
 
 class LearningRateLog(keras.callbacks.Callback):
     """Adds the learning rate at the end of each epoch to its logs."""
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(_value(self.model.optimizer.learning_rate))
 
 
 class StopOnNaN(keras.callbacks.TerminateOnNaN):
@@ -46,16 +46,17 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
             raise FloatingPointError(self._message(logs["loss"])) from error
 
     def _message(self, loss):
-        optimizer = self.model.optimizer
+        step = int(_value(self.model.optimizer.iterations))
+        rate = float(_value(self.model.optimizer.learning_rate))
         saved = (
             f"The last good checkpoint is {self.checkpoint}."
             if self.checkpoint.exists()
             else "There is no checkpoint before it."
         )
         return (
-            f"The loss became {loss} in step {int(optimizer.iterations)} (epoch "
-            f"{self.epoch + 1}) at the learning rate {float(optimizer.learning_rate):g}"
-            f". {saved} Try a lower `learning_rate` or a longer warm-up."
+            f"The loss became {loss} in step {step} (epoch {self.epoch + 1}) at the "
+            f"learning rate {rate:g}. {saved} Try a lower `learning_rate` or a longer "
+            "warm-up."
         )
 
 
@@ -136,3 +137,8 @@ class Curves(keras.callbacks.Callback):
         if history:
             plot_curves(history, self.picture, title=self.title)
         self.drawn = time.monotonic()
+
+
+def _value(variable):
+    """A number, also of a variable that has a copy on each device."""
+    return keras.ops.convert_to_numpy(variable)

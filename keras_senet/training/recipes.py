@@ -136,7 +136,7 @@ class Recipe:
     dropout_rate: float | None = None
     drop_path_rate: float = 0.0
     dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    seed: int = 0
+    seed: int = 1
 
     def __post_init__(self):
         for name, annotation in typing.get_type_hints(type(self)).items():

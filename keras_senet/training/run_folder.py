@@ -96,7 +96,7 @@ class RunFolder:
         if differences:
             raise ValueError(
                 "A run goes on with its own recipe. Received differences: "
-                f"{'; '.join(differences)}"
+                f"{'; '.join(differences)}. Leave the recipe and its values out."
             )
 
     def load_recipe(self) -> Recipe:

@@ -21,8 +21,7 @@ from keras_senet.training.recipes import Recipe
 from keras_senet.training.run_folder import RunFolder
 from keras_senet.training.state import load_state
 from keras_senet.training.strategies import evaluation_batch_size, make_strategy
-from keras_senet.weights import Preprocessing
-from keras_senet.weights.header import make_header, save_model, save_weights
+from keras_senet.weights import Preprocessing, make_header, save_model, save_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,16 +106,22 @@ def train(
     folder.write_start(recipe, strategy)
     _cut_history(folder.history, epoch)
     start = time.perf_counter()
-    model.fit(
-        training,
-        validation_data=validation,
-        initial_epoch=epoch,
-        epochs=recipe.epochs,
-        steps_per_epoch=steps,
-        callbacks=_callbacks(recipe, source, folder, model, progress, callbacks),
-        shuffle=False,
-        verbose=verbose,
-    )
+    logger = keras.callbacks.CSVLogger(folder.history, append=bool(progress))
+    ours = _callbacks(recipe, source, folder, model, progress, logger)
+    try:
+        model.fit(
+            training,
+            validation_data=validation,
+            initial_epoch=epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=steps,
+            callbacks=[*ours, *callbacks],
+            shuffle=False,
+            verbose=verbose,
+        )
+    finally:
+        if logger.csv_file is not None:  # Keras leaves it open after an error.
+            logger.csv_file.close()
     seconds = time.perf_counter() - start
     header = make_header(model, labels=source.class_names)
     save_model(model, folder.model, header, overwrite=True)
@@ -260,7 +265,7 @@ def make_datasets(
     return training.map(one_hot), validation.map(one_hot)
 
 
-def _callbacks(recipe, source, folder, model, progress, extra):
+def _callbacks(recipe, source, folder, model, progress, logger):
     plateau = None
     if recipe.schedule == "plateau":
         plateau = keras.callbacks.ReduceLROnPlateau(
@@ -276,14 +281,14 @@ def _callbacks(recipe, source, folder, model, progress, extra):
         our_callbacks.StopOnNaN(folder.last),
         our_callbacks.LearningRateLog(),
         plateau,
-        keras.callbacks.CSVLogger(folder.history, append=bool(progress)),
+        logger,
         _tensorboard(folder.tensorboard),
         checkpoints,
         our_callbacks.Curves(
             folder.history, folder.curves, f"{recipe.model} on {source.name}"
         ),
     ]
-    return [*(callback for callback in ours if callback), *extra]
+    return [callback for callback in ours if callback]
 
 
 def _tensorboard(folder):

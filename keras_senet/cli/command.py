@@ -1,0 +1,170 @@
+"""From the words of the command line to a verb, and from its end to an exit code."""
+
+import contextlib
+import importlib
+import io
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from keras_senet.cli.console import quiet_start
+from keras_senet.utils.errors import nearest
+from keras_senet.version import __version__
+
+# Verb -> what it does. Its module in this package defines `parse(arguments)`, which
+# returns something with `run() -> int`.
+VERBS = {
+    "quickstart": "train, evaluate, export and verify a network on the bundled images",
+    "train": "train a network by a recipe",
+    "evaluate": "measure the accuracy of a model or an exported file",
+    "predict": "say what is on images",
+    "export": "write a SavedModel or a .tflite file, and verify it",
+    "list": "list the networks",
+    "info": "describe a network or a model file",
+}
+
+_Record = TypeVar("_Record")
+
+
+class UsageError(Exception):
+    """The command line does not make sense."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after "keras-senet"; None is those of this process.
+
+    Returns:
+        The exit code: 0 for success, 1 for an error, 2 for a command that makes no
+        sense, 130 after ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [word for word in arguments if word != "--debug"]
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _fail(_describe(error, debug), 1)
+
+
+def _dispatch(arguments):
+    if not arguments:
+        raise UsageError(f"which verb? One of: {', '.join(VERBS)}. See --help.")
+    verb, *rest = arguments
+    if verb in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if verb == "--version":
+        print(f"keras-senet {__version__}")
+        return 0
+    if verb not in VERBS:
+        raise UsageError(
+            f"there is no verb {verb!r}.{nearest(verb, VERBS)} The verbs are: "
+            f"{', '.join(VERBS)}."
+        )
+    command = importlib.import_module(f"keras_senet.cli.{verb}").parse(rest)
+    if command is None:
+        return 0
+    with quiet_start():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+    return command.run()
+
+
+def _usage():
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: keras-senet VERB [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "  keras-senet VERB --help   the verb's options",
+            "  --debug                   show the traceback of an error",
+            "  --version                 show the version",
+        ]
+    )
+
+
+def _fail(message, code):
+    print(f"keras-senet: error: {message}", file=sys.stderr)
+    return code
+
+
+def _describe(error, debug):
+    text = " ".join(str(error).split())
+    if len(text) > 1000:
+        text = f"{text[:1000]} …"
+    if isinstance(error, (ValueError, OSError, FloatingPointError)) and text:
+        return text
+    hint = "" if debug else " (--debug shows where)"
+    return f"{type(error).__name__}: {text}{hint}"
+
+
+def parse_arguments(
+    record: type[_Record] | Callable[..., _Record],
+    verb: str,
+    arguments: Sequence[str],
+    default: _Record | None = None,
+) -> _Record | None:
+    """Fills a typed record from the words of the command line.
+
+    Args:
+        record: A dataclass; its fields are the options, its docstring the help.
+        verb: The verb, for the help.
+        arguments: The words after the verb.
+        default: A record with the defaults.
+
+    Returns:
+        The record, or None where help was asked for and printed.
+
+    Raises:
+        UsageError: If the words do not make a record.
+    """
+    import tyro
+
+    if default is None:
+        default = tyro.MISSING_NONPROP
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                record, prog=f"keras-senet {verb}", args=arguments, default=default
+            )
+    except SystemExit as end:
+        if not end.code:
+            return None
+        raise UsageError(f"{_one_line(box.getvalue())} See --help.") from None
+
+
+def _one_line(box):
+    """The message of tyro's box, and the first option it proposes.
+
+    The box has a title, then parts between lines; it is drawn in Unicode or ASCII.
+    """
+    parts = [[]]
+    for line in box.splitlines():
+        text = line.strip("╭╮╰╯│ \t").strip("─ ")
+        if text.strip("-"):
+            parts[-1].append(text)
+        if line.startswith("╭") or not text.strip("-"):
+            parts.append([])
+    _, message, *others = [" ".join(part) for part in parts if part] + ["", ""]
+    message = message[:1].lower() + message[1:].rstrip(".") + "."
+    for text in others:
+        proposed = re.search(r"--[\w.-]+", text)
+        if text.startswith("Perhaps you meant") and proposed:
+            message += f" Did you mean {proposed.group()!r}?"
+    return message

@@ -1,0 +1,92 @@
+"""`keras-senet evaluate`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.opening import open_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measures the accuracy of a model, or of a file of one, on labelled images.
+
+    Attributes:
+        model: A run folder, a .keras or .tflite file, a SavedModel folder, or the
+            name of a network.
+        weights: For a network: a preset or a file.
+        data: "bundled", a tensorflow_datasets name, or a folder of images.
+        data_dir: Where the data lies, if not in its usual place.
+        split: The split to evaluate on.
+        image_size: Height and width in pixels, if not the model's own.
+        crop_fraction: The centre crop's share of the resized image.
+        batch_size: Images that go through the model at a time.
+        limit: Use only so many images.
+        output: A new folder for evaluation.json and confusion.png.
+    """
+
+    model: Positional[str]
+    weights: str | None = None
+    data: str = "bundled"
+    data_dir: Path | None = None
+    split: str = "test"
+    image_size: int | None = None
+    crop_fraction: float | None = None
+    batch_size: int = 64
+    limit: int | None = None
+    output: Path | None = None
+
+    def run(self) -> int:
+        from keras_senet.data import open_source
+        from keras_senet.evaluation import evaluate
+        from keras_senet.utils.files import atomic_path
+
+        if self.output is not None and self.output.exists():
+            raise ValueError(
+                "`output` must not exist yet. Received: "
+                f"{str(self.output)!r}, which exists. Choose another folder."
+            )
+        result = evaluate(
+            open_model(self.model, self.weights).model,
+            open_source(self.data, data_dir=self.data_dir),
+            split=self.split,
+            image_size=self.image_size,
+            crop_fraction=self.crop_fraction,
+            batch_size=self.batch_size,
+            limit=self.limit,
+        )
+        console = make_console()
+        _print(console, result)
+        if self.output is not None:
+            with atomic_path(self.output, what="output folder") as folder:
+                folder.mkdir()
+                (folder / "evaluation.json").write_text(result.to_json(), "utf-8")
+                result.save_confusion_picture(folder / "confusion.png")
+            console.print(f"Written to {self.output}", markup=False)
+        return 0
+
+
+def _print(console, result):
+    height, width = result.image_size
+    rows = [
+        ("images", f"{result.images:,} of {height} x {width} pixels"),
+        ("top-1 accuracy", f"{100 * result.top1:.2f} %"),
+        (f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"),
+        ("loss", f"{result.loss:.4f} nats"),
+        ("calibration error", f"{100 * result.calibration_error:.2f} %"),
+        ("speed", f"{result.images_per_second:.0f} images/s"),
+    ]
+    if len(result.class_names) <= 20:
+        accuracies = zip(result.class_names, result.class_accuracy, strict=True)
+        rows += [(f"  {name}", f"{100 * value:.1f} %") for name, value in accuracies]
+    title = f"{result.model} on {result.data}, {result.split}"
+    print_table(console, title, ("", ""), rows)
+
+
+def parse(arguments: Sequence[str]) -> Evaluate | None:
+    """Reads the words after the verb."""
+    return parse_arguments(Evaluate, "evaluate", arguments)

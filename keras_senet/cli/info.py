@@ -1,0 +1,88 @@
+"""`keras-senet info`."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from tyro.conf import Positional
+
+from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.opening import open_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Info:
+    """Describes a network or a model file: input, parameters, what SE costs.
+
+    Attributes:
+        model: A run folder, a .keras file, a .tflite file, a SavedModel folder, or the
+            name of a network.
+        weights: For a network: a preset or a file.
+    """
+
+    model: Positional[str]
+    weights: str | None = None
+
+    def run(self) -> int:
+        import keras
+
+        opened = open_model(self.model, self.weights, trained=False)
+        known = isinstance(opened.model, keras.Model)
+        rows = _model_rows(opened) if known else _file_rows(opened)
+        print_table(make_console(), opened.name, ("", ""), rows)
+        return 0
+
+
+def _model_rows(opened):
+    from keras_senet.analysis import complexity
+
+    model, record = opened.model, opened.preprocessing
+    rows = [
+        ("input", _shape(model.input_shape)),
+        ("output", _shape(model.output_shape)),
+        ("parameters", f"{model.count_params():,}"),
+    ]
+    if None not in model.input_shape[1:]:
+        costs = complexity(model)
+        share = costs.se_parameters / costs.parameters
+        rows += [
+            ("of which trainable", f"{costs.trainable:,}"),
+            ("of which SE", f"{costs.se_parameters:,} ({100 * share:.2f} %)"),
+            ("multiply-adds an image", f"{costs.multiply_adds:,}"),
+            ("of which SE", f"{costs.se_multiply_adds:,}"),
+        ]
+    if record is not None:
+        fields = dataclasses.asdict(record).items()
+        text = ", ".join(f"{name} {value}" for name, value in fields)
+        rows.append(("preprocessing", text))
+    rows += [
+        (f"architecture: {name}", json.dumps(value))
+        for name, value in (opened.architecture or {}).items()
+    ]
+    if opened.labels:
+        rows.append(("classes", ", ".join(opened.labels)))
+    return rows
+
+
+def _file_rows(opened):
+    from keras_senet.export import open_runner
+
+    runner = open_runner(opened.model)
+    rows = [
+        ("kind", runner.kind),
+        ("input", _shape(runner.input_shape)),
+        ("size", f"{runner.size_bytes / 1e6:.2f} MB"),
+    ]
+    if runner.labels:
+        rows.append(("classes", ", ".join(runner.labels)))
+    return rows
+
+
+def _shape(shape):
+    return " x ".join("any" if n is None else str(n) for n in shape[1:])
+
+
+def parse(arguments: Sequence[str]) -> Info | None:
+    """Reads the words after the verb."""
+    return parse_arguments(Info, "info", arguments)

@@ -1,0 +1,134 @@
+"""What the command line calls a model: a run folder, a file, or a network's name."""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_senet.models import create_model, list_models
+from keras_senet.utils.errors import nearest
+from keras_senet.weights import Preprocessing
+from keras_senet.weights.header import MEMBER, parse_header
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A model that a command works with.
+
+    Attributes:
+        name: What it was called by.
+        model: The Keras model, or the path of an exported file.
+        labels: Its class names, where they are known.
+        preprocessing: How an image is prepared for it, where it is known.
+        architecture: Its architecture row, where it is known.
+    """
+
+    name: str
+    model: keras.Model | Path
+    labels: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
+    architecture: Mapping[str, Any] | None = None
+
+    def keras_model(self) -> keras.Model:
+        """Returns the Keras model, or raises a ValueError for an exported file."""
+        if isinstance(self.model, keras.Model):
+            return self.model
+        raise ValueError(
+            "This needs a Keras model: a run folder, a .keras file or a network's "
+            f"name with weights. Received: {self.name!r}, an exported file."
+        )
+
+
+def open_model(
+    name: str, weights: str | None = None, *, trained: bool = True
+) -> OpenedModel:
+    """Opens what the command line calls a model.
+
+    Args:
+        name: A run folder, a .keras file, a .tflite file, a SavedModel folder, or the
+            name of a network.
+        weights: The weights of a network: a preset or a file.
+        trained: Whether a network without weights is refused.
+
+    Raises:
+        ValueError: If there is no such model.
+        FileNotFoundError: If there is no such file.
+    """
+    path = Path(name)
+    if (path / "model.keras").is_file():
+        path = path / "model.keras"
+    if weights is not None or not path.exists():
+        return _open_network(name, weights, trained)
+    if path.suffix != ".keras":
+        return OpenedModel(name=name, model=path)
+    import keras_senet.layers  # noqa: F401  registers what the file names
+
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"The path must hold a .keras file. Received: {str(path)!r}, which cannot "
+            "be read. It may be cut short; write or copy it again."
+        ) from error
+    header = _read_header(path)
+    labels = header.get("labels")
+    model.preprocessing = header.get("preprocessing")
+    return OpenedModel(
+        name=name,
+        model=model,
+        labels=None if labels is None else tuple(labels),
+        preprocessing=model.preprocessing,
+        architecture=header.get("architecture"),
+    )
+
+
+def _open_network(name, weights, trained):
+    known = list_models()
+    if name not in known and "." not in name:
+        raise ValueError(
+            "The model must be a run folder, a .keras or .tflite file, a SavedModel "
+            f"folder or a network. Received: {name!r}, which is none."
+            f"{nearest(name, known)}"
+        )
+    if Path(name).suffix in (".keras", ".tflite") or "/" in name:
+        raise FileNotFoundError(f"There is no model {name!r}.")
+    arguments = {} if weights is None else {"weights": weights}
+    model = create_model(name, include_preprocessing=True, **arguments)
+    if trained and weights is None and "." not in name:
+        raise ValueError(
+            f"The network {name!r} needs its weights here. Received none. Give a "
+            "preset or a file with --weights."
+        )
+    return OpenedModel(
+        name=name,
+        model=model,
+        preprocessing=model.preprocessing,
+        architecture=model.architecture.to_json(),
+    )
+
+
+def _read_header(path):
+    with zipfile.ZipFile(path) as archive:
+        if MEMBER not in archive.namelist():
+            return {}
+        return parse_header(archive.read(MEMBER), path)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Reads class names: a JSON list, or a text with one name a line.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the JSON is no list of names.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    if Path(path).suffix != ".json":
+        return tuple(text.splitlines())
+    labels = json.loads(text)
+    if not isinstance(labels, list):
+        raise ValueError(f"{path} must hold a JSON list of class names.")
+    return tuple(map(str, labels))

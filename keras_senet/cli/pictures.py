@@ -1,0 +1,47 @@
+"""Pictures that the verbs write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+_RIGHT, _WRONG = "#1b7a3d", "#b3261e"
+
+
+def draw_predictions(
+    scores: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    path: Path,
+) -> None:
+    """Draws images with what the model says of them into a PNG file.
+
+    Args:
+        scores: Probabilities (N, classes).
+        images: Raw images (N, H, W, 1 or 3), 0..255.
+        labels: The classes, N integers.
+        class_names: Names of the classes.
+        path: The file to write; an older one is replaced.
+    """
+    from matplotlib.figure import Figure
+
+    from keras_senet.utils.files import atomic_path
+
+    columns = 8
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.6 * columns, 1.95 * rows + 0.5), layout="constrained")
+    grid = np.atleast_2d(figure.subplots(rows, columns)).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, score, image, label in zip(grid, scores, images, labels, strict=False):
+        top = int(np.argmax(score))
+        axes.imshow(image.squeeze().astype("uint8"), cmap="gray", vmin=0, vmax=255)
+        text = f"{class_names[top]}, {100 * score[top]:.0f} %"
+        if top != label:
+            text += f"\n(is {class_names[label]})"
+        color = _RIGHT if top == label else _WRONG
+        axes.set_title(text, fontsize=8, color=color)
+    figure.suptitle("Held-out images: green is right, red is wrong", fontsize=11)
+    with atomic_path(path, overwrite=True) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

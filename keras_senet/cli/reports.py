@@ -1,0 +1,106 @@
+"""What the verbs that export have in common: real images and the table."""
+
+import numpy as np
+
+from keras_senet.cli.console import print_table
+
+
+def first_images(source, split, model, limit, preprocessing=None):
+    """Returns images of a source as a model takes them, and their labels.
+
+    Args:
+        source: A `keras_senet.data.Source`.
+        split: Its split.
+        model: A Keras model that takes images.
+        limit: How many images.
+        preprocessing: How images are resized and cropped, where that is known.
+
+    Returns:
+        A float32 array (N, H, W, C) and an array of N labels; None for the labels
+        where the model has other classes than the source.
+    """
+    from keras_senet.data import batches
+
+    height, width, channels = model.input_shape[1:]
+    if height is None or width is None:
+        height = width = preprocessing.image_size if preprocessing else 224
+    options = {}
+    if preprocessing is not None and source.image_size != (height, width):
+        options["crop_fraction"] = preprocessing.crop_fraction
+        options["interpolation"] = preprocessing.interpolation
+    dataset = batches(
+        source,
+        split,
+        image_size=(height, width),
+        batch_size=64,
+        channels=channels,
+        limit=limit,
+        **options,
+    )
+    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    known = model.output_shape[-1] == len(source.class_names)
+    return np.concatenate(images), np.concatenate(labels) if known else None
+
+
+def print_verifications(console, reports, model_bytes=None):
+    """Prints a table of `keras_senet.verify` reports, and why one failed.
+
+    Args:
+        console: A rich console.
+        reports: The reports, all with the same model and images.
+        model_bytes: Size of the model's own file, where there is one.
+    """
+    from rich.text import Text
+
+    first = reports[0]
+    model = (
+        "the Keras model",
+        "" if model_bytes is None else _megabytes(model_bytes),
+        _percent(first.model_accuracy),
+        "",
+        "",
+        _milliseconds(first.model_latency),
+        "",
+    )
+    columns = (
+        "file",
+        ">size",
+        ">top-1",
+        ">same class",
+        ">max. diff.",
+        ">latency",
+        "verdict",
+    )
+    title = f"Compared on {first.images:,} real images; latency is of one image"
+    rows = [model, *(_row(report) for report in reports)]
+    print_table(console, title, columns, rows)
+    for report in reports:
+        if not report.passed:
+            console.print(Text(f"FAIL: {report.summary()}", style="bold red"))
+
+
+def _row(report):
+    from rich.text import Text
+
+    verdict = Text("pass", "green") if report.passed else Text("FAIL", "bold red")
+    return (
+        report.file.rpartition("/")[2],
+        _megabytes(report.size_bytes),
+        _percent(report.file_accuracy),
+        _percent(report.agreement),
+        f"{report.max_difference:.1e}",
+        _milliseconds(report.file_latency),
+        verdict,
+    )
+
+
+def _megabytes(size):
+    return f"{size / 1e6:.2f} MB"
+
+
+def _percent(share):
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _milliseconds(seconds):
+    return "-" if seconds is None else f"{1000 * seconds:.2f} ms"

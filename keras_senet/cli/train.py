@@ -1,0 +1,97 @@
+"""`keras-senet train`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes
+
+from keras_senet.cli.command import UsageError, parse_arguments
+from keras_senet.cli.console import Progress, make_console
+from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train:
+    """Trains a network by a recipe and writes everything into a run folder.
+
+    The recipe's values are options too: --recipe cifar10 --epochs 3.
+
+    Attributes:
+        run_folder: A new or empty folder; with --resume, the folder of the run.
+        recipe: A recipe's name, or a .json or .py file of yours. A .py file defines
+            `recipe` and is run as a program.
+        smoke: Shrink the recipe to seconds on the bundled images.
+        resume: Go on with the run in the folder, after its last whole epoch.
+        data_dir: Where the data lies, if not in its usual place.
+        values: The recipe's values.
+    """
+
+    run_folder: Path
+    recipe: str
+    smoke: bool = False
+    resume: bool = False
+    data_dir: Path | None = None
+    values: OmitArgPrefixes[Recipe]
+
+    def run(self) -> int:
+        from keras_senet.training.train import train
+
+        console = make_console()
+        recipe = self.values
+        if self.smoke and not self.resume:
+            recipe = recipe.smoke()
+        progress = Progress(console)
+        try:
+            result = train(
+                recipe,
+                self.run_folder,
+                data_dir=self.data_dir,
+                resume=self.resume,
+                callbacks=[progress],
+                verbose=0,
+            )
+        finally:
+            progress.stop()
+        accuracy = result.history["val_accuracy"][-1]
+        console.print(
+            f"{100 * accuracy:.1f} % of the held-out images right after "
+            f"{result.recipe.epochs} epochs; {result.seconds:.0f} s, "
+            f"{result.images_per_second:.0f} training images/s. "
+            f"Written to {result.run_folder}",
+            markup=False,
+        )
+        return 0
+
+
+def parse(arguments: Sequence[str]) -> Train | None:
+    """Reads the words after the verb; the recipe that they name gives the defaults."""
+    import tyro
+
+    name = _value_of("--recipe", arguments)
+    folder = _value_of("--run-folder", arguments)
+    resume = "--resume" in arguments
+    if resume and name is None and folder is not None:
+        name = str(Path(folder) / "recipe.json")
+    default = Train(
+        run_folder=tyro.MISSING,
+        recipe=name or "quickstart",
+        values=load_recipe(name or "quickstart"),
+    )
+    return parse_arguments(Train, "train", arguments, default)
+
+
+def _value_of(option, arguments):
+    """The value of an option that must be known before the others are read."""
+    for i, word in enumerate(arguments):
+        if word == option:
+            if i + 1 == len(arguments):
+                raise UsageError(
+                    f"{option} needs a value. The recipes are: {', '.join(RECIPES)}."
+                    if option == "--recipe"
+                    else f"{option} needs a value."
+                )
+            return arguments[i + 1]
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return None

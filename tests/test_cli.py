@@ -1,0 +1,331 @@
+"""The command line: exit codes, messages, and the whole chain in small."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import keras_senet
+from keras_senet.cli import command, main
+from keras_senet.cli.command import VERBS
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The run folder of a quickstart."""
+    folder = tmp_path_factory.mktemp("cli") / "quickstart"
+    assert main(["quickstart", "--smoke", "--run-folder", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def shell(capsys):
+    """Runs a command; returns its exit code, output and error output."""
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def photo(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "a photo.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), "uint8")
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def assert_error(result, message, code=1):
+    assert result[0] == code
+    (line,) = result[2].splitlines()
+    assert line.startswith("keras-senet: error: ")
+    assert message in line
+
+
+def test_version_and_help(shell):
+    assert shell("--version") == (0, f"keras-senet {keras_senet.__version__}\n", "")
+    code, out, _ = shell("--help")
+    assert code == 0
+    assert all(f"  {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb(shell, verb):
+    code, out, err = shell(verb, "--help")
+    assert (code, err) == (0, "")
+    assert f"usage: keras-senet {verb}" in out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which verb?"),
+        (["trian"], "there is no verb 'trian'. Did you mean 'train'?"),
+        (["train"], "--run-folder"),
+        (["train", "--run-folder", "x", "--epoch", "3"], "Did you mean '--epochs'?"),
+        (["train", "--run-folder", "x", "--epochs", "0"], "Received: epochs=0"),
+        (["train", "--run-folder", "x", "--reduction", "0.25"], "0.25"),
+        (["train", "--run-folder", "x", "--alpha", "0.5"], "Received: 'alpha'"),
+        (["train", "--run-folder", "x", "--schedule", "cosin"], "choice 'cosin'"),
+        (["train", "--run-folder", "x", "--model", "se_resnet5"], "Did you mean 'se_r"),
+        (["train", "--recipe"], "The recipes are: quickstart"),
+        (["predict", "--model", "x"], "which images?"),
+        (["export", "x"], "--output"),
+        (["list", "a", "b"], "b"),
+    ],
+)
+def test_usage(shell, words, message, encoding, monkeypatch):
+    # The library that reads the words draws its messages to fit this encoding.
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    assert_error(shell(*words), message, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["info", "se_resnet5"], "Did you mean 'se_resnet56'?"),
+        (["info", "none.keras"], "There is no model 'none.keras'"),
+        (["evaluate", "se_resnet20"], "needs its weights here"),
+        (["list", "se_resnet5"], "Did you mean 'se_resnet56'?"),
+        (["train", "--recipe", "cifar1", "--run-folder", "x"], "Did you mean 'cifar10"),
+        (["train", "--recipe", "no.json", "--run-folder", "x"], "'no.json'"),
+        (["train", "--run-folder", "x", "--resume"], "x"),
+    ],
+)
+def test_errors(shell, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_error(shell(*words), message)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("reduction", ["0", "-1"])
+def test_reduction_has_a_remedy(shell, tmp_path, reduction):
+    folder = tmp_path / "run"
+    result = shell("train", "--run-folder", folder, "--reduction", reduction)
+    assert_error(result, "1/4 is reduction=4")
+    assert not folder.exists()
+
+
+def test_debug_shows_the_traceback(shell):
+    code, _, err = shell("info", "se_resnet5", "--debug")
+    assert code == 1
+    assert err.startswith("Traceback")
+    assert err.splitlines()[-1].startswith("keras-senet: error: ")
+
+
+def test_a_bug_is_told_from_a_mistake(shell, monkeypatch):
+    monkeypatch.setattr(command, "_usage", lambda: {}["nothing"])
+    assert_error(shell("--help"), "KeyError: 'nothing' (--debug shows where)")
+
+
+def test_interrupt(shell, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_usage", interrupt)
+    assert_error(shell("--help"), "interrupted", code=130)
+
+
+def test_list(shell):
+    code, out, _ = shell("list", "se_resnet*0")
+    assert code == 0
+    assert "276,415" in out
+    assert "se_resnet110" in out
+    assert "se_resnet18" not in out
+
+
+def test_info_of_a_network(shell):
+    code, out, _ = shell("info", "se_resnet20")
+    assert code == 0
+    assert "276,415" in out
+    assert "architecture: reduction" in out
+
+
+def test_train_smoke_with_a_recipe_of_ones_own(shell, tmp_path):
+    recipe = tmp_path / "mine.json"
+    arguments = {"block": "basic", "blocks": [1] * 4, "filters": [8] * 4}
+    recipe.write_text(
+        json.dumps(
+            {
+                "model": "se_resnet",
+                "model_arguments": {**arguments, "stem_filters": [8]},
+                "image_size": 32,
+                "epochs": 1,
+            }
+        )
+    )
+    folder = tmp_path / "run"
+    words = ["train", "--recipe", recipe, "--run-folder", folder, "--smoke"]
+    code, out, err = shell(*words, "--reduction", "2")
+    assert (code, err) == (0, "")
+    assert "epoch   2/2" in out
+    values = json.loads((folder / "recipe.json").read_text())
+    assert values["model_arguments"]["reduction"] == 2
+    assert values["model_arguments"]["blocks"] == [1, 1, 1, 1]
+    assert_error(shell(*words), "which holds a run")
+    # All its epochs are done: there is nothing left to train.
+    assert shell("train", "--run-folder", folder, "--resume")[0] == 0
+    assert_error(
+        shell(*words[:-1], "--resume", "--epochs", "9"), "epochs is 2 in the run and 9"
+    )
+
+
+def test_quickstart_writes_everything(run):
+    written = {str(path.relative_to(run)) for path in run.rglob("*")}
+    assert {
+        "curves.png",
+        "confusion.png",
+        "predictions.png",
+        "report.json",
+        "model.keras",
+        "export/saved_model/saved_model.pb",
+        "export/float32.tflite",
+        "export/float16.tflite",
+        "export/dynamic.tflite",
+        "export/int8.tflite",
+    } <= written
+
+
+def test_quickstart_proves_its_files(run):
+    report = json.loads((run / "report.json").read_text())
+    assert report["passed"] is True
+    assert set(report["seconds"]) == {"train", "evaluate", "export", "verify"}
+    proofs = {proof["file"].split("/")[-1]: proof for proof in report["verifications"]}
+    assert set(proofs) == {
+        "saved_model",
+        "float32.tflite",
+        "float16.tflite",
+        "dynamic.tflite",
+        "int8.tflite",
+    }
+    assert proofs["float32.tflite"]["max_difference"] <= 1e-4
+    assert proofs["int8.tflite"]["agreement"] > 0.85
+    # Better than chance by far, also after a few steps.
+    assert report["evaluation"]["top1"] > 0.3
+
+
+def test_quickstart_fails_when_a_file_does(tmp_path, capsys, monkeypatch):
+    """The exit code says so, and so does the table."""
+    from keras_senet.cli import reports
+    from keras_senet.cli.console import make_console
+    from keras_senet.cli.quickstart import Quickstart
+
+    class Proof:
+        images, file, size_bytes = 10, "x/int8.tflite", 1000
+        file_accuracy = model_accuracy = agreement = 0.5
+        file_latency = model_latency = None
+        max_difference, passed = 1.0, False
+
+        def summary(self):
+            return "x/int8.tflite differs"
+
+        def to_json(self):
+            return "{}"
+
+    class Result:
+        images_per_second = 1.0
+        model = None
+
+    monkeypatch.setattr(Quickstart, "_train", lambda *_: (Result, None))
+    monkeypatch.setattr(Quickstart, "_evaluate", lambda *_: Evaluation)
+    monkeypatch.setattr(Quickstart, "_export", lambda *_: [])
+    monkeypatch.setattr(Quickstart, "_verify", lambda *_: [Proof()])
+    (tmp_path / "model.keras").write_bytes(b"")
+
+    class Evaluation:
+        top1 = 0.5
+
+        @staticmethod
+        def to_json():
+            return "{}"
+
+    assert main(["quickstart", "--run-folder", str(tmp_path)]) == 1
+    assert "FAIL: x/int8.tflite differs" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text())["passed"] is False
+    reports.print_verifications(make_console(), [Proof()])
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_quickstart_refuses_a_used_folder(shell, run):
+    before = sorted(path.stat().st_mtime_ns for path in run.rglob("*"))
+    result = shell("quickstart", "--run-folder", run)
+    assert result[0] == 1
+    assert "which holds a run" in result[2]
+    assert sorted(path.stat().st_mtime_ns for path in run.rglob("*")) == before
+
+
+@pytest.mark.parametrize("file", ["", "export/int8.tflite", "export/saved_model"])
+def test_predict(shell, run, photo, file):
+    code, out, err = shell("predict", photo, photo, "--model", run / file)
+    assert (code, err) == (0, "")
+    assert out.count("a photo.png") == 2
+    assert out.count(" %") == 10
+    assert "Bag" in out or "Shirt" in out
+
+
+def test_predict_with_labels_of_a_file(shell, run, photo, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"thing{i}" for i in range(10)))
+    words = ["predict", photo, "--model", run, "--labels", labels, "--top", "2"]
+    code, out, _ = shell(*words)
+    assert code == 0
+    assert out.count("thing") == 2
+    labels.write_text("one\ntwo\n")
+    assert_error(shell(*words), "labels")
+
+
+def test_predict_of_what_is_no_image(shell, run, tmp_path):
+    (tmp_path / "text.png").write_text("not an image")
+    result = shell("predict", tmp_path / "text.png", "--model", run)
+    assert_error(result, "text.png")
+    assert_error(shell("predict", "none.png", "--model", run), "none.png")
+
+
+def test_evaluate(shell, run, tmp_path):
+    output = tmp_path / "evaluation"
+    words = ["evaluate", run, "--limit", "100", "--output", output]
+    code, out, _ = shell(*words)
+    assert code == 0
+    assert "100 of 28 x 28 pixels" in out
+    result = json.loads((output / "evaluation.json").read_text())
+    assert f"{100 * result['top1']:.2f} %" in out
+    assert (output / "confusion.png").stat().st_size > 10_000
+    assert_error(shell(*words), "which exists")
+
+
+def test_export(shell, run, tmp_path):
+    file = tmp_path / "model.tflite"
+    words = ["export", run, "--output", file, "--quantization", "float16"]
+    code, out, _ = shell(*words, "--images", "100")
+    assert code == 0
+    assert "pass" in out
+    assert "model.tflite" in out
+    assert_error(shell(*words), "which exists")
+    bad = ["export", run, "--output", tmp_path / "folder", "--quantization", "int8"]
+    assert_error(shell(*bad), "must end in .tflite")
+    assert_error(shell("export", file, "--output", "x.tflite"), "an exported file")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+
+
+def test_info_of_a_run_and_of_a_file(shell, run):
+    code, out, _ = shell("info", run)
+    assert code == 0
+    assert "276,127" in out
+    assert "Ankle boot" in out
+    code, out, _ = shell("info", run / "export" / "int8.tflite")
+    assert code == 0
+    assert "28 x 28 x 1" in out
+
+
+def test_a_damaged_model(shell, tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"PK half a file")
+    assert_error(shell("info", tmp_path), "cannot be read")

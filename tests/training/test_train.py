@@ -1,0 +1,224 @@
+"""A training from its recipe to what it leaves in its folder."""
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_senet.data import open_source
+from keras_senet.training import RECIPES, Recipe, train
+from keras_senet.training.curves import plot_curves, read_history
+from keras_senet.training.run_folder import RunFolder
+from keras_senet.training.state import load_state
+from keras_senet.training.train import build_model, resolve_recipe
+
+TINY = Recipe(
+    model="se_resnet",
+    model_arguments={
+        "block": "basic",
+        "blocks": (1, 1, 1, 1),
+        "filters": (8, 8, 8, 8),
+        "stem_filters": (8,),
+        "reduction": 4,
+    },
+    image_size=32,
+    epochs=3,
+    limit=48,
+    global_batch_size=16,
+    learning_rate=0.05,
+    reference_batch_size=16,
+    l2=1e-4,
+    warmup_epochs=1.0,
+    augmentation="cifar",
+    dropout_rate=0.1,
+    seed=3,
+)
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Stops the process's training as ctrl-C does, in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.at = epoch
+        self.now = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.at and batch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(TINY, tmp_path_factory.mktemp("runs") / "whole", verbose=0)
+
+
+def test_everything_is_in_the_folder(run):
+    written = {str(p.relative_to(run.run_folder)) for p in run.run_folder.rglob("*")}
+    assert {
+        "recipe.json",
+        "versions.json",
+        "history.csv",
+        "curves.png",
+        "tensorboard/train",
+        "checkpoints/last.weights.h5",
+        "checkpoints/best.weights.h5",
+        "model.keras",
+        "model.weights.h5",
+    } <= written
+    assert not [name for name in written if "/." in name or name.startswith(".")]
+
+
+def test_the_recipe_is_resolved(run):
+    values = json.loads((run.run_folder / "recipe.json").read_text())
+    assert (values["classes"], values["channels"]) == (10, 1)
+    assert Recipe.from_json(values) == run.recipe
+    assert run.recipe == dataclasses.replace(TINY, classes=10, channels=1)
+
+
+def test_versions(run):
+    versions = json.loads((run.run_folder / "versions.json").read_text())
+    assert versions["keras"] == keras.__version__
+    assert versions["seed"] == 3
+    assert versions["devices"]
+
+
+def test_history(run):
+    history = read_history(run.run_folder / "history.csv")
+    assert history == run.history
+    assert {"loss", "val_loss", "accuracy", "val_accuracy"} <= set(history)
+    assert history["epoch"] == [0, 1, 2]
+    half = 0.05 / 2  # the rate of a cosine at half of its way
+    np.testing.assert_allclose(history["learning_rate"], [0.05, half, 0], atol=1e-7)
+    assert run.images_per_second == pytest.approx(144 / run.seconds)
+
+
+def test_the_saved_model_is_the_trained_one(run):
+    model = keras.saving.load_model(run.run_folder / "model.keras", compile=False)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 1))
+    expected = run.model(images, training=False)
+    np.testing.assert_allclose(model(images, training=False), expected, atol=1e-6)
+    source = open_source("bundled")
+    other = build_model(resolve_recipe(TINY, source), source)
+    other.load_weights(run.run_folder / "model.weights.h5")
+    np.testing.assert_allclose(other(images, training=False), expected, atol=1e-6)
+
+
+def test_raw_images_are_normalised_in_the_model(run):
+    source = open_source("bundled")
+    layer = run.model.get_layer("preprocessing")
+    image = np.full((1, 1, 1, 1), 255.0)
+    expected = (1 - source.mean[0]) / source.std[0]
+    np.testing.assert_allclose(np.ravel(layer(image)), [expected], rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_training(run, tmp_path):
+    again = train(TINY, tmp_path / "again", verbose=0)
+    assert again.history == run.history
+    for a, b in zip(again.model.weights, run.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = dataclasses.replace(TINY, seed=4, epochs=1, warmup_epochs=0.0)
+    assert train(other, tmp_path / "other", verbose=0).history != run.history
+
+
+def test_a_resumed_run_ends_as_the_undisturbed_one(run, tmp_path):
+    folder = tmp_path / "resumed"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, folder, callbacks=[Interrupt(2)], verbose=0)
+    resumed = train(TINY, folder, resume=True, verbose=0)
+    assert resumed.history == run.history
+    for a, b in zip(resumed.model.weights, run.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_resume_keeps_to_the_recipe(run):
+    other = dataclasses.replace(TINY, epochs=9)
+    with pytest.raises(ValueError, match="epochs is 3 in the run and 9 now"):
+        train(other, run.run_folder, resume=True)
+    with pytest.raises(FileNotFoundError, match="no run in"):
+        train(TINY, run.run_folder / "nowhere", resume=True)
+
+
+def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
+    before = sorted(p.stat().st_mtime_ns for p in run.run_folder.rglob("*"))
+    with pytest.raises(ValueError, match=r"holds a run.*resume the run"):
+        train(TINY, run.run_folder)
+    assert sorted(p.stat().st_mtime_ns for p in run.run_folder.rglob("*")) == before
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        train(TINY, tmp_path)
+    with pytest.raises(ValueError, match="a file"):
+        train(TINY, tmp_path / "note.txt")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"classes": 100}, "must be the 10 of the data 'bundled'. Received: classes=1"),
+        ({"validation_split": "dev"}, "Received: split='dev'"),
+        ({"model": "se_resnet50", "model_arguments": {}, "image_size": 16}, "at least"),
+        ({"model_arguments": {"placement": "last"}}, "Received: placement='last'"),
+        ({"limit": 8}, "batch_size"),
+        ({"data": "no_such_folder"}, "no_such_folder"),
+    ],
+)
+def test_contradictions_leave_nothing_behind(tmp_path, values, message):
+    folder = tmp_path / "run"
+    with pytest.raises((ValueError, OSError), match=message):
+        train(dataclasses.replace(TINY, **values), folder)
+    assert not folder.exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    recipe = dataclasses.replace(
+        TINY, learning_rate=1e30, schedule="constant", warmup_epochs=0.0
+    )
+    with pytest.raises(FloatingPointError) as error:
+        train(recipe, tmp_path / "run", verbose=0)
+    message = str(error.value)
+    assert "in step 2 (epoch 1) at the learning rate 1e+30" in message
+    assert "There is no checkpoint before it." in message
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_mixed_precision(tmp_path):
+    recipe = dataclasses.replace(
+        TINY, dtype_policy="mixed_bfloat16", epochs=1, warmup_epochs=0.0
+    )
+    model = train(recipe, tmp_path / "run", verbose=0).model
+    assert model.get_layer("conv1_conv").compute_dtype == "bfloat16"
+    assert model.get_layer("predictions").compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_checkpoint_of_something_else(run):
+    with pytest.raises(ValueError, match="that a training wrote"):
+        load_state(run.model, run.run_folder / "model.weights.h5")
+
+
+def test_curves(tmp_path):
+    from PIL import Image
+
+    history = {"epoch": [0, 1], "loss": [2.0, 1.0], "val_accuracy": [0.1, math.nan]}
+    plot_curves(history, tmp_path / "curves.png", title="two epochs")
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.width > 1000
+        assert len(np.unique(image)) > 50
+
+
+def test_the_run_folder_speaks_of_its_parts(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.last == tmp_path / "checkpoints" / "last.weights.h5"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_smoke_of_every_recipe(name, tmp_path):
+    result = train(RECIPES[name].smoke(), tmp_path / "run", verbose=0)
+    assert math.isfinite(result.history["val_loss"][-1])
