@@ -174,6 +174,13 @@ def test_what_is_no_image_is_named(tmp_path, check, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_other_formats_are_refused_whatever_their_name(tmp_path, picture):
+    path = tmp_path / "scan.jpg"
+    Image.fromarray(picture()).save(path, "TIFF")
+    with pytest.raises(ValueError, match=r"scan.jpg' is not an image. Accepted are"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("check", [read_image, check_image])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".webp", ".bmp"])
 def test_a_file_that_is_cut_off_is_named(tmp_path, picture, check, suffix):

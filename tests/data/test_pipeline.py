@@ -162,6 +162,13 @@ def test_caching_changes_nothing(source):
     assert np.array_equal(plain[0], cached[0])
 
 
+def test_cached_images_are_fitted_once(source):
+    kwargs = {"image_size": 28, "batch_size": 32, "limit": 32, "crop_fraction": 0.7}
+    plain = collected(batches(source, "test", **kwargs))
+    cached = collected(batches(source, "test", cache=True, **kwargs))
+    assert np.array_equal(plain[0], cached[0])
+
+
 def test_augmentation_none_leaves_the_pixels(source):
     dataset = batches(source, "test", image_size=28, batch_size=100, training=True)
     originals = set(identity(arrays()["x_test"].astype("float32")))

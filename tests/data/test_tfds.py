@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from keras_senet.data import batches, open_source
+from keras_senet.data import batches, open_source, pipeline
 from keras_senet.data.tfds import STATISTICS
 
 
@@ -152,6 +152,18 @@ def test_files_are_read_in_the_order_of_the_seed(tiny):
     assert order(1) != order(2)
     assert sorted(order(1)[1]) == sorted(order(2)[1])
     assert len(order(1)[1]) == 60
+
+
+def test_files_change_their_order_where_memory_is_short(tiny, monkeypatch):
+    monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", 1)
+    data_dir = tiny({"train": examples(60), "test": examples(4)}, shards=4)
+    source = open_source("tiny_images", data_dir=data_dir)
+    dataset = batches(
+        source, "train", image_size=12, batch_size=60, training=True, epoch=0
+    )
+    orders = {tuple(x[:, 0, 0, 0].numpy()) for x, _ in dataset.take(5)}
+    assert len(orders) > 1
+    assert all(sorted(order) == list(range(60)) for order in orders)
 
 
 def test_another_file_format_is_refused(tiny):
