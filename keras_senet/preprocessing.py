@@ -145,7 +145,7 @@ def resize_and_crop(image, preprocessing: Preprocessing | str):
 
     record = find_preprocessing(preprocessing)
     size = record.image_size
-    short = int(size / record.crop_fraction)
+    short = int(size / record.crop_fraction + 1e-6)
     image = tf.convert_to_tensor(image)
     shape = tf.shape(image)
     height, width = shape[0], shape[1]

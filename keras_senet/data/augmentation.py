@@ -20,7 +20,7 @@ def resize_and_crop(
     """Resizes to cover `size` / `crop_fraction`, antialiased, and crops the centre.
 
     For a square `size` this is the usual evaluation: the short side becomes
-    round(size / crop_fraction), the long side keeps the proportions (rounded down, as
+    size / crop_fraction, the long side keeps the proportions (rounded down, as
     torchvision does), and the centre is kept. Only the pixels kept are computed.
 
     Args:
@@ -33,7 +33,8 @@ def resize_and_crop(
         (height, width, C): the image as it is where its static size needs no change,
         else float32 in 0..255, not resampled where the scale is one.
     """
-    box = tuple(round(side / crop_fraction) for side in size)
+    # Rounded down, but not for a quotient that is whole but for rounding.
+    box = tuple(int(side / crop_fraction + 1e-6) for side in size)
     if image.shape[:2].as_list() == list(size) == list(box):
         return image
     height, width = tf.unstack(tf.shape(image)[:2])

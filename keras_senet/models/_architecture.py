@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from keras_senet.layers import SqueezeExcite
 from keras_senet.utils.errors import nearest
 
 
@@ -43,7 +44,6 @@ class Architecture:
     # Field -> accepted values, and argument -> why this family does not take it.
     choices: ClassVar[Mapping[str, tuple]] = {
         "placement": ("standard", "pre", "post", "identity", "3x3"),
-        "squeeze": ("avg", "max", "none"),
     }
     reasons: ClassVar[Mapping[str, str]] = {}
 
@@ -66,6 +66,15 @@ class Architecture:
                     f"Received: {name}={value!r}.{reason}"
                 )
         self._check_stages()
+        # The layer knows what its arguments may be.
+        SqueezeExcite(
+            self.reduction,
+            divisor=self.divisor,
+            squeeze=self.squeeze,
+            gate=self.gate,
+            identity_start=self.identity_start,
+            name="se",
+        )
 
     def _check_stages(self):
         if self.se_stages == "all":

@@ -181,7 +181,8 @@ class Unit:
         name: The prefix of its layers' names.
         filters: Width of the stage; a bottleneck's output is `expansion` times that.
         strides: 1 or 2.
-        dilation: Of its 3x3 convolutions.
+        dilation: Of its 3x3 convolutions up to the one that strides.
+        dilation_behind: Of those behind it.
         projects: Whether it halves the map, or would if it did not dilate.
         drop_path: Its rate of stochastic depth.
     """
@@ -191,6 +192,7 @@ class Unit:
     filters: int
     strides: int = 1
     dilation: int = 1
+    dilation_behind: int = 1
     projects: bool = False
     drop_path: float = 0.0
 
@@ -272,6 +274,7 @@ def stages(
                 filters=width,
                 strides=strides if j == 0 else 1,
                 dilation=first_dilation if j == 0 else dilation,
+                dilation_behind=dilation,
                 projects=halves and j == 0,
                 drop_path=next(rates),
             )

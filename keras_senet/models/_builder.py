@@ -192,15 +192,18 @@ def constructor(
             data_format=data_format or keras.config.image_data_format(),
         )
         explicit = {k: v for k, v in architecture.items() if v is not None}
+        table = {"fixed": fixed, "defaults": defaults, "explicit": explicit}
+        # Bad arguments are found before anything is fetched.
+        check_options(family, options)
+        row = resolve(family.architecture, build.__name__, **table, from_file=None)
         checkpoint = weights_room.open_checkpoint(weights, network)
-        row = resolve(
-            family.architecture,
-            build.__name__,
-            fixed=fixed,
-            defaults=defaults,
-            explicit=explicit,
-            from_file=None if checkpoint is None else checkpoint.architecture,
-        )
+        if checkpoint is not None:
+            from_file = checkpoint.architecture
+            if checkpoint.fresh:  # a plain host's file leaves SE's form to the caller
+                from_file = {**explicit, **from_file}
+            row = resolve(
+                family.architecture, build.__name__, **table, from_file=from_file
+            )
         model = _assemble(family, row, options, checkpoint)
         model.constructor = network
         return model
@@ -227,7 +230,6 @@ def _signature(build, arguments):
 
 
 def _assemble(family, row, options, checkpoint):
-    check_options(family, options)
     classes = _classes(family, options, checkpoint)
     inputs, source = image_input(family, options, checkpoint)
     blocks = Blocks(

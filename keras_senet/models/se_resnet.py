@@ -135,7 +135,7 @@ def basic(b: Blocks, x, unit: Unit):
             x, filters, 3, unit.strides, dilation=unit.dilation, name=f"{name}_1"
         )
         x = b.se_at("3x3", x, unit.stage, name)
-        x = b.conv_norm(x, filters, 3, dilation=unit.dilation, name=f"{name}_2")
+        x = b.conv_norm(x, filters, 3, dilation=unit.dilation_behind, name=f"{name}_2")
         return b.relu(x, f"{name}_2_relu") if b.architecture.branch_relu else x
 
     return residual(b, x, unit, branch, lambda x: shortcut(b, x, unit, filters))
@@ -145,7 +145,10 @@ def bottleneck(b: Blocks, x, unit: Unit):
     """1x1, 3x3 (groups) [+SE], 1x1."""
     row, name, out = b.architecture, unit.name, 4 * unit.filters
     inner = row.cardinality * int(unit.filters * row.width / 64)
-    first, second = (unit.strides, 1) if row.stride_on == "1x1" else (1, unit.strides)
+    if row.stride_on == "1x1":
+        first, second, dilation = unit.strides, 1, unit.dilation_behind
+    else:
+        first, second, dilation = 1, unit.strides, unit.dilation
 
     def branch(x):
         reduced = inner // 2 if row.half_reduce else inner
@@ -156,7 +159,7 @@ def bottleneck(b: Blocks, x, unit: Unit):
             3,
             second,
             groups=row.cardinality,
-            dilation=unit.dilation,
+            dilation=dilation,
             name=f"{name}_2",
         )
         x = b.se_at("3x3", x, unit.stage, name)

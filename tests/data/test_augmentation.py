@@ -31,9 +31,9 @@ def photo():
 
 
 def with_pillow(image, size, crop_fraction, interpolation):
-    """Short side to round(size / crop_fraction), long side rounded down, centre."""
+    """Short side to size / crop_fraction, both rounded down, centre."""
     height, width = image.shape[:2]
-    side = round(size / crop_fraction)
+    side = int(size / crop_fraction + 1e-6)
     short = min(height, width)
     new = (width * side // short, height * side // short)
     resized = Image.fromarray(image).resize(new, RESAMPLING[interpolation])
