@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import keras_senet
+from keras_senet.weights import find_host
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- model table -->", "<!-- end of the model table -->"
@@ -42,12 +43,14 @@ def row(path: Path) -> str:
         for key, scale in (("parameters", 1e6), ("multiply_adds", 1e9))
     )
     presets = keras_senet.list_weights(network)
-    tags = ", ".join(sorted({_tag(preset) for preset in presets})) or "-"
+    tags = sorted({_tag(preset) for preset in presets})
+    if find_host(network):
+        tags.append("`imagenet_host`")
     size = " x ".join(map(str, golden["input_shape"]))
     return (
         f"| `{golden['constructor']}` | {parameters[1]:.2f} → {parameters[0]:.2f} "
         f"| {gflops[1]:.3f} → {gflops[0]:.3f} | {size} "
-        f"| {PUBLISHED.get(network, '-')} | {tags} |"
+        f"| {PUBLISHED.get(network, '-')} | {', '.join(tags) or '-'} |"
     )
 
 

@@ -21,7 +21,8 @@ VERBS = {
     "evaluate": "measure the accuracy of a model or an exported file",
     "predict": "say what is on images",
     "export": "write a SavedModel or a .tflite file, and verify it",
-    "list": "list the networks",
+    "convert": "write a foreign checkpoint as a file of ours",
+    "list": "list the networks, or with --weights the checkpoints",
     "info": "describe a network or a model file",
 }
 

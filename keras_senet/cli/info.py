@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tyro.conf import Positional
 
+from keras_senet.analysis import complexity
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.cli.opening import open_model
@@ -19,10 +20,12 @@ class Info:
         model: A run folder, a .keras file, a .tflite file, a SavedModel folder, or the
             name of a network.
         weights: For a network: a preset or a file.
+        layers: Also list what each layer costs.
     """
 
     model: Positional[str]
     weights: str | None = None
+    layers: bool = False
 
     def run(self) -> int:
         import keras
@@ -30,13 +33,17 @@ class Info:
         opened = open_model(self.model, self.weights, trained=False)
         known = isinstance(opened.model, keras.Model)
         rows = _model_rows(opened) if known else _file_rows(opened)
-        print_table(make_console(), opened.name, ("", ""), rows)
+        console = make_console()
+        print_table(console, opened.name, ("", ""), rows)
+        if self.layers:
+            costs = complexity(opened.keras_model())
+            columns = ("layer", "kind", "output", ">parameters", ">multiply-adds")
+            rows = [_layer_row(row) for row in costs.layers]
+            print_table(console, "What each layer costs", columns, rows)
         return 0
 
 
 def _model_rows(opened):
-    from keras_senet.analysis import complexity
-
     model, record = opened.model, opened.preprocessing
     rows = [
         ("input", _shape(model.input_shape)),
@@ -51,6 +58,8 @@ def _model_rows(opened):
             ("of which SE", f"{costs.se_parameters:,} ({100 * share:.2f} %)"),
             ("multiply-adds an image", f"{costs.multiply_adds:,}"),
             ("of which SE", f"{costs.se_multiply_adds:,}"),
+            ("activations an image", f"{costs.activations:,}"),
+            ("SE by (2 / r) sum N C^2", f"{costs.se_formula:,.0f} and biases"),
         ]
     if record is not None:
         fields = dataclasses.asdict(record).items()
@@ -63,6 +72,16 @@ def _model_rows(opened):
     if opened.labels:
         rows.append(("classes", ", ".join(opened.labels)))
     return rows
+
+
+def _layer_row(row):
+    return (
+        row.name,
+        row.kind,
+        " x ".join(map(str, row.output_shape)),
+        f"{row.parameters:,}",
+        f"{row.multiply_adds:,}",
+    )
 
 
 def _file_rows(opened):

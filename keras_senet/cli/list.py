@@ -10,7 +10,7 @@ from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.models import create_model, list_models
 from keras_senet.utils.errors import nearest
-from keras_senet.weights import list_weights
+from keras_senet.weights import find_preset, list_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,11 @@ class List:
 
     Attributes:
         pattern: Only networks whose name fits this shell pattern, "se_res*".
+        weights: List the published checkpoints of these networks instead.
     """
 
     pattern: Positional[str] = "*"
+    weights: bool = False
 
     def run(self) -> int:
         names = list_models(self.pattern)
@@ -31,6 +33,12 @@ class List:
                 f"{nearest(self.pattern, list_models())}"
             )
         console = make_console()
+        if self.weights:
+            presets = [preset for name in names for preset in list_weights(name)]
+            columns = ("preset", ">top-1, %", ">size", "layout", "licence", "publisher")
+            rows = [_preset_row(preset) for preset in presets]
+            print_table(console, "Checkpoints, as their publishers say", columns, rows)
+            return 0
         with console.status("counting parameters") as status:
             rows = []
             for name in names:
@@ -53,6 +61,21 @@ def _row(name):
         str(model.output_shape[-1]),
         f"{model.count_params():,}",
         ", ".join(w.removeprefix(f"{name}.") for w in list_weights(name)) or "-",
+    )
+
+
+def _preset_row(name):
+    preset = find_preset(name)
+    if preset is None:
+        return (name, "", "", "the host's, SE untrained", "", "keras.applications")
+    top1 = "" if preset.accuracy is None else f"{preset.accuracy.top1:.2f}"
+    return (
+        preset.name,
+        top1,
+        str(preset.preprocessing.image_size),
+        (preset.refusal and "refused") or preset.layout,
+        preset.licence,
+        preset.source,
     )
 
 

@@ -1,0 +1,47 @@
+"""`keras-senet convert`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.console import make_console
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Writes any recognised checkpoint as a file of ours, with a card beside it.
+
+    Attributes:
+        source: A preset ("se_resnet50.ra2_in1k"), or a .safetensors, .pth, .h5, .keras
+            or .weights.h5 file.
+        target: A new .weights.h5 or .keras file.
+        model: The network, where the source does not tell.
+        overwrite: Replace existing files.
+    """
+
+    source: Positional[str]
+    target: Positional[Path]
+    model: str | None = None
+    overwrite: bool = False
+
+    def run(self) -> int:
+        from keras_senet.hub import convert
+
+        done = convert(
+            self.source, self.target, model=self.model, overwrite=self.overwrite
+        )
+        make_console().print(
+            f"{done.constructor}, layout {done.layout}: written to {done.path}, card "
+            f"{done.card}; read back, its outputs differ by {done.relative_error:.1e} "
+            "(relative)",
+            markup=False,
+        )
+        return 0
+
+
+def parse(arguments: Sequence[str]) -> Convert | None:
+    """Reads the words after the verb."""
+    return parse_arguments(Convert, "convert", arguments)

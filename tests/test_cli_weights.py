@@ -1,0 +1,47 @@
+"""The verbs that deal with checkpoints: convert, list --weights, info --layers."""
+
+import pytest
+
+import keras_senet
+from keras_senet.cli import main
+from keras_senet.weights import save_weights
+
+
+@pytest.fixture
+def weights(randomize, tmp_path):
+    model = keras_senet.SEResNet20(weights=None, input_shape=(16, 16, 3))
+    return save_weights(randomize(model), tmp_path / "mine.weights.h5")
+
+
+def test_convert(weights, tmp_path, capsys):
+    target = tmp_path / "target.keras"
+    assert main(["convert", str(weights), str(target)]) == 0
+    assert "differ by 0.0e+00" in " ".join(capsys.readouterr().out.split())
+    assert target.is_file()
+    assert "se_resnet20" in (tmp_path / "target.md").read_text()
+    assert main(["convert", str(weights), str(target)]) == 1
+    error = capsys.readouterr().err
+    assert "must not exist yet" in error
+    assert "Traceback" not in error
+
+
+def test_convert_of_another_file(tmp_path, capsys):
+    (tmp_path / "bad.pth").write_text("no weights")
+    code = main(["convert", str(tmp_path / "bad.pth"), str(tmp_path / "t.keras")])
+    assert code == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_list_weights(capsys):
+    assert main(["list", "se_resnet50", "--weights"]) == 0
+    out = capsys.readouterr().out
+    assert "se_resnet50.ra2_in1k" in out
+    assert "80.26" in out
+
+
+def test_info_layers(capsys):
+    assert main(["info", "se_resnet20", "--layers"]) == 0
+    out = capsys.readouterr().out
+    assert "conv3_block3_se" in out
+    assert "274,847" in out
