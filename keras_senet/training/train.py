@@ -84,7 +84,8 @@ def train(
     recipe = resolve_recipe(recipe, source)
     if resume:
         folder.check_same(recipe)
-    keras.utils.set_random_seed(recipe.seed)
+    # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
+    keras.utils.set_random_seed(recipe.seed + 1)
     steps = data.steps_per_epoch(
         source,
         recipe.train_split,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,21 @@ def test_bad_json(tmp_path, text, message):
         load_recipe(file)
     assert message in str(error.value)
     assert "mine.json" in str(error.value)
+
+
+APPLICATIONS = Path(__file__).parents[2] / "applications"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+def test_an_application_overrides_a_named_recipe(name):
+    recipe = load_recipe(APPLICATIONS / name / "recipe.py")
+    same = dataclasses.replace(
+        recipe,
+        model=RECIPES[name].model,
+        model_arguments=RECIPES[name].model_arguments,
+    )
+    assert same == RECIPES[name]
+    assert (APPLICATIONS / name / "main.py").is_file()
 
 
 def test_bad_names_and_files(tmp_path):

@@ -1,0 +1,13 @@
+"""ImageNet by the paper's main recipe (section 5.1, Table 2): SE-ResNet-50.
+
+    python applications/imagenet/main.py --run-folder runs/imagenet
+
+Expected: 23.29 % top-1 and 6.62 % top-5 error (the paper), 24.80 % and 7.48 % without
+SE (--no-se). Measured: not yet.
+Hardware: GPUs with memory for 1024 images of 224 x 224 pixels together. With less,
+--global-batch-size 256 lowers the learning rate in proportion.
+"""
+
+from keras_senet.training import RECIPES
+
+recipe = RECIPES["imagenet"]
