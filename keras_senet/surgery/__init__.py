@@ -1,5 +1,7 @@
 """Surgery: from a model to another model."""
 
+from keras_senet.surgery._places import Place
 from keras_senet.surgery.features import features
+from keras_senet.surgery.graft import graft, places, ungraft
 
-__all__ = ["features"]
+__all__ = ["Place", "features", "graft", "places", "ungraft"]

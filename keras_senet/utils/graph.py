@@ -4,18 +4,26 @@ Keras' graph records have no public name; this is the one place that reads them.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One call of one layer: `outputs = layer(inputs)`."""
+    """One call of one layer: `outputs = layer(inputs)`.
+
+    `args` and `kwargs` are the call's, tensors and others; `inputs` and `outputs` are
+    the tensors among them and among the results. Where `keras.ops` were called on
+    symbolic tensors, `layer` is the operation.
+    """
 
     layer: keras.layers.Layer
     inputs: tuple
     outputs: tuple
+    args: tuple = ()
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def is_functional(model) -> bool:
@@ -33,7 +41,11 @@ def calls(model: keras.Model) -> Iterator[Call]:
         for node in nodes[depth]:
             if node.input_tensors:
                 yield Call(
-                    node.operation, tuple(node.input_tensors), tuple(node.outputs)
+                    node.operation,
+                    tuple(node.input_tensors),
+                    tuple(node.outputs),
+                    tuple(node.arguments.args),
+                    dict(node.arguments.kwargs),
                 )
 
 
@@ -57,6 +69,36 @@ def shapes(model: keras.Model, inputs: list[tuple]) -> Mapping[int, tuple]:
     known = {id(t): tuple(s) for t, s in zip(graph.inputs, inputs, strict=True)}
     known.update((id(t), s.shape) for t, s in zip(tensors, inferred, strict=True))
     return known
+
+
+def replay(model: keras.Model, run: Callable) -> tuple[Any, Any]:
+    """Makes the calls of a model again, on new inputs.
+
+    Args:
+        model: A functional or sequential model; it stays as it is.
+        run: `run(call, args, kwargs)` makes one call, with the new tensors in the place
+            of the old ones, and returns what the layer would.
+
+    Returns:
+        The new inputs and the new outputs, in the model's own structures.
+    """
+    graph = _graph(model)
+    known = {}
+
+    def new(value):
+        return known[id(value)] if isinstance(value, keras.KerasTensor) else value
+
+    for tensor in graph.inputs:
+        config = tensor._keras_history.operation.get_config()
+        known[id(tensor)] = keras.layers.InputLayer.from_config(config).output
+    for call in calls(model):
+        args, kwargs = keras.tree.map_structure(new, (call.args, dict(call.kwargs)))
+        results = keras.tree.flatten(run(call, args, kwargs))
+        known.update((id(t), r) for t, r in zip(call.outputs, results, strict=True))
+    return tuple(
+        keras.tree.map_structure(new, structure)
+        for structure in (graph.input, graph.output)
+    )
 
 
 def _graph(model):

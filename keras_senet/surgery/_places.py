@@ -1,0 +1,311 @@
+"""Where SE goes in a network that is known by its graph only."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+
+import keras
+
+from keras_senet.layers import SqueezeExcite
+from keras_senet.utils import graph
+from keras_senet.utils.errors import nearest
+
+After = str | re.Pattern | Iterable[str] | Callable[[keras.layers.Layer], bool] | None
+
+# Inception-ResNet's own layer in keras.applications adds, and scales on the way.
+_SUMS = ("Add", "CustomScaleLayer")
+_PRODUCTS = ("Multiply",)
+_CONCATENATIONS = ("Concatenate",)
+# What may stand between SE and the sum: scales and stochastic depth.
+_SCALES = (
+    "Dropout",
+    "LayerScale",
+    "Rescaling",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "StochasticDepth",
+)
+_ACTIVATIONS = ("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU")
+_ROLES = re.compile(r"_(add|concat|relu|out|ac)$")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place for SE: the output of one call of a layer.
+
+    Attributes:
+        layer: Name of the layer that SE follows.
+        name: Name of the SE layer.
+        rule: "residual", "concatenation", "convolution" or "given".
+        skipped: Why no SE goes here, or "".
+        model: Name of the model that the layer is in: the given one or a nested one.
+    """
+
+    layer: str
+    name: str
+    rule: str
+    skipped: str = ""
+    model: str = ""
+    tensor: object = dataclasses.field(default=None, repr=False, compare=False)
+
+
+def is_se(layer) -> bool:
+    return isinstance(layer, SqueezeExcite)
+
+
+def models(model: keras.Model, seen: set | None = None):
+    """Yields a model and the functional models nested in it, each once."""
+    seen = set() if seen is None else seen
+    if id(model) in seen:
+        return
+    seen.add(id(model))
+    yield model
+    for call in graph.calls(model):
+        if graph.is_functional(call.layer):
+            yield from models(call.layer, seen)
+
+
+def find(model: keras.Model, after: After = None) -> list[Place]:
+    """Returns the places in one model and those nested in it."""
+    wholes = list(models(model))
+    if after is None:
+        return [place for m in wholes for place in _by_rule(m)]
+    selects = _selector(after, wholes)
+    return [place for m in wholes for place in _given(m, selects)]
+
+
+def _by_rule(model):
+    """The first of the three rules that finds a place, skipped ones included."""
+    net = _Net(model)
+    for rule in (_residual, _concatenation, _convolution):
+        found = list({id(p.tensor): p for p in rule(net)}.values())
+        if found:
+            return [_checked(p, net) for p in found]
+    return []
+
+
+def _given(model, selects):
+    for call in graph.calls(model):
+        if not selects(call.layer):
+            continue
+        name = call.layer.name
+        if len(call.outputs) != 1 or not 3 <= len(call.outputs[0].shape) <= 5:
+            shapes = [tuple(t.shape) for t in call.outputs]
+            raise ValueError(
+                "`after` must select layers whose output is one map with 3 to 5 axes "
+                f"(batch, 1 to 3 spatial, channels). Received: layer {name!r} with "
+                f"output {shapes}. Leave it out of `after`."
+            )
+        yield Place(
+            layer=name,
+            name=f"{name}_se",
+            rule="given",
+            model=model.name,
+            tensor=call.outputs[0],
+        )
+
+
+def _selector(after, wholes):
+    names = [call.layer.name for m in wholes for call in graph.calls(m)]
+    if callable(after):
+        return after
+    if isinstance(after, (str, re.Pattern)):
+        pattern = re.compile(after)
+        if not any(map(pattern.fullmatch, names)):
+            raise ValueError(
+                "`after` must match the whole name of a layer. Received: "
+                f"after={pattern.pattern!r}.{nearest(pattern.pattern, names)}"
+            )
+        return lambda layer: pattern.fullmatch(layer.name)
+    wanted = set(after)
+    for name in sorted(wanted):
+        if name not in names:
+            raise ValueError(
+                "`after` must name layers that the model calls. Received: "
+                f"{name!r}.{nearest(name, names)}"
+            )
+    return lambda layer: layer.name in wanted
+
+
+class _Net:
+    """A model's calls, by the tensors they make and those they use."""
+
+    def __init__(self, model):
+        self.name = model.name
+        self.calls = list(graph.calls(model))
+        self.maker = {id(t): call for call in self.calls for t in call.outputs}
+        self.users = {}
+        self.above = {}
+        for call in self.calls:
+            above = {id(call)}
+            for tensor in call.inputs:
+                self.users.setdefault(id(tensor), []).append(call)
+                if id(tensor) in self.maker:
+                    above |= self.above[id(self.maker[id(tensor)])]
+            self.above[id(call)] = above
+        self.by_id = {id(call): call for call in self.calls}
+
+    def history(self, tensor) -> set:
+        maker = self.maker.get(id(tensor))
+        return set() if maker is None else self.above[id(maker)]
+
+    def between(self, tensor, others) -> list[graph.Call]:
+        """The calls that make a tensor and no part of the others."""
+        rest = self.history(tensor).difference(*map(self.history, others))
+        return [self.by_id[i] for i in rest]
+
+    def is_gate(self, call) -> bool:
+        """Whether a call multiplies a map by a gate for each of its channels."""
+        if is_se(call.layer):
+            return True
+        if not _is(call, _PRODUCTS) or len(call.inputs) != 2:
+            return False
+        for gate, x in (call.inputs, call.inputs[::-1]):
+            if len(gate.shape) != len(x.shape) or not 3 <= len(x.shape) <= 5:
+                continue
+            # (N, 1, 1, C), or (N, C, 1, 1)
+            ones = sum(n == 1 for n in gate.shape[1:])
+            if ones < len(gate.shape) - 2:
+                continue
+            pooled = any("Global" in _kind(self.by_id[i]) for i in self.history(gate))
+            if pooled or sum(n == 1 for n in x.shape[1:]) < ones:
+                return True
+        return False
+
+
+def _residual(net):
+    """The branch of every two-input residual sum.
+
+    Where a network sums, a unit that halves its map may concatenate its branch with
+    the pooled input (ShuffleNet).
+    """
+    found = []
+    for call in net.calls:
+        sums = _is(call, _SUMS)
+        if len(call.inputs) != 2 or not (sums or _is(call, _CONCATENATIONS)):
+            continue
+        sides = [
+            (tensor, net.between(tensor, [other]))
+            for tensor, other in (call.inputs, call.inputs[::-1])
+        ]
+        sides.sort(key=lambda side: _convolutions(side[1]))
+        (_, shortcut), (branch, inner) = sides
+        if _convolutions(inner) <= _convolutions(shortcut):
+            continue
+        # Two branches, or a part of a cell that concatenates its sums (NASNet).
+        users = net.users.get(id(call.outputs[0]), ())
+        if _convolutions(shortcut) > 1 or any(_is(u, _CONCATENATIONS) for u in users):
+            continue
+        if not sums and (_convolutions(shortcut) or not _pools(shortcut)):
+            continue
+        gated = any(map(net.is_gate, inner))
+        place = _place(net, _before_scales(net, branch), call, "residual")
+        if gated:
+            place = dataclasses.replace(place, skipped="its branch has a gate already")
+        found.append((sums, place))
+    return [place for _, place in found] if any(sums for sums, _ in found) else []
+
+
+def _concatenation(net):
+    """Each concatenation that is no part of a larger one."""
+    for call in net.calls:
+        if _is(call, _CONCATENATIONS) and not _is_part(net, call.outputs[0]):
+            yield _place(net, call.outputs[0], call, "concatenation")
+
+
+def _is_part(net, tensor):
+    for call in net.users.get(id(tensor), ()):
+        if _is(call, (*_CONCATENATIONS, *_SUMS)):
+            return True
+        if _is_convolution(call) or len(call.outputs) != 1:
+            continue
+        if call.outputs[0].shape == tensor.shape and _is_part(net, call.outputs[0]):
+            return True
+    return False
+
+
+def _convolution(net):
+    """The activation after each pointwise, else after each spatial convolution."""
+    pointwise, spatial = [], []
+    for call in net.calls:
+        kind = _kind(call)
+        if not (_is_convolution(call) and "Conv" in kind and len(call.inputs) == 1):
+            continue
+        if any("Global" in _kind(net.by_id[i]) for i in net.above[id(call)]):
+            continue
+        active = _activated(net, call)
+        if active is None:
+            continue
+        place = _place(net, active.outputs[0], active, "convolution")
+        sizes = set(getattr(call.layer, "kernel_size", (0,)))
+        (pointwise if sizes == {1} else spatial).append(place)
+    return pointwise or spatial
+
+
+def _activated(net, call):
+    """The call that makes the activated output of a convolution."""
+    if getattr(call.layer.activation, "__name__", "linear") != "linear":
+        return call
+    users = net.users.get(id(call.outputs[0]), ())
+    while len(users) == 1 and "Normalization" in _kind(users[0]):
+        users = net.users.get(id(users[0].outputs[0]), ())
+    if len(users) == 1 and (
+        _is(users[0], _ACTIVATIONS) or _kind(users[0]) in ("Relu", "Relu6", "Silu")
+    ):
+        return users[0]
+    return None
+
+
+def _place(net, tensor, named_by, rule):
+    maker = net.maker.get(id(tensor))
+    return Place(
+        layer=maker.layer.name if maker else "",
+        name=_ROLES.sub("", named_by.layer.name) + "_se",
+        rule=rule,
+        model=net.name,
+        tensor=tensor,
+    )
+
+
+def _checked(place, net):
+    """The place, skipped where it is no map or has a gate already."""
+    maker = net.maker.get(id(place.tensor))
+    users = net.users.get(id(place.tensor), ())
+    why = place.skipped
+    if maker is None or not 3 <= len(place.tensor.shape) <= 5:
+        why = "it is not a map that a layer makes"
+    elif net.is_gate(maker) or any(map(net.is_gate, users)):
+        why = why or "it has a gate already"
+    return dataclasses.replace(place, skipped=why)
+
+
+def _before_scales(net, tensor):
+    while id(tensor) in net.maker and _is(net.maker[id(tensor)], _SCALES):
+        tensor = net.maker[id(tensor)].inputs[0]
+    return tensor
+
+
+def _kind(call):
+    return type(call.layer).__name__
+
+
+def _is(call, kinds):
+    return _kind(call) in kinds
+
+
+def _is_convolution(call):
+    kind = _kind(call)
+    return (
+        "Conv" in kind
+        or kind in ("Dense", "EinsumDense")
+        or graph.is_functional(call.layer)
+    )
+
+
+def _convolutions(calls):
+    return sum(map(_is_convolution, calls))
+
+
+def _pools(calls):
+    return any("Pooling" in _kind(call) for call in calls)

@@ -1,0 +1,308 @@
+"""Squeeze and excitation into any network, and out of it again."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+
+from keras_senet.layers import SqueezeExcite
+from keras_senet.surgery import _places
+from keras_senet.surgery._places import After, Place
+from keras_senet.utils import graph
+from keras_senet.utils.errors import nearest
+
+
+def places(model: keras.Model, after: After = None) -> list[Place]:
+    """Returns where `graft` puts SE, and what it skips and why.
+
+    Args:
+        model: A functional or sequential model.
+        after: As for `graft`.
+
+    Returns:
+        The places in the order of the graph. Those with `skipped` get no SE.
+
+    Raises:
+        ValueError: As `graft`, but an empty list where there is no place.
+    """
+    _check(model)
+    return _places.find(model, after)
+
+
+def graft(
+    model: keras.Model,
+    after: After = None,
+    *,
+    reduction: int | None = None,
+    squeeze_filters: int | None = None,
+    divisor: int = 1,
+    squeeze: str = "avg",
+    activation: str | Callable = "relu",
+    gate: str | Callable = "sigmoid",
+    use_bias: bool = True,
+    name: str | None = None,
+) -> keras.Model:
+    """Returns a copy of a network with SE in it, and the same output until trained.
+
+    The copy has its own layers, with the names and values of the old ones; the model
+    itself stays as it is. It is not compiled. Functional models nested in it are
+    grafted too, each by its own rule; subclassed ones are copied as they are.
+
+    Without `after` the first of three rules that finds a place decides: the branch of
+    each two-input residual sum (before a scale or stochastic depth); each concatenation
+    that is no part of a larger one; the activation after each pointwise, else each
+    spatial convolution. Branches that have a gate already (EfficientNet, MobileNetV3)
+    are skipped; `keras_senet.surgery.places` tells which and why.
+
+    Reference: Hu et al., [Squeeze-and-Excitation Networks](
+    https://arxiv.org/abs/1709.01507), section 3.3.
+
+    Args:
+        model: A built functional or sequential model.
+        after: The layers SE follows: their names, a regular expression that matches
+            the whole name, or a predicate on layers. SE is then named `{layer}_se`; by
+            rule after the sum, concatenation or activation: `conv2_block1_se`.
+        reduction: As for `SqueezeExcite`, like all up to `use_bias`.
+        squeeze_filters: The squeeze width itself, instead of `reduction`.
+        divisor: The squeeze width is rounded to a multiple of this.
+        squeeze: "avg", "max" or "none".
+        activation: Activation between SE's convolutions.
+        gate: Activation that makes the gate; not zero at zero.
+        use_bias: Whether SE's convolutions have biases.
+        name: Name of the new model, by default the old one's.
+
+    Returns:
+        A functional model with the same inputs and outputs.
+
+    Raises:
+        ValueError: If the model is not functional, there is no place, or `after`
+            selects what is not a map.
+
+    Example:
+
+    >>> model = keras.applications.MobileNetV2()
+    >>> grafted = keras_senet.graft(model, reduction=8)
+    """
+    found = places(model, after)
+    wanted = [place for place in found if not place.skipped]
+    if not wanted:
+        raise ValueError(_no_place(model, found))
+    form = {
+        "reduction": reduction,
+        "squeeze_filters": squeeze_filters,
+        "divisor": divisor,
+        "squeeze": squeeze,
+        "activation": activation,
+        "gate": gate,
+        "use_bias": use_bias,
+        "identity_start": True,
+    }
+    names = _unique_names(wanted, model)
+    by_tensor = {id(p.tensor): p for p in wanted}
+    made = {}
+
+    def insert(call, results, owner):
+        tensor = call.outputs[0]
+        place = by_tensor.get(id(tensor))
+        if place is None:
+            return results
+        # A layer called twice is followed by one SE called twice.
+        key = (id(owner), place.name)
+        if key not in made:
+            made[key] = SqueezeExcite(
+                **form,
+                data_format=_data_format(owner),
+                dtype=getattr(call.layer, "dtype_policy", None),
+                name=names[place.model, place.name],
+            )
+        return made[key](keras.tree.flatten(results)[0])
+
+    grafted = _copy(model, insert, name=name)
+    has_row = after is None and squeeze_filters is None and activation == "relu"
+    row = {
+        "se": True,
+        "reduction": 16 if reduction is None else reduction,
+        "divisor": divisor,
+        "squeeze": squeeze,
+        "gate": gate,
+        "se_bias": use_bias,
+        "identity_start": True,
+    }
+    _describe(grafted, model, row if has_row else None)
+    return grafted
+
+
+def ungraft(
+    model: keras.Model,
+    layers: Iterable[str] | None = None,
+    *,
+    tolerance: float = 1e-6,
+    name: str | None = None,
+) -> keras.Model:
+    """Returns a copy of a network without the SE that changes nothing.
+
+    An SE layer is taken out if its gate is constant (one of its kernels is zero) and
+    within `tolerance` of 1. Others stay: a constant gate other than 1 is not folded.
+
+    Args:
+        model: A built functional or sequential model; it stays as it is.
+        layers: Names of the SE layers to take out, by default all that can be.
+        tolerance: Largest difference of a gate from 1.
+        name: Name of the new model, by default the old one's.
+
+    Returns:
+        A functional model with the same inputs and outputs.
+
+    Raises:
+        ValueError: If the model is not functional, none of its SE layers can be taken
+            out, or one of those named cannot.
+    """
+    _check(model)
+    blocks = {
+        call.layer.name: call.layer
+        for m in _places.models(model)
+        for call in graph.calls(m)
+        if _places.is_se(call.layer)
+    }
+    far = {name: _distance(layer) for name, layer in blocks.items()}
+    wanted = [n for n in blocks if far[n] <= tolerance] if layers is None else layers
+    for block in wanted:
+        if block not in blocks:
+            raise ValueError(
+                "`layers` must name SqueezeExcite layers of the model. Received: "
+                f"{block!r}.{nearest(block, blocks)}"
+            )
+        if far[block] > tolerance:
+            how = "depends on the input" if math.isinf(far[block]) else "is not 1"
+            raise ValueError(
+                f"`layers` must name SE whose gate is 1 within tolerance={tolerance}. "
+                f"Received: {block!r}, whose gate {how}. Leave it out, or raise "
+                "`tolerance` where its gate is constant."
+            )
+    out = {id(blocks[block]) for block in wanted}
+    if not out:
+        raise ValueError(
+            "`model` must have a SqueezeExcite layer whose gate is constant and 1 "
+            f"within tolerance={tolerance}. Received: {model.name!r} with "
+            f"{len(blocks)} SE layers, none of them so."
+        )
+    plain = _copy(model, lambda call, results, _: results, without=out, name=name)
+    _describe(plain, model, {"se": False} if len(out) == len(blocks) else None)
+    return plain
+
+
+def _distance(layer):
+    """The largest difference of a constant gate from 1; of any other, infinity."""
+    kernels = (layer.reduce.kernel, layer.expand.kernel)
+    if all(np.any(keras.ops.convert_to_numpy(kernel)) for kernel in kernels):
+        return math.inf
+    rank = len(layer.reduce.kernel.shape)
+    channels = layer.reduce.kernel.shape[-2]
+    first = layer.data_format == "channels_first"
+    ones = (1,) * (rank - 2)
+    shape = (1, channels, *ones) if first else (1, *ones, channels)
+    gates = layer.excitation(keras.ops.zeros(shape, layer.compute_dtype))
+    return float(np.max(np.abs(keras.ops.convert_to_numpy(gates) - 1.0)))
+
+
+def _copy(model, revise, *, without=frozenset(), name=None, copies=None):
+    """A functional copy with its own layers; `revise` changes what calls return."""
+    copies = {} if copies is None else copies
+
+    def run(call, args, kwargs):
+        if id(call.layer) in without:
+            return args[0]
+        if id(call.layer) not in copies:
+            if graph.is_functional(call.layer):
+                copies[id(call.layer)] = _copy(
+                    call.layer, revise, without=without, copies=copies
+                )
+            else:
+                copies[id(call.layer)] = _fresh(call.layer)
+        results = copies[id(call.layer)](*args, **kwargs)
+        return revise(call, results, model)
+
+    inputs, outputs = graph.replay(model, run)
+    for call in graph.calls(model):
+        if id(call.layer) in copies and not graph.is_functional(call.layer):
+            _fill(copies[id(call.layer)], call.layer)
+    return keras.Model(inputs, outputs, name=name or model.name)
+
+
+def _fresh(layer):
+    copy = type(layer).from_config(layer.get_config())
+    copy.name = layer.name
+    return copy
+
+
+def _fill(copy, layer):
+    """Gives a copied layer the values of the old one."""
+    old, new = getattr(layer, "variables", ()), getattr(copy, "variables", ())
+    if len(old) != len(new):
+        raise ValueError(
+            "`model` must consist of layers whose `get_config` describes them wholly. "
+            f"Received: {type(layer).__name__} {layer.name!r} with {len(old)} "
+            f"variables, rebuilt with {len(new)}. Correct its `get_config`."
+        )
+    for target, source in zip(new, old, strict=True):
+        target.assign(source)
+    if hasattr(copy, "finalize_state"):  # Normalization keeps values beside them.
+        copy.finalize_state()
+
+
+def _describe(copy, model, row):
+    """Carries over what our constructors note on their models."""
+    for attribute in ("preprocessing",):
+        if hasattr(model, attribute):
+            setattr(copy, attribute, getattr(model, attribute))
+    known = getattr(model, "architecture", None)
+    if row is None or known is None or not hasattr(model, "constructor"):
+        return
+    if known.placement == "standard" and known.se_stages == "all":
+        copy.architecture = dataclasses.replace(known, **row)
+        copy.constructor = model.constructor
+
+
+def _data_format(model):
+    formats = {
+        getattr(c.layer, "data_format", None)
+        for c in graph.calls(model)
+        if getattr(c.layer, "weights", None)
+    }
+    return "channels_first" if "channels_first" in formats else "channels_last"
+
+
+def _unique_names(wanted, model):
+    """The name of each SE layer, changed where the model has it already."""
+    names = {}
+    for owner in _places.models(model):
+        taken = {call.layer.name for call in graph.calls(owner)}
+        for place in wanted:
+            if place.model != owner.name or (owner.name, place.name) in names:
+                continue
+            unique, count = place.name, 1
+            while unique in taken:
+                unique, count = f"{place.name}_{count}", count + 1
+            taken.add(unique)
+            names[owner.name, place.name] = unique
+    return names
+
+
+def _check(model):
+    if not graph.is_functional(model):
+        raise ValueError(
+            "`model` must be a functional or a built sequential model. Received: "
+            f"{type(model).__name__} {getattr(model, 'name', '')!r}. Put "
+            "keras_senet.SqueezeExcite into its code, or build it functionally."
+        )
+
+
+def _no_place(model, found):
+    known = f" {len(found)} places were skipped: {found[0].skipped}." if found else ""
+    return (
+        "`model` must have a place for SE: a residual sum, a concatenation or an "
+        f"activated convolution. Received: {model.name!r}.{known} Name the layers that "
+        "SE shall follow in `after`."
+    )
