@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_senet.training.strategies import evaluation_batch_size, make_strategy
 
@@ -24,6 +26,14 @@ def test_too_few_images():
 
 def test_one_device_here():
     assert make_strategy().num_replicas_in_sync == 1
+
+
+def test_all_gpus_and_no_cpu(monkeypatch):
+    known = {"GPU": ["/gpu:0", "/gpu:1"], "CPU": ["/cpu:0"]}
+    devices = {kind: [SimpleNamespace(name=n) for n in v] for kind, v in known.items()}
+    monkeypatch.setattr(tf.config, "list_logical_devices", devices.get)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", list)
+    assert make_strategy() == ["/gpu:0", "/gpu:1"]
 
 
 SCRIPT = """
