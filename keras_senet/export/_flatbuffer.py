@@ -17,11 +17,17 @@ class TFLiteContents:
         foreign: Names of the Flex and custom operations used, sorted.
         quantization: None (float32), "float16", "dynamic" or "int8", as
             `export_tflite` names them.
+        dead: Names of the int8 tensors that were zero on all calibration images.
     """
 
     operations: tuple[str, ...]
     foreign: tuple[str, ...]
     quantization: str | None
+    dead: tuple[str, ...] = ()
+
+
+# The converter's scale for values that never leave zero is 7.8e-9.
+_DEAD_SCALE = 1e-8
 
 
 def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
@@ -61,7 +67,21 @@ def _contents(model, schema) -> TFLiteContents:
         operations=tuple(sorted(operations)),
         foreign=tuple(sorted(foreign)),
         quantization=_quantization(model, schema.TensorType),
+        dead=tuple(_dead(model, schema.TensorType)),
     )
+
+
+def _dead(model, types):
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            constant = model.buffers[tensor.buffer].data
+            if tensor.type != types.INT8 or (
+                constant is not None and np.size(constant)
+            ):
+                continue
+            scale = getattr(tensor.quantization, "scale", None)
+            if scale is not None and np.size(scale) and np.max(scale) < _DEAD_SCALE:
+                yield tensor.name.decode()
 
 
 def _names(enumeration) -> dict[int, str]:

@@ -173,7 +173,7 @@ class _TFLiteRunner(Runner):
     kind = "tflite"
 
     def __init__(self, path: Path, threads: int | None):
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         from keras_senet.export._flatbuffer import read_tflite
         from keras_senet.export._quiet import quiet
@@ -186,10 +186,18 @@ class _TFLiteRunner(Runner):
                 "A .tflite file may hold builtin operations only. Received: "
                 f"{self.name}, which needs {', '.join(self.contents.foreign)}"
             )
+        # With values that have no range XNNPACK ends the process.
+        resolver = (
+            OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            if self.contents.dead
+            else OpResolverType.AUTO
+        )
         try:
             with quiet():
                 self._interpreter = Interpreter(
-                    model_path=str(path), num_threads=threads or _threads()
+                    model_path=str(path),
+                    num_threads=threads or _threads(),
+                    experimental_op_resolver_type=resolver,
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

@@ -90,6 +90,7 @@ def export_tflite(
         labels = check_labels(labels, function)
         data = _convert(function, quantization, images, io_type)
         check_builtin(data)
+        _check_alive(data)
         temporary.write_bytes(data)
         append_to_file(describe(model, labels), temporary)
     return Path(path)
@@ -153,6 +154,19 @@ def _foreign_message(names: str) -> str:
         f"model that needs {names}. Replace the layer that uses them, or export a "
         "SavedModel."
     )
+
+
+def _check_alive(data: bytes) -> None:
+    """Raises for values without a range, at which LiteRT's XNNPACK delegate aborts."""
+    dead = read_tflite(data).dead
+    if dead:
+        raise ValueError(
+            "An int8 file needs values that are not always zero. Received a model in "
+            f"which {len(dead)} never leave zero on the representative images, first "
+            f"{dead[0].split(';')[0]!r}: perhaps an SE whose few squeezed units are "
+            "dead. Use quantization='float16' or 'dynamic', other images, or a smaller "
+            "`reduction`."
+        )
 
 
 def check_builtin(data: bytes) -> None:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+import keras_senet
 from keras_senet.export import export_tflite, open_runner
 from keras_senet.export._calibration import calibration_images
 from keras_senet.export._flatbuffer import read_tflite
@@ -243,3 +244,19 @@ def test_the_converter_is_quiet(model, images, tmp_path, capfd):
     )
     open_runner(path).predict(images)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_dead_unit_is_refused_not_written(tmp_path):
+    """XNNPACK frees twice, and the process ends, on values that are always zero."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(16, 3, name="conv")(inputs)
+    layer = keras_senet.SqueezeExcite(16, name="dead_se")
+    x = layer(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    layer.reduce.bias.assign([-1000.0])
+    path = tmp_path / "model.tflite"
+    batch = np.random.default_rng(0).uniform(0, 1, (8, 8, 8, 3)).astype("float32")
+    with pytest.raises(ValueError, match=r"never leave zero .* first .*dead_se"):
+        export_tflite(model, path, quantization="int8", representative_dataset=[batch])
+    assert not list(tmp_path.iterdir())
+    export_tflite(model, path, quantization="dynamic")
