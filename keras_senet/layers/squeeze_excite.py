@@ -156,7 +156,13 @@ class SqueezeExcite(keras.layers.Layer):
         self.expand.build((*pooled_shape, width))
 
     def call(self, inputs):
-        return inputs * self.excitation(inputs)
+        # What a FusedBatchNormalization left, on TensorFlow and in training only.
+        affine = getattr(inputs, "_keras_senet_affine", None)
+        if affine is None or self.squeeze != "avg" or not self._is_plain(inputs):
+            return inputs * self.excitation(inputs)
+        from keras_senet.layers import _tensorflow as kernels
+
+        return kernels.excite(inputs, affine, self._gates)
 
     def excitation(self, inputs):
         """Returns the gate of each channel.
@@ -172,14 +178,20 @@ class SqueezeExcite(keras.layers.Layer):
             self.build(inputs.shape)
         # The two convolutions run channels last: after the squeeze that costs nothing,
         # and a gate such as the softmax finds the channels on its axis.
-        gates = self._channels_last(self._squeeze(inputs))
-        gates = self.gate(self.expand(self.activation(self.reduce(gates))))
-        if self.identity_start:
-            start = ops.zeros((1,) * (gates.ndim - 1) + gates.shape[-1:], gates.dtype)
-            gates = gates / self.gate(start)
+        gates = self._gates(self._channels_last(self._squeeze(inputs)))
         if self.data_format == "channels_first":
             gates = ops.moveaxis(gates, -1, 1)
         return gates
+
+    def _gates(self, squeezed):
+        gates = self.gate(self.expand(self.activation(self.reduce(squeezed))))
+        if self.identity_start:
+            start = ops.zeros((1,) * (gates.ndim - 1) + gates.shape[-1:], gates.dtype)
+            gates = gates / self.gate(start)
+        return gates
+
+    def _is_plain(self, inputs):
+        return self.data_format == "channels_last" and self.compute_dtype == "float32"
 
     def _squeeze(self, inputs):
         inputs = ops.cast(inputs, self.compute_dtype)

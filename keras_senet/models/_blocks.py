@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from keras import initializers, layers
 
-from keras_senet.layers import SqueezeExcite
+from keras_senet.layers import FusedBatchNormalization, SqueezeExcite
 from keras_senet.models._architecture import Architecture
 
 
@@ -21,6 +21,7 @@ class Blocks:
         drop_path_rate: Probability that the last residual branch is dropped for an
             image; the others' grows linearly up to it.
         output_stride: The stride after which stages dilate instead of striding.
+        fused: Whether batch normalisation runs in TensorFlow's fused kernel.
     """
 
     architecture: Architecture
@@ -29,6 +30,7 @@ class Blocks:
     momentum: float = 0.9
     drop_path_rate: float = 0.0
     output_stride: int = 32
+    fused: bool = True
 
     @property
     def axis(self) -> int:
@@ -105,8 +107,11 @@ class Blocks:
         )(x)
 
     def norm(self, x, name: str, **kwargs):
-        return layers.BatchNormalization(
-            self.axis,
+        normalization = layers.BatchNormalization
+        if self.fused:
+            normalization = FusedBatchNormalization
+        return normalization(
+            axis=self.axis,
             momentum=self.momentum,
             epsilon=self.epsilon,
             name=name,

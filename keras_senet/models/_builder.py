@@ -124,6 +124,7 @@ class Options:
     include_preprocessing: Any
     output_stride: int | None
     data_format: str
+    fused: bool
 
 
 def constructor(
@@ -168,6 +169,7 @@ def constructor(
         include_preprocessing=False,
         output_stride=None,
         data_format=None,
+        fused=True,
         **architecture,
     ):
         for argument in architecture:
@@ -190,6 +192,7 @@ def constructor(
             include_preprocessing=include_preprocessing,
             output_stride=output_stride,
             data_format=data_format or keras.config.image_data_format(),
+            fused=fused,
         )
         explicit = {k: v for k, v in architecture.items() if v is not None}
         table = {"fixed": fixed, "defaults": defaults, "explicit": explicit}
@@ -239,6 +242,7 @@ def _assemble(family, row, options, checkpoint):
         momentum=family.momentum,
         drop_path_rate=options.drop_path_rate,
         output_stride=options.output_stride or 32,
+        fused=options.fused,
     )
     x, record = normalise(inputs, family, options, checkpoint)
     x = family.network(blocks, x)

@@ -40,6 +40,9 @@ Args:
         the checkpoint's normalisation into the graph, a `Preprocessing` its own.
     output_stride: 8 or 16 let the last stages dilate instead of striding.
     data_format: "channels_last" or "channels_first"; None is Keras' setting.
+    fused: Whether batch normalisation, and the gradient of SE behind it, run in
+        TensorFlow's fused kernels: faster, the same to rounding, but without second
+        derivatives of SE. False is Keras' own everywhere, as on other backends.
 
 Returns:
     A functional `keras.Model` with two more attributes, `architecture` (the row of

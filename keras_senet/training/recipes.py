@@ -56,6 +56,7 @@ _NOT_ARCHITECTURE = {
     "include_preprocessing",
     "output_stride",
     "data_format",
+    "fused",
 }
 
 

@@ -1,0 +1,71 @@
+"""Batch normalisation in TensorFlow's fused kernel."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_senet")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation: Keras', computed by TensorFlow's fused kernel.
+
+    Keras 3 writes it as moments and an affine map; the kernel does the same in fewer
+    passes over memory. Arguments, weights and results are those of
+    `keras.layers.BatchNormalization`, to rounding. On other backends, with the channels
+    first or a mask, synchronised, or in float64 it is Keras' own computation.
+
+    In a training step its output remembers the map that made it, so that a
+    `SqueezeExcite` behind it need not keep that output for its gradient.
+
+    Reference: Ioffe and Szegedy, [Batch Normalization](
+    https://arxiv.org/abs/1502.03167).
+
+    Args:
+        **kwargs: The arguments of `keras.layers.BatchNormalization`.
+
+    Input shape:
+        Any; `(batch, height, width, channels)` runs in the fused kernel.
+
+    Output shape:
+        The input's.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None or not self._fits(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        # Only here is the backend known to be TensorFlow.
+        from keras_senet.layers import _tensorflow as kernels
+
+        channels = inputs.shape[-1]
+        gamma = self.gamma if self.scale else ops.ones((channels,), "float32")
+        beta = self.beta if self.center else ops.zeros((channels,), "float32")
+        gamma, beta = ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
+        if not (training and self.trainable):
+            mean = ops.convert_to_tensor(self.moving_mean)
+            variance = ops.convert_to_tensor(self.moving_variance)
+            return kernels.normalize(inputs, gamma, beta, mean, variance, self.epsilon)
+        outputs, mean, variance = kernels.normalize_batch(
+            inputs, gamma, beta, self.epsilon
+        )
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance)
+        if inputs.dtype == "float32":
+            scale = gamma * ops.rsqrt(variance + self.epsilon)
+            affine = kernels.Affine(inputs, scale, beta - mean * scale)
+            outputs._keras_senet_affine = affine
+        return outputs
+
+    def _fits(self, inputs):
+        return (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and not self.synchronized
+            and not self.renorm
+            and keras.backend.standardize_dtype(inputs.dtype)
+            == self.compute_dtype
+            in ("float32", "float16", "bfloat16")
+            and self.variable_dtype == "float32"
+        )
+
+    def _move(self, average, value):
+        average.assign(average * self.momentum + value * (1.0 - self.momentum))

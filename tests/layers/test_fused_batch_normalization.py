@@ -1,0 +1,194 @@
+"""The fused kernels against Keras' formulas in float64."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_senet.layers import FusedBatchNormalization, SqueezeExcite
+
+tf = pytest.importorskip("tensorflow")
+
+
+def block(normalization, dtype, *, shape=(7, 6, 32), **kwargs):
+    """Convolution, batch normalisation, SE, sum and ReLU, with drawn weights."""
+    x = inputs = keras.Input(shape, dtype=dtype)
+    x = keras.layers.Conv2D(32, 1, use_bias=False, dtype=dtype, name="conv")(x)
+    x = normalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name="bn")(x)
+    x = SqueezeExcite(4, dtype=dtype, name="se", **kwargs)(x)
+    x = keras.layers.Add(dtype=dtype)([inputs, x])
+    model = keras.Model(inputs, keras.layers.Activation("relu", dtype=dtype)(x))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        values = rng.normal(0, 0.3, weight.shape)
+        weight.assign(abs(values) + 0.5 if "variance" in weight.name else values)
+    return model
+
+
+def step(model, x, d):
+    """One training step's outputs, gradients and new moving statistics."""
+    x = tf.Variable(x, dtype=model.input.dtype)
+    with tf.GradientTape() as tape:
+        y = model(x, training=True)
+    variables = [v.value for v in model.trainable_variables]
+    gradients = tape.gradient(y, [x, *variables], tf.cast(d, y.dtype))
+    moving = [v.value for v in model.non_trainable_variables]
+    return [np.asarray(v, "float64") for v in (y, *gradients, *moving)]
+
+
+def relative_error(a, b):
+    return abs(a - b).max() / abs(b).max()
+
+
+@pytest.fixture
+def maps(rng=None):
+    rng = np.random.default_rng(1)
+    return rng.normal(1, 2, (4, 7, 6, 32)), rng.normal(size=(4, 7, 6, 32))
+
+
+@pytest.mark.parametrize("identity_start", [False, True])
+def test_block_is_that_of_float64(maps, identity_start):
+    fused = block(FusedBatchNormalization, "float32", identity_start=identity_start)
+    exact = block(
+        keras.layers.BatchNormalization, "float64", identity_start=identity_start
+    )
+    values, expected = step(fused, *maps), step(exact, *maps)
+    assert len(values) == 11
+    for value, other in zip(values, expected, strict=True):
+        assert relative_error(value, other) < 2e-6
+
+
+def test_compiled_block_is_that_of_float64(maps):
+    fused = block(FusedBatchNormalization, "float32")
+    exact = block(keras.layers.BatchNormalization, "float64")
+    compiled = tf.function(lambda x: fused(x, training=True))
+    value = compiled(maps[0].astype("float32"))
+    assert relative_error(value.numpy(), exact(maps[0], training=True).numpy()) < 2e-6
+
+
+def test_inference_uses_the_moving_statistics(maps):
+    fused = block(FusedBatchNormalization, "float32")
+    exact = block(keras.layers.BatchNormalization, "float64")
+    before = [w.numpy() for w in fused.weights]
+    assert relative_error(fused(maps[0]).numpy(), exact(maps[0]).numpy()) < 2e-6
+    for weight, value in zip(fused.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def test_frozen_layer_normalises_by_the_moving_statistics(maps):
+    fused = block(FusedBatchNormalization, "float32")
+    fused.get_layer("bn").trainable = False
+    expected = fused(maps[0], training=False).numpy()
+    np.testing.assert_allclose(fused(maps[0], training=True), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", ["se", "bn", "conv"])
+def test_frozen_parts_leave_the_other_gradients_alone(maps, frozen):
+    models = [
+        block(FusedBatchNormalization, "float32"),
+        block(keras.layers.BatchNormalization, "float64"),
+    ]
+    for model in models:
+        model.get_layer(frozen).trainable = False
+    for value, other in zip(*(step(m, *maps) for m in models), strict=True):
+        assert relative_error(value, other) < 2e-6
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_as_near_as_keras(maps, policy):
+    rng = np.random.default_rng(2)
+    x = rng.normal(1, 2, (8, 5, 5, 16)).astype("float32")
+    outputs = {}
+    for kind in (FusedBatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(dtype=policy)
+        outputs[kind] = layer(x, training=True)
+        assert outputs[kind].dtype == layer.compute_dtype
+        np.testing.assert_allclose(
+            layer.moving_mean, 0.01 * x.mean((0, 1, 2)), rtol=2e-2
+        )
+    a, b = (keras.ops.cast(y, "float32").numpy() for y in outputs.values())
+    assert relative_error(a, b) < 2e-2
+
+
+@pytest.mark.parametrize(
+    "kwargs, shape",
+    [
+        ({"axis": 1}, (4, 8, 5, 6)),
+        ({"axis": -1}, (4, 5, 8)),
+        ({"center": False, "scale": False}, (4, 5, 6, 8)),
+        ({"dtype": "float64"}, (4, 5, 6, 8)),
+        ({"renorm": True}, (4, 5, 6, 8)),
+    ],
+)
+def test_every_form_is_keras_own(kwargs, shape):
+    x = np.random.default_rng(3).normal(1, 2, shape)
+    ours = FusedBatchNormalization(**kwargs)
+    theirs = keras.layers.BatchNormalization(**kwargs)
+    for training in (True, False):
+        a, b = (
+            keras.ops.convert_to_numpy(f(x, training=training)) for f in (ours, theirs)
+        )
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_xla_gives_the_same_step(maps):
+    models = [block(FusedBatchNormalization, "float32") for _ in range(2)]
+    x, d = (a.astype("float32") for a in maps)
+    losses = []
+    for model, jit in zip(models, (False, True), strict=True):
+        model.compile("sgd", "mse", jit_compile=jit)
+        losses.append([model.train_on_batch(x, d) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_block_runs_on_copies_of_the_model(maps):
+    code = """
+import numpy as np, keras, tensorflow as tf
+from keras_senet.layers import FusedBatchNormalization, SqueezeExcite
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+def losses(strategy):
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        model = keras.Sequential([
+            keras.Input((4, 4, 8)), FusedBatchNormalization(), SqueezeExcite(2),
+            keras.layers.Flatten(), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    half = np.random.default_rng(0).normal(size=(4, 4, 4, 8)).astype("float32")
+    x = np.concatenate([half, half])  # both copies see the same statistics
+    history = model.fit(x, x[:, 0, 0, :1], batch_size=8, epochs=3, shuffle=False,
+                        verbose=0)
+    return history.history["loss"]
+one = losses(tf.distribute.get_strategy())
+two = losses(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+np.testing.assert_allclose(one, two, rtol=1e-5)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_gradient_from_the_maps_of_the_convolution_is_the_obvious_one():
+    x = tf.random.normal((2, 6, 6, 16))
+    layers = FusedBatchNormalization(), SqueezeExcite(4)
+    kept = {}
+    for name, remembers in (("ours", True), ("obvious", False)):
+        y = layers[0](x, training=True)
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            if not remembers:
+                del y._keras_senet_affine
+            z = layers[1](y)
+        kept[name] = tape.gradient(z, y).numpy()
+    np.testing.assert_allclose(kept["ours"], kept["obvious"], rtol=1e-4, atol=1e-6)
+
+
+def test_config_survives():
+    layer = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name="bn")
+    config = keras.layers.serialize(layer)
+    assert config["registered_name"] == "keras_senet>FusedBatchNormalization"
+    again = keras.layers.deserialize(config)
+    assert again.get_config() == layer.get_config()
