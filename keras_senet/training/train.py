@@ -304,9 +304,9 @@ def _cut_history(path, epochs):
     if not path.exists():
         return
     with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
+        rows = list(csv.reader(file))  # None, if it stopped in its first epoch.
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows[:epochs]])
+        csv.writer(file).writerows(rows[: epochs + 1])
 
 
 @contextlib.contextmanager
