@@ -1,0 +1,264 @@
+"""The grid's results as tables, a picture and what they show."""
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grid import BASE_ERRORS, RESULT, Cell, Table
+
+from keras_senet.training import Recipe
+
+BEGIN, END = "<!-- ablations -->", "<!-- end of the ablations -->"
+
+# A difference counts from this many standard errors on: of sixteen that are pure
+# chance about one in ten grids has one as large.
+CLEAR = 3.0
+
+_OURS, _PAPER = "#1b5e9e", "#b3561d"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """What the grid has given so far.
+
+    Attributes:
+        errors: Cell name -> top-1 errors in per cent, one a seed that is done.
+        facts: Cell name -> parameters, multiply_adds, widths.
+        diverged: Names of the cells that had a seed without a finite loss.
+    """
+
+    errors: Mapping[str, list[float]]
+    facts: Mapping[str, Mapping[str, Any]]
+    diverged: Sequence[str]
+
+    def mean(self, cell: Cell) -> float | None:
+        """The mean error of a cell, per cent."""
+        errors = self.errors.get(cell.name)
+        return statistics.fmean(errors) if errors else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation between seeds, pooled over all cells, points."""
+        parts = [e for e in self.errors.values() if len(e) > 1]
+        if not parts:
+            return None
+        squares = sum((len(e) - 1) * statistics.variance(e) for e in parts)
+        return math.sqrt(squares / sum(len(e) - 1 for e in parts))
+
+    def score(self, cell: Cell, base: Cell) -> float | None:
+        """A cell's difference from the base in standard errors."""
+        mine, theirs = (self.errors.get(c.name, ()) for c in (cell, base))
+        if not self.deviation or not mine or not theirs:
+            return None
+        error = self.deviation * math.sqrt(1 / len(mine) + 1 / len(theirs))
+        return (statistics.fmean(mine) - statistics.fmean(theirs)) / error
+
+
+def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
+    """Reads what is done of a grid."""
+    errors, facts, diverged = {}, {}, []
+    for cell in cells:
+        for seed in seeds:
+            path = output / cell.name / f"seed-{seed}" / RESULT
+            if not path.is_file():
+                continue
+            result = json.loads(path.read_text("utf-8"))
+            if "diverged" in result:
+                diverged.append(cell.name)
+                continue
+            errors.setdefault(cell.name, []).append(result["error"])
+            facts[cell.name] = result
+    return Results(errors=errors, facts=facts, diverged=diverged)
+
+
+def text(
+    results: Results,
+    tables: Sequence[Table],
+    recipe: Recipe,
+    seeds: Sequence[int],
+    picture: str,
+) -> str:
+    """Returns the tables and what they show as Markdown."""
+    base = Cell(label="base")
+    parts = [_setting(recipe, seeds), f"![All cells, ours and the paper's]({picture})"]
+    for table in tables:
+        parts.append(f"### {table.title}\n\n{_table(results, table, base)}")
+    parts.append(f"### What it shows\n\n{_findings(results, tables, base)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(recipe, seeds):
+    images = f"{recipe.limit:,} training images" if recipe.limit else "all images"
+    arguments = ", ".join(f"{k}={v!r}" for k, v in recipe.model_arguments.items())
+    return (
+        f"Ours: `{recipe.model}` ({arguments or 'defaults'}) on {recipe.data}, "
+        f"{images}, {recipe.epochs} epochs, seeds {', '.join(map(str, seeds))}; top-1 "
+        f"error on the {recipe.validation_split!r} images after the last epoch. "
+        "The paper's: "
+        "SE-ResNet-50 on ImageNet, about 300 epochs, top-1 / top-5 error. Differences "
+        "are of top-1, from the base, in points: a positive one is worse."
+    )
+
+
+def _table(results, table, base):
+    lines = [
+        "| | squeeze widths | parameters | multiply-adds, M | our error, % "
+        "| difference | paper's error, % | difference | paper's parameters |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    published = BASE_ERRORS[0]
+    for cell in table.cells:
+        facts = results.facts.get(cell.name)
+        widths = ", ".join(map(str, facts["widths"])) if facts else ""
+        parameters = f"{facts['parameters']:,}" if facts else ""
+        adds = f"{facts['multiply_adds'] / 1e6:.2f}" if facts else ""
+        paper = ["", "", f"{cell.millions} M" if cell.millions else ""]
+        if cell.paper:
+            paper[0] = "{:.2f} / {:.2f}".format(*cell.paper)
+        if cell.paper and cell.name != base.name:
+            paper[1] = _signed(cell.paper[0] - published)
+        lines.append(
+            f"| {cell.label} | {widths or '-'} | {parameters} | {adds} "
+            f"| {_error(results, cell)} | {_difference(results, cell, base)} "
+            f"| {' | '.join(paper)} |"
+        )
+    return "\n".join(lines)
+
+
+def _error(results, cell):
+    errors = results.errors.get(cell.name, [])
+    shown = [f"{error:.2f}" for error in errors]
+    shown += ["diverged"] * results.diverged.count(cell.name)
+    if len(shown) > 1 and errors:
+        return f"{statistics.fmean(errors):.2f} ({', '.join(shown)})"
+    return shown[0] if shown else "not yet"
+
+
+def _difference(results, cell, base):
+    mine, theirs = results.mean(cell), results.mean(base)
+    if cell.name == base.name or mine is None or theirs is None:
+        return ""
+    score = results.score(cell, base)
+    clear = score is not None and abs(score) >= CLEAR
+    return _signed(mine - theirs) + (" *" if clear else "")
+
+
+def _signed(value):
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _findings(results, tables, base):
+    if results.deviation is None or base.name not in results.errors:
+        return (
+            "One seed says nothing about chance: no difference above may be called an "
+            "effect. Repeat with more `--seeds`."
+        )
+    cells = {c.name: c for table in tables for c in table.cells if c.name != base.name}
+    scores = {name: results.score(cell, base) for name, cell in cells.items()}
+    known = {name: score for name, score in scores.items() if score is not None}
+    worse = [cells[n] for n, score in known.items() if score >= CLEAR]
+    better = [cells[n] for n, score in known.items() if score <= -CLEAR]
+    rest = [cells[n] for n, score in known.items() if abs(score) < CLEAR]
+    seeds = len(results.errors[base.name])
+    error = results.deviation * math.sqrt(2 / seeds)
+    lines = [
+        f"Between seeds the error varies by {results.deviation:.2f} points (standard "
+        f"deviation, pooled over all cells), so that a difference of two means of "
+        f"{seeds} seeds has a standard error of {error:.2f}. A star marks differences "
+        f"of {CLEAR:g} standard errors, {CLEAR * error:.2f} points, and more.",
+        "",
+        f"- Worse than the base: {_names(worse)}.",
+        f"- Better than the base: {_names(better)}.",
+        f"- Not told from the base: {_names(rest)}.",
+        _order(results, cells.values(), base),
+    ]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _names(cells):
+    return ", ".join(cell.label for cell in cells) or "none"
+
+
+def _order(results, cells, base):
+    """How far our differences go the way of the paper's."""
+    pairs = [
+        (results.mean(cell) - results.mean(base), cell.paper[0] - BASE_ERRORS[0])
+        for cell in cells
+        if cell.paper and cell.name in results.errors
+    ]
+    if len(pairs) < 3:
+        return None
+    ranks = [_ranks([pair[i] for pair in pairs]) for i in (0, 1)]
+    try:
+        correlation = statistics.correlation(*ranks)
+    except statistics.StatisticsError:
+        return None
+    return (
+        f"- Rank correlation of our differences with the paper's over {len(pairs)} "
+        f"cells: {correlation:.2f}".replace("-0", "\N{MINUS SIGN}0")
+        + "."
+    )
+
+
+def _ranks(values):
+    ordered = sorted(values)
+    return [ordered.index(v) + (ordered.count(v) - 1) / 2 for v in values]
+
+
+def insert(page: str, block: str) -> str:
+    """Returns a page with a fresh block between its marks."""
+    if BEGIN not in page or END not in page:
+        raise ValueError(
+            f"The page must hold the marks {BEGIN!r} and {END!r}. Received a page "
+            "without."
+        )
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{block}\n{END}{rest.split(END)[1]}"
+
+
+def draw(results: Results, tables: Sequence[Table], path: Path) -> None:
+    """Draws every cell's error, ours and the paper's, as a PNG file."""
+    from matplotlib.figure import Figure
+
+    rows = [
+        (table.title.split(" (")[0], cell) for table in tables for cell in table.cells
+    ]
+    figure = Figure(figsize=(10, 0.26 * len(rows) + 1.6), layout="constrained")
+    ours, paper = figure.subplots(1, 2, sharey=True)
+    for place, (_, cell) in enumerate(rows):
+        errors = results.errors.get(cell.name, [])
+        ours.plot(errors, [place] * len(errors), "o", color=_OURS, ms=4, alpha=0.6)
+        if errors:
+            ours.plot(results.mean(cell), place, "|", color="black", ms=13, mew=2)
+        if cell.paper:
+            paper.plot(cell.paper[0], place, "D", color=_PAPER, ms=5)
+    base = Cell(label="base")
+    if results.mean(base) is not None:
+        ours.axvline(results.mean(base), color="0.6", lw=1, zorder=0)
+    paper.axvline(BASE_ERRORS[0], color="0.6", lw=1, zorder=0)
+    firsts = [
+        i for i, (title, _) in enumerate(rows) if i == 0 or rows[i - 1][0] != title
+    ]
+    for axes, title in (
+        (ours, "ours: dots are seeds, bars their mean"),
+        (paper, "paper"),
+    ):
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("top-1 error (%); the line is the base")
+        axes.grid(axis="x", alpha=0.25)
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        for first in firsts[1:]:
+            axes.axhline(first - 0.5, color="0.85", lw=0.8)
+    names = {first: rows[first][0] for first in firsts}
+    labels = [
+        f"{names[i]}:  {cell.label}" if i in names else cell.label
+        for i, (_, cell) in enumerate(rows)
+    ]
+    ours.set_yticks(range(len(rows)), labels)
+    ours.set_ylim(len(rows) - 0.5, -0.5)
+    figure.savefig(path, dpi=130, format="png")
