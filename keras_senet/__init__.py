@@ -35,7 +35,7 @@ from keras_senet.models.se_shufflenet import SEShuffleNet
 from keras_senet.models.se_vgg import SEVGG16
 from keras_senet.models.senet import SENet154
 from keras_senet.preprocessing import decode_predictions, preprocess_input
-from keras_senet.surgery import features, graft, ungraft
+from keras_senet.surgery import features, fold, graft, ungraft
 from keras_senet.version import __version__
 from keras_senet.weights import Preprocessing, list_weights
 
@@ -82,6 +82,7 @@ __all__ = [
     "export_saved_model",
     "export_tflite",
     "features",
+    "fold",
     "graft",
     "list_models",
     "list_weights",

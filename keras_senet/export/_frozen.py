@@ -6,6 +6,8 @@ import itertools
 import keras
 import tensorflow as tf
 
+from keras_senet import surgery
+
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
 
@@ -17,6 +19,7 @@ def frozen_function(
     *,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
+    fold: bool = True,
 ):
     """Traces a model's inference with the weights as constants in the graph.
 
@@ -27,6 +30,7 @@ def frozen_function(
         model: A functional or sequential model.
         image_size: Height and width for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
+        fold: Whether the model is folded first.
 
     Returns:
         A `tf.types.experimental.ConcreteFunction` that takes the inputs one by one
@@ -39,6 +43,8 @@ def frozen_function(
     """
     check_exportable(model)
     model = full_precision(model)
+    if fold:
+        model = surgery.fold(model)
     specs = input_specs(model, image_size=image_size, batch_size=batch_size)
     trainable = [v.numpy() for v in model.trainable_variables]
     others = [v.numpy() for v in model.non_trainable_variables]
@@ -229,6 +235,8 @@ def _make_plain(graph, functions) -> None:
         called = node.attr["f"].func if "f" in node.attr else None
         if called is not None and called.name in renamed:
             called.name = renamed[called.name]
+            for attribute in _XLA_ATTRIBUTES:
+                node.attr.pop(attribute, None)
 
 
 def _is_xla_conv2d(part) -> bool:

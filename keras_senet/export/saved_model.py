@@ -19,6 +19,7 @@ def export_saved_model(
     labels: Sequence[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
+    fold: bool = True,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model as a SavedModel for inference.
@@ -39,6 +40,8 @@ def export_saved_model(
         image_size: Height and width, for a model that leaves them open and a reader
             that needs them. `None` leaves them as they are.
         batch_size: A fixed batch size. `None` leaves it open.
+        fold: Whether batch normalisation and SE are folded first, see
+            `keras_senet.fold`. The header describes the model as it was given.
         overwrite: Whether an existing folder is replaced.
 
     Returns:
@@ -55,7 +58,9 @@ def export_saved_model(
     >>> scores = served(images=tf.zeros((1, 224, 224, 3)))["predictions"]
     """
     with atomic_path(path, overwrite=overwrite, what="SavedModel") as temporary:
-        function = frozen_function(model, image_size=image_size, batch_size=batch_size)
+        function = frozen_function(
+            model, image_size=image_size, batch_size=batch_size, fold=fold
+        )
         labels = check_labels(labels, function)
         write_saved_model(function, temporary)
         write_to_folder(describe(model, labels), temporary)

@@ -2,6 +2,7 @@
 
 from keras_senet.surgery._places import Place
 from keras_senet.surgery.features import features
+from keras_senet.surgery.fold import Folding, fold
 from keras_senet.surgery.graft import graft, places, ungraft
 
-__all__ = ["Place", "features", "graft", "places", "ungraft"]
+__all__ = ["Folding", "Place", "features", "fold", "graft", "places", "ungraft"]

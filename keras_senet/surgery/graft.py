@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.surgery import _places
+from keras_senet.surgery._copying import fill, fresh, unique_name
 from keras_senet.surgery._places import After, Place
 from keras_senet.utils import graph
 from keras_senet.utils.errors import nearest
@@ -220,36 +221,15 @@ def _copy(model, revise, *, without=frozenset(), name=None, copies=None):
                     call.layer, revise, without=without, copies=copies
                 )
             else:
-                copies[id(call.layer)] = _fresh(call.layer)
+                copies[id(call.layer)] = fresh(call.layer)
         results = copies[id(call.layer)](*args, **kwargs)
         return revise(call, results, model)
 
     inputs, outputs = graph.replay(model, run)
     for call in graph.calls(model):
         if id(call.layer) in copies and not graph.is_functional(call.layer):
-            _fill(copies[id(call.layer)], call.layer)
+            fill(copies[id(call.layer)], call.layer)
     return keras.Model(inputs, outputs, name=name or model.name)
-
-
-def _fresh(layer):
-    copy = type(layer).from_config(layer.get_config())
-    copy.name = layer.name
-    return copy
-
-
-def _fill(copy, layer):
-    """Gives a copied layer the values of the old one."""
-    old, new = getattr(layer, "variables", ()), getattr(copy, "variables", ())
-    if len(old) != len(new):
-        raise ValueError(
-            "`model` must consist of layers whose `get_config` describes them wholly. "
-            f"Received: {type(layer).__name__} {layer.name!r} with {len(old)} "
-            f"variables, rebuilt with {len(new)}. Correct its `get_config`."
-        )
-    for target, source in zip(new, old, strict=True):
-        target.assign(source)
-    if hasattr(copy, "finalize_state"):  # Normalization keeps values beside them.
-        copy.finalize_state()
 
 
 def _describe(copy, model, row):
@@ -282,11 +262,7 @@ def _unique_names(wanted, model):
         for place in wanted:
             if place.model != owner.name or (owner.name, place.name) in names:
                 continue
-            unique, count = place.name, 1
-            while unique in taken:
-                unique, count = f"{place.name}_{count}", count + 1
-            taken.add(unique)
-            names[owner.name, place.name] = unique
+            names[owner.name, place.name] = unique_name(place.name, taken)
     return names
 
 

@@ -4,7 +4,7 @@ Keras' graph records have no public name; this is the one place that reads them.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -28,7 +28,11 @@ class Call:
 
 def is_functional(model) -> bool:
     """Whether the calls of a model are known: functional and built sequential ones."""
-    return isinstance(model, keras.Model) and bool(getattr(_graph(model), "inputs", 0))
+    if not isinstance(model, keras.Model) or not getattr(_graph(model), "inputs", 0):
+        return False
+    # A subclass of a functional model may not use its graph.
+    runs = next(kind for kind in type(model).__mro__ if "call" in vars(kind))
+    return runs.__module__.startswith("keras.")
 
 
 def calls(model: keras.Model) -> Iterator[Call]:
@@ -71,13 +75,16 @@ def shapes(model: keras.Model, inputs: list[tuple]) -> Mapping[int, tuple]:
     return known
 
 
-def replay(model: keras.Model, run: Callable) -> tuple[Any, Any]:
+def replay(
+    model: keras.Model, run: Callable, inputs: Sequence | None = None
+) -> tuple[Any, Any]:
     """Makes the calls of a model again, on new inputs.
 
     Args:
         model: A functional or sequential model; it stays as it is.
         run: `run(call, args, kwargs)` makes one call, with the new tensors in the place
             of the old ones, and returns what the layer would.
+        inputs: A tensor for each input; by default new symbolic ones.
 
     Returns:
         The new inputs and the new outputs, in the model's own structures.
@@ -88,9 +95,10 @@ def replay(model: keras.Model, run: Callable) -> tuple[Any, Any]:
     def new(value):
         return known[id(value)] if isinstance(value, keras.KerasTensor) else value
 
-    for tensor in graph.inputs:
-        config = tensor._keras_history.operation.get_config()
-        known[id(tensor)] = keras.layers.InputLayer.from_config(config).output
+    if inputs is None:
+        configs = (t._keras_history.operation.get_config() for t in graph.inputs)
+        inputs = [keras.layers.InputLayer.from_config(c).output for c in configs]
+    known.update((id(t), x) for t, x in zip(graph.inputs, inputs, strict=True))
     for call in calls(model):
         args, kwargs = keras.tree.map_structure(new, (call.args, dict(call.kwargs)))
         results = keras.tree.flatten(run(call, args, kwargs))
