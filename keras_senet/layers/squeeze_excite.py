@@ -156,7 +156,7 @@ class SqueezeExcite(keras.layers.Layer):
         self.expand.build((*pooled_shape, width))
 
     def call(self, inputs):
-        # What a FusedBatchNormalization left, on TensorFlow and in training only.
+        # What a BatchNormalization left, on TensorFlow and in training only.
         affine = getattr(inputs, "_keras_senet_affine", None)
         if affine is None or self.squeeze != "avg" or not self._is_plain(inputs):
             return inputs * self.excitation(inputs)

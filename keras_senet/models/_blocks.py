@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from keras import initializers, layers
 
-from keras_senet.layers import FusedBatchNormalization, SqueezeExcite
+from keras_senet.layers import BatchNormalization, SqueezeExcite
 from keras_senet.models._architecture import Architecture
 
 
@@ -109,7 +109,7 @@ class Blocks:
     def norm(self, x, name: str, **kwargs):
         normalization = layers.BatchNormalization
         if self.fused:
-            normalization = FusedBatchNormalization
+            normalization = BatchNormalization
         return normalization(
             axis=self.axis,
             momentum=self.momentum,

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_senet.layers import FusedBatchNormalization
+from keras_senet.layers import BatchNormalization
 
-NORMALIZATIONS = (layers.BatchNormalization, FusedBatchNormalization)
+NORMALIZATIONS = (layers.BatchNormalization, BatchNormalization)
 _PLAIN = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)

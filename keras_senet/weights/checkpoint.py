@@ -14,6 +14,7 @@ from keras_senet.weights.presets import Preprocessing
 
 # The kernels that read the image, of the families by layer name.
 _STEMS = (
+    "conv0_conv/kernel",
     "conv1_conv/kernel",
     "conv1_1_conv/kernel",
     "conv1/kernel",

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_senet.layers import FusedBatchNormalization, SqueezeExcite
+from keras_senet.layers import BatchNormalization, SqueezeExcite
 
 tf = pytest.importorskip("tensorflow")
 
@@ -50,7 +50,7 @@ def maps(rng=None):
 
 @pytest.mark.parametrize("identity_start", [False, True])
 def test_block_is_that_of_float64(maps, identity_start):
-    fused = block(FusedBatchNormalization, "float32", identity_start=identity_start)
+    fused = block(BatchNormalization, "float32", identity_start=identity_start)
     exact = block(
         keras.layers.BatchNormalization, "float64", identity_start=identity_start
     )
@@ -61,7 +61,7 @@ def test_block_is_that_of_float64(maps, identity_start):
 
 
 def test_compiled_block_is_that_of_float64(maps):
-    fused = block(FusedBatchNormalization, "float32")
+    fused = block(BatchNormalization, "float32")
     exact = block(keras.layers.BatchNormalization, "float64")
     compiled = tf.function(lambda x: fused(x, training=True))
     value = compiled(maps[0].astype("float32"))
@@ -69,7 +69,7 @@ def test_compiled_block_is_that_of_float64(maps):
 
 
 def test_inference_uses_the_moving_statistics(maps):
-    fused = block(FusedBatchNormalization, "float32")
+    fused = block(BatchNormalization, "float32")
     exact = block(keras.layers.BatchNormalization, "float64")
     before = [w.numpy() for w in fused.weights]
     assert relative_error(fused(maps[0]).numpy(), exact(maps[0]).numpy()) < 2e-6
@@ -78,7 +78,7 @@ def test_inference_uses_the_moving_statistics(maps):
 
 
 def test_frozen_layer_normalises_by_the_moving_statistics(maps):
-    fused = block(FusedBatchNormalization, "float32")
+    fused = block(BatchNormalization, "float32")
     fused.get_layer("bn").trainable = False
     expected = fused(maps[0], training=False).numpy()
     np.testing.assert_allclose(fused(maps[0], training=True), expected, rtol=1e-6)
@@ -87,7 +87,7 @@ def test_frozen_layer_normalises_by_the_moving_statistics(maps):
 @pytest.mark.parametrize("frozen", ["se", "bn", "conv"])
 def test_frozen_parts_leave_the_other_gradients_alone(maps, frozen):
     models = [
-        block(FusedBatchNormalization, "float32"),
+        block(BatchNormalization, "float32"),
         block(keras.layers.BatchNormalization, "float64"),
     ]
     for model in models:
@@ -101,7 +101,7 @@ def test_mixed_precision_is_as_near_as_keras(maps, policy):
     rng = np.random.default_rng(2)
     x = rng.normal(1, 2, (8, 5, 5, 16)).astype("float32")
     outputs = {}
-    for kind in (FusedBatchNormalization, keras.layers.BatchNormalization):
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
         layer = kind(dtype=policy)
         outputs[kind] = layer(x, training=True)
         assert outputs[kind].dtype == layer.compute_dtype
@@ -124,7 +124,7 @@ def test_mixed_precision_is_as_near_as_keras(maps, policy):
 )
 def test_every_form_is_keras_own(kwargs, shape):
     x = np.random.default_rng(3).normal(1, 2, shape)
-    ours = FusedBatchNormalization(**kwargs)
+    ours = BatchNormalization(**kwargs)
     theirs = keras.layers.BatchNormalization(**kwargs)
     for training in (True, False):
         a, b = (
@@ -136,7 +136,7 @@ def test_every_form_is_keras_own(kwargs, shape):
 
 
 def test_xla_gives_the_same_step(maps):
-    models = [block(FusedBatchNormalization, "float32") for _ in range(2)]
+    models = [block(BatchNormalization, "float32") for _ in range(2)]
     x, d = (a.astype("float32") for a in maps)
     losses = []
     for model, jit in zip(models, (False, True), strict=True):
@@ -148,7 +148,7 @@ def test_xla_gives_the_same_step(maps):
 def test_block_runs_on_copies_of_the_model(maps):
     code = """
 import numpy as np, keras, tensorflow as tf
-from keras_senet.layers import FusedBatchNormalization, SqueezeExcite
+from keras_senet.layers import BatchNormalization, SqueezeExcite
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -156,7 +156,7 @@ def losses(strategy):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = keras.Sequential([
-            keras.Input((4, 4, 8)), FusedBatchNormalization(), SqueezeExcite(2),
+            keras.Input((4, 4, 8)), BatchNormalization(), SqueezeExcite(2),
             keras.layers.Flatten(), keras.layers.Dense(1)])
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
     half = np.random.default_rng(0).normal(size=(4, 4, 4, 8)).astype("float32")
@@ -173,7 +173,7 @@ np.testing.assert_allclose(one, two, rtol=1e-5)
 
 def test_gradient_from_the_maps_of_the_convolution_is_the_obvious_one():
     x = tf.random.normal((2, 6, 6, 16))
-    layers = FusedBatchNormalization(), SqueezeExcite(4)
+    layers = BatchNormalization(), SqueezeExcite(4)
     kept = {}
     for name, remembers in (("ours", True), ("obvious", False)):
         y = layers[0](x, training=True)
@@ -187,8 +187,25 @@ def test_gradient_from_the_maps_of_the_convolution_is_the_obvious_one():
 
 
 def test_config_survives():
-    layer = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name="bn")
+    layer = BatchNormalization(momentum=0.9, epsilon=1e-5, name="bn")
     config = keras.layers.serialize(layer)
-    assert config["registered_name"] == "keras_senet>FusedBatchNormalization"
+    assert config["registered_name"] == "keras_senet>BatchNormalization"
     again = keras.layers.deserialize(config)
     assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("writer", [True, False])
+def test_weights_files_are_those_of_keras_layers(tmp_path, writer):
+    """Keras names the groups of its files by class."""
+    models = {
+        fused: block(
+            BatchNormalization if fused else keras.layers.BatchNormalization, "float32"
+        )
+        for fused in (True, False)
+    }
+    for weight in models[writer].weights:
+        weight.assign(weight + 1.0)
+    models[writer].save_weights(tmp_path / "model.weights.h5")
+    models[not writer].load_weights(tmp_path / "model.weights.h5")
+    for a, b in zip(*(m.weights for m in models.values()), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -5,13 +5,16 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("keras_senet")
-class FusedBatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation: Keras', computed by TensorFlow's fused kernel.
 
     Keras 3 writes it as moments and an affine map; the kernel does the same in fewer
     passes over memory. Arguments, weights and results are those of
     `keras.layers.BatchNormalization`, to rounding. On other backends, with the channels
     first or a mask, synchronised, or in float64 it is Keras' own computation.
+
+    It has Keras' class name, which Keras writes into its .weights.h5 files: these are
+    the same whichever of the two a model has.
 
     In a training step its output remembers the map that made it, so that a
     `SqueezeExcite` behind it need not keep that output for its gradient.
