@@ -13,6 +13,7 @@ from keras_senet.weights.presets import (
     Preset,
 )
 from keras_senet.weights.rows import BLOCKS, resnet_row
+from keras_senet.weights.shipped import shipped_presets
 
 _HUB = "https://huggingface.co/timm/{}/resolve/main/model.safetensors"
 _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
@@ -229,6 +230,7 @@ PRESETS: dict[str, Preset] = {
         *(_modern(*row) for row in _MODERN),
         *(_legacy(*row) for row in _LEGACY),
         *(preset for row in _KERAS for preset in _keras(*row)),
+        *shipped_presets(),
     )
 }
 

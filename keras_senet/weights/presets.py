@@ -106,7 +106,7 @@ class File:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """A published accuracy on ImageNet's validation set, one centre crop.
+    """A published accuracy, one centre crop.
 
     Attributes:
         top1: Per cent.
@@ -114,6 +114,7 @@ class Accuracy:
         image_size: Of the test, pixels.
         crop_fraction: Of the test.
         source: Who published it.
+        images: The images of the test.
     """
 
     top1: float
@@ -121,6 +122,7 @@ class Accuracy:
     image_size: int = 224
     crop_fraction: float = 0.875
     source: str
+    images: str = "ImageNet's 50,000 validation images"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import keras
 
 from keras_senet.utils.files import sha256
 from keras_senet.weights.presets import File, Preset
+from keras_senet.weights.shipped import shipped_folder
 
 _CHUNK = 2**20
 _TIMEOUT = 30
@@ -47,9 +48,15 @@ def fetch(preset: Preset) -> Path:
         OSError: If no file can be had; its one line says why.
     """
     for file in preset.files:
-        path = cache_folder() / file.name
+        folder = cache_folder() if file.url else shipped_folder()
+        path = folder / file.name
         if path.is_file() and is_intact(path, file):
             return path
+        if not file.url:
+            raise OSError(
+                f"{str(path)!r}, which comes with keras_senet, is missing or damaged. "
+                "Install the package again: pip install --force-reinstall keras-senet"
+            )
     problems = []
     for file in preset.files:
         try:
