@@ -1,5 +1,23 @@
-"""Analysis of any Keras model: what it costs."""
+"""Analysis of any Keras model: what it costs, and what its gates do."""
 
 from keras_senet.analysis.complexity import Complexity, LayerComplexity, complexity
+from keras_senet.analysis.excitation import (
+    Excitation,
+    LayerExcitation,
+    excitation_statistics,
+)
+from keras_senet.analysis.removal import Removal, Trial, removal_accuracy
+from keras_senet.analysis.report import write_report
 
-__all__ = ["Complexity", "LayerComplexity", "complexity"]
+__all__ = [
+    "Complexity",
+    "Excitation",
+    "LayerComplexity",
+    "LayerExcitation",
+    "Removal",
+    "Trial",
+    "complexity",
+    "excitation_statistics",
+    "removal_accuracy",
+    "write_report",
+]

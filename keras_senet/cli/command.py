@@ -24,6 +24,7 @@ VERBS = {
     "convert": "write a foreign checkpoint as a file of ours",
     "list": "list the networks, or with --weights the checkpoints",
     "info": "describe a network or a model file",
+    "explain": "show what a network's gates do, class by class, and which could go",
 }
 
 _Record = TypeVar("_Record")

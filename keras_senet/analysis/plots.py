@@ -1,0 +1,248 @@
+"""Pictures of gates: the paper's figures 6 and 7, maps of all of them, their course."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_senet.analysis.excitation import Excitation, LayerExcitation
+from keras_senet.analysis.removal import Removal
+from keras_senet.utils.errors import nearest
+
+# The colour map of all pictures; its lightness rises evenly, so that it reads in grey.
+COLOURS = "cividis"
+
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+
+
+def choose_classes(
+    statistics: Excitation, classes: Sequence[str] | None, count: int
+) -> tuple[str, ...]:
+    """Returns the classes to draw: those named, or the most frequent `count`.
+
+    Raises:
+        ValueError: If a name is not one of the data's classes.
+    """
+    if classes is None:
+        order = np.argsort(-np.asarray(statistics.counts), kind="stable")[:count]
+        return tuple(statistics.class_names[i] for i in sorted(order))
+    for name in classes:
+        if name not in statistics.class_names:
+            raise ValueError(
+                "`classes` must be classes that occur in the data: "
+                f"{', '.join(statistics.class_names[:10])} ... Received: {name!r}."
+                f"{nearest(name, statistics.class_names)}"
+            )
+    return tuple(classes)
+
+
+def choose_layers(
+    statistics: Excitation, layers: Sequence[str] | None, count: int = 12
+) -> tuple[LayerExcitation, ...]:
+    """Returns the layers to draw: those named, or `count` of them, evenly spread.
+
+    Raises:
+        ValueError: If a name is not an SE layer's.
+    """
+    known = {layer.name: layer for layer in statistics.layers}
+    if layers is None:
+        places = np.linspace(0, len(known) - 1, min(count, len(known))).round()
+        return tuple(statistics.layers[int(place)] for place in places)
+    for name in layers:
+        if name not in known:
+            raise ValueError(
+                "`layers` must be SE layers of the model. Received: "
+                f"{name!r}.{nearest(name, known)}"
+            )
+    return tuple(known[name] for name in layers)
+
+
+def sample_channels(layer: LayerExcitation, count: int = 50) -> np.ndarray:
+    """Returns `count` evenly spaced channels, as the paper's figure 6 has 50."""
+    channels = len(layer.mean)
+    places = np.linspace(0, channels - 1, min(count, channels)).round()
+    return places.astype(int)
+
+
+def draw_classes(
+    statistics: Excitation, layers: Sequence[LayerExcitation], classes: Sequence[str]
+):
+    """Figure 6: the mean gate of 50 channels for some classes and for all.
+
+    Returns:
+        A matplotlib figure, a panel a layer.
+    """
+    figure, panels = _panels(layers, "mean gate")
+    rows = [statistics.class_names.index(name) for name in classes]
+    colours = _colours(len(rows))
+    for axes, layer in zip(panels, layers, strict=True):
+        channels = sample_channels(layer)
+        places = range(len(channels))
+        axes.plot(places, layer.mean[channels], color="black", lw=2.2, label="all")
+        for i, row in enumerate(rows):
+            axes.plot(
+                places,
+                layer.means[row, channels],
+                color=colours[i],
+                ls=_STYLES[i % len(_STYLES)],
+                lw=1.3,
+                label=classes[i],
+            )
+    figure.suptitle("Mean gate by class (figure 6 of the paper)", fontsize=11)
+    _legend(figure, panels[0])
+    return figure
+
+
+def draw_deviations(
+    statistics: Excitation, layers: Sequence[LayerExcitation], classes: Sequence[str]
+):
+    """Figure 7: the mean gate of two classes, plus and minus the deviation within.
+
+    Returns:
+        A matplotlib figure, a panel a layer.
+    """
+    figure, panels = _panels(layers, "gate")
+    rows = [statistics.class_names.index(name) for name in classes[:2]]
+    colours = _colours(3)[::2]
+    for axes, layer in zip(panels, layers, strict=True):
+        channels = sample_channels(layer)
+        places = range(len(channels))
+        for i, row in enumerate(rows):
+            mean = layer.means[row, channels]
+            margin = layer.deviations[row, channels]
+            axes.fill_between(
+                places, mean - margin, mean + margin, color=colours[i], alpha=0.35, lw=0
+            )
+            axes.plot(
+                places, mean, color=colours[i], ls=_STYLES[i], lw=1.3, label=classes[i]
+            )
+    title = "Mean gate and deviation within two classes (figure 7 of the paper)"
+    figure.suptitle(title, fontsize=11)
+    _legend(figure, panels[0])
+    return figure
+
+
+def draw_maps(
+    statistics: Excitation, layers: Sequence[LayerExcitation], classes: Sequence[str]
+):
+    """All mean gates: a row a class, a column a channel, sorted by its mean.
+
+    Returns:
+        A matplotlib figure, a panel a layer.
+    """
+    figure, panels = _panels(layers, None, height=0.6 + 0.16 * len(classes))
+    rows = [statistics.class_names.index(name) for name in classes]
+    top = max(float(layer.means.max()) for layer in layers)
+    for axes, layer in zip(panels, layers, strict=True):
+        order = np.argsort(layer.mean, kind="stable")
+        image = axes.imshow(
+            layer.means[np.ix_(rows, order)],
+            cmap=COLOURS,
+            vmin=0,
+            vmax=max(1.0, top),
+            aspect="auto",
+            interpolation="nearest",
+        )
+        axes.set_yticks(range(len(rows)), classes, fontsize=7)
+        axes.grid(False)
+        axes.set_xlabel("channels, sorted by mean gate", fontsize=7)
+    figure.colorbar(image, ax=list(panels), label="mean gate", shrink=0.8)
+    figure.suptitle("Mean gate of each class and channel", fontsize=11)
+    return figure
+
+
+def draw_course(statistics: Excitation, removal: Removal | None = None):
+    """The figures of the layers along the network, one panel a figure.
+
+    Returns:
+        A matplotlib figure; with `removal`, also of what each layer is worth.
+    """
+    from matplotlib.figure import Figure
+
+    layers = statistics.layers
+    curves = {
+        "selectivity": [("", [x.selectivity for x in layers])],
+        "deviation\nfrom channel's mean": [("", [x.spread for x in layers])],
+        "distance\nfrom identity": [("", [x.distance for x in layers])],
+        "saturation": [
+            ("open, 0.9 and more", [x.open for x in layers]),
+            ("closed, 0.1 and less", [x.closed for x in layers]),
+        ],
+    }
+    if removal is not None:
+        costs = {
+            by: [100 * removal.loss(t) for t in removal.trials if t.by == by]
+            for by in ("identity", "mean")
+        }
+        name = "points lost" if removal.top1 is not None else "% changed"
+        curves[f"{name}\nwithout the gate"] = [
+            ("gate 1", costs["identity"]),
+            ("gate's mean", costs["mean"]),
+        ]
+    names = [layer.name.removesuffix("_se") for layer in layers]
+    size = (min(3 + 0.32 * len(names), 16), 1.35 * len(curves) + 1.2)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(curves), 1, sharex=True)
+    for axes, (title, pairs) in zip(panels, curves.items(), strict=True):
+        for i, (label, values) in enumerate(pairs):
+            axes.plot(
+                values,
+                marker="os"[i],
+                ms=4,
+                lw=1.2,
+                ls=_STYLES[i],
+                color=_colours(3)[2 * i],
+                label=label,
+            )
+        axes.set_ylabel(title, fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        axes.axhline(0, color="0.7", lw=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(pairs) > 1:
+            axes.legend(frameon=False, fontsize=7)
+    panels[-1].set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    figure.suptitle("The SE layers along the network", fontsize=11)
+    return figure
+
+
+def _panels(layers, ylabel, height=1.9):
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(layers))
+    rows = -(-len(layers) // columns)
+    size = (1.0 + 3.2 * columns, 0.9 + height * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    shared = ylabel is not None
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=shared)
+    for axes in grid.ravel()[len(layers) :]:
+        axes.set_axis_off()
+    panels = grid.ravel()[: len(layers)]
+    for axes, layer in zip(panels, layers, strict=True):
+        axes.set_title(f"{layer.name}, {len(layer.mean)} channels", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if shared:
+            axes.set_xlabel("channels (50 at most)", fontsize=7)
+    for axes in grid[:, 0] if shared else ():
+        axes.set_ylabel(ylabel, fontsize=8)
+    return figure, panels
+
+
+def _colours(count):
+    from matplotlib import colormaps
+
+    # The lightest colours do not show on white.
+    return colormaps[COLOURS](np.linspace(0.0, 0.8, max(count, 1)))
+
+
+def _legend(figure, axes):
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), 6),
+        frameon=False,
+        fontsize=8,
+    )

@@ -1,0 +1,170 @@
+"""What a network loses without one of its SE layers."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_senet.analysis._probe import batches, open_probe
+from keras_senet.analysis.excitation import Excitation, write_csv
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A network with some gates replaced.
+
+    Attributes:
+        layers: Names of the SE layers that are replaced.
+        by: "identity" (the gate is 1: the layer is gone) or "mean" (each channel's
+            mean gate: a constant that the layer before can absorb).
+        top1: Share of the images that it classifies rightly; None where the labels
+            are not the model's classes.
+        agreement: Share of the images with the class that the whole network says.
+    """
+
+    layers: tuple[str, ...]
+    by: str
+    top1: float | None
+    agreement: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Removal:
+    """What each SE layer is worth on some images.
+
+    Attributes:
+        images: Number of images.
+        top1: Of the whole network; None where the labels are not its classes.
+        trials: Each layer alone, by the identity and by its mean gate.
+        dispensable: The layers that cost at most `tolerance` alone, each with the
+            cheaper replacement.
+        together: All of them at once; None where there are none.
+        tolerance: The share of the images.
+    """
+
+    images: int
+    top1: float | None
+    trials: tuple[Trial, ...]
+    dispensable: tuple[Trial, ...]
+    together: Trial | None
+    tolerance: float
+
+    def save_csv(self, folder: str | os.PathLike) -> Path:
+        """Writes removal.csv, a row for each trial, the last of all at once.
+
+        Args:
+            folder: A folder; an older file in it is replaced.
+        """
+        rows = [("layers", "by", "top1", "agreement", "loss")]
+        for trial in (*self.trials, self.together):
+            if trial is not None:
+                figures = (trial.top1, trial.agreement, self.loss(trial))
+                rows.append((" ".join(trial.layers), trial.by, *figures))
+        return write_csv(Path(folder) / "removal.csv", rows)
+
+    def loss(self, trial: Trial) -> float:
+        """The share of the images that a trial costs: of the right ones where known."""
+        if self.top1 is None or trial.top1 is None:
+            return 1.0 - trial.agreement
+        return self.top1 - trial.top1
+
+
+def removal_accuracy(
+    model: keras.Model,
+    data,
+    statistics: Excitation,
+    *,
+    tolerance: float = 0.001,
+    batch_size: int = 64,
+) -> Removal:
+    """Measures a network without each of its SE layers, untrained thereafter.
+
+    The paper remarks that SE in the last stage can be left out at little cost (section
+    4, and 7.2: SE_5_2 is near the identity); here each layer's worth is measured.
+
+    Args:
+        model: A functional or sequential model with SqueezeExcite layers.
+        data: As for `excitation_statistics`. Where all labels lie within the model's
+            outputs, they are taken for its classes.
+        statistics: The model's statistics, whose mean gates are used.
+        tolerance: A layer is dispensable if it costs no larger share of the images.
+        batch_size: Images that go through the model at a time, for arrays.
+
+    Raises:
+        ValueError: If the model is no classifier, or the statistics are another's.
+    """
+    probe = open_probe(model)
+    means = {layer.name: layer.mean for layer in statistics.layers}
+    if list(means) != list(probe.blocks):
+        raise ValueError(
+            "`statistics` must be those of the model. Received: statistics of "
+            f"{statistics.model!r} with {len(means)} layers, a model with "
+            f"{len(probe.blocks)}"
+        )
+    replaced = {"identity": dict.fromkeys(means, 1.0), "mean": means}
+    changes = [{}]
+    changes += [{n: replaced[by][n]} for n in means for by in replaced]
+    whole, *scores = _measure(probe, data, changes, batch_size)
+    names = [((name,), by) for name in means for by in replaced]
+    trials = tuple(_trial(*n, s) for n, s in zip(names, scores, strict=True))
+    result = Removal(
+        images=whole["images"],
+        top1=whole["top1"],
+        trials=trials,
+        dispensable=(),
+        together=None,
+        tolerance=tolerance,
+    )
+    pairs = zip(trials[::2], trials[1::2], strict=True)
+    best = [min(pair, key=result.loss) for pair in pairs]
+    free = tuple(trial for trial in best if result.loss(trial) <= tolerance)
+    if not free:
+        return result
+    change = {t.layers[0]: replaced[t.by][t.layers[0]] for t in free}
+    _, score = _measure(probe, data, [{}, change], batch_size)
+    kinds = {trial.by for trial in free}
+    by = kinds.pop() if len(kinds) == 1 else "identity or mean"
+    together = _trial(tuple(change), by, score)
+    return dataclasses.replace(result, dispensable=free, together=together)
+
+
+def _trial(layers, by, score):
+    return Trial(layers=layers, by=by, top1=score["top1"], agreement=score["agreement"])
+
+
+def _measure(probe, data, changes, batch_size):
+    """Accuracy, and agreement with the first change, of each change."""
+    right, same = np.zeros(len(changes)), np.zeros(len(changes))
+    images, known = 0, True
+    for batch, labels in batches(data, batch_size):
+        whole = None
+        for i, change in enumerate(changes):
+            probe.replace(change)
+            scores = _scores(probe.run(batch)[0])
+            predicted = scores.argmax(-1)
+            whole = predicted if whole is None else whole
+            right[i] += (predicted == labels).sum()
+            same[i] += (predicted == whole).sum()
+        images += len(batch)
+        known = known and labels.min() >= 0 and labels.max() < scores.shape[-1]
+    probe.replace({})
+    return [
+        {
+            "images": images,
+            "top1": float(r / images) if known else None,
+            "agreement": float(s / images),
+        }
+        for r, s in zip(right, same, strict=True)
+    ]
+
+
+def _scores(output):
+    if isinstance(output, dict) or np.ndim(output) != 2:
+        raise ValueError(
+            "`model` must be a classifier with one output (images, classes). "
+            f"Received: an output of {type(output).__name__}, "
+            f"shape {getattr(output, 'shape', None)}"
+        )
+    return np.asarray(output)

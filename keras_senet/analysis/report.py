@@ -1,0 +1,183 @@
+"""Everything about a network's gates as pictures, tables and one page."""
+
+import base64
+import html
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_senet.analysis import plots
+from keras_senet.analysis.excitation import Excitation
+from keras_senet.analysis.removal import Removal
+from keras_senet.utils.files import atomic_path
+
+_STYLE = """
+body { font: 15px/1.5 sans-serif; max-width: 68em; margin: 2em auto; padding: 0 1em; }
+img { max-width: 100%; } p { max-width: 50em; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { padding: 2px 9px; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; }
+"""
+
+_TEXTS = {
+    "classes": "The mean gate of evenly spaced channels, for some classes and for all. "
+    "Where the lines lie on each other, the layer treats all classes alike; the paper "
+    "finds that in early layers, and class-specific gates in later ones.",
+    "deviations": "The mean gate of two classes, plus and minus the standard deviation "
+    "within the class: how much a gate depends on the image beside its class.",
+    "maps": "The mean gates of all channels. Vertical stripes: the channels differ and "
+    "the classes do not. Rows that differ: the layer tells classes apart.",
+    "course": "Selectivity is the share of the gates' variance that lies between the "
+    "classes. The deviation is how far a gate is from its channel's mean; where it is "
+    "near 0, a constant does the layer's work. The distance is from a gate of 1. The "
+    "last panel, where it is there, is what is lost when one layer is replaced, "
+    "without training after it.",
+}
+
+
+def write_report(
+    folder: str | os.PathLike,
+    statistics: Excitation,
+    removal: Removal | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    data: str = "",
+) -> Path:
+    """Writes pictures, CSV files and index.html, a page that needs nothing else.
+
+    Args:
+        folder: A new folder: gates.csv, layers.csv, removal.csv, report.json,
+            classes.png, deviations.png, maps.png, course.png, index.html.
+        statistics: From `excitation_statistics`.
+        removal: From `removal_accuracy`; its parts are left out without.
+        classes: The classes drawn, by default the four most frequent; in the maps all,
+            up to twenty.
+        layers: The layers drawn, by default twelve, evenly spread.
+        data: What the images are, for the page.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        ValueError: If the folder exists, or a class or layer is unknown.
+    """
+    pictures = draw_all(statistics, removal, classes=classes, layers=layers)
+    with atomic_path(folder, what="report folder") as temporary:
+        temporary.mkdir()
+        encoded = {}
+        for name, figure in pictures.items():
+            figure.savefig(temporary / f"{name}.png", dpi=120, format="png")
+            picture = (temporary / f"{name}.png").read_bytes()
+            encoded[name] = base64.b64encode(picture).decode("ascii")
+        statistics.save_csv(temporary)
+        if removal is not None:
+            removal.save_csv(temporary)
+        facts = _facts(statistics, removal, data)
+        text = json.dumps(facts, indent=2, ensure_ascii=False)
+        (temporary / "report.json").write_text(f"{text}\n", "utf-8")
+        page = _page(statistics, removal, encoded, data)
+        (temporary / "index.html").write_text(page, "utf-8")
+    return Path(folder) / "index.html"
+
+
+def draw_all(
+    statistics: Excitation,
+    removal: Removal | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+) -> dict:
+    """Returns the report's pictures, matplotlib figures by name."""
+    few = plots.choose_classes(statistics, classes, 4)
+    many = plots.choose_classes(statistics, classes, 20)
+    drawn = plots.choose_layers(statistics, layers)
+    return {
+        "classes": plots.draw_classes(statistics, drawn, few),
+        "deviations": plots.draw_deviations(statistics, drawn, few),
+        "maps": plots.draw_maps(statistics, drawn, many),
+        "course": plots.draw_course(statistics, removal),
+    }
+
+
+def layer_rows(statistics: Excitation, removal: Removal | None = None) -> list[tuple]:
+    """Returns a table of the layers, its head first, all cells as text."""
+    head = ["layer", "channels", "parameters", "mean gate", "deviation", "distance"]
+    head += ["open", "closed", "constant", "selectivity"]
+    losses = {}
+    if removal is not None:
+        unit = "points lost" if removal.top1 is not None else "% changed"
+        head += [f"{unit}, gate 1", f"{unit}, gate's mean"]
+        for trial in removal.trials:
+            losses.setdefault(trial.layers[0], []).append(100 * removal.loss(trial))
+    rows = [tuple(head)]
+    for x in statistics.layers:
+        cells = [x.name, f"{len(x.mean)}", f"{x.parameters:,}", f"{x.mean.mean():.3f}"]
+        cells += [f"{x.spread:.3f}", f"{x.distance:.3f}"]
+        cells += [f"{100 * share:.0f} %" for share in (x.open, x.closed, x.constant)]
+        cells += [f"{x.selectivity:.2f}"]
+        rows.append((*cells, *(f"{loss:.2f}" for loss in losses.get(x.name, ()))))
+    return rows
+
+
+def verdict(statistics: Excitation, removal: Removal) -> str:
+    """Returns in words which layers could go, and what that costs."""
+    limit = f"{100 * removal.tolerance:g} points"
+    subject = f"Of {len(statistics.layers)} SE layers, {len(removal.dispensable)}"
+    if removal.top1 is None:
+        limit = f"{100 * removal.tolerance:g} % of the predictions"
+    if removal.together is None:
+        return f"{subject} can go alone for at most {limit}."
+    saved = {x.name: x.parameters for x in statistics.layers}
+    parameters = sum(saved[name] for name in removal.together.layers)
+    share = parameters / sum(saved.values())
+    how = ", ".join(f"{t.layers[0]} ({t.by})" for t in removal.dispensable)
+    cost = f"{100 * removal.loss(removal.together):.2f}"
+    kind = "% of the predictions" if removal.top1 is None else "points"
+    return (
+        f"{subject} can go alone for at most {limit}: {how}. All of them at once cost "
+        f"{cost} {kind} on these {removal.images:,} images and save {parameters:,} "
+        f"parameters, {100 * share:.0f} % of SE's. Nothing was trained after it."
+    )
+
+
+def _facts(statistics, removal, data):
+    facts = {
+        "model": statistics.model,
+        "data": data,
+        "images": sum(statistics.counts),
+        "classes": dict(zip(statistics.class_names, statistics.counts, strict=True)),
+    }
+    if removal is not None:
+        facts["top1"] = removal.top1
+        facts["dispensable"] = {t.layers[0]: t.by for t in removal.dispensable}
+        facts["verdict"] = verdict(statistics, removal)
+    return facts
+
+
+def _page(statistics, removal, encoded, data):
+    title = html.escape(f"The gates of {statistics.model}")
+    count = sum(statistics.counts)
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{_STYLE}</style><h1>{title}</h1>",
+        f"<p>{count:,} images of {len(statistics.counts)} classes"
+        f"{html.escape(f', {data}' if data else '')}.",
+    ]
+    if removal is not None:
+        if removal.top1 is not None:
+            parts.append(f"<p>The whole network: {100 * removal.top1:.2f} % right.")
+        parts.append(f"<p>{html.escape(verdict(statistics, removal))}")
+    head, *rows = layer_rows(statistics, removal)
+    parts.append(f"<h2>Layers</h2><table>{_row(head, 'th')}")
+    parts.extend(_row(row, "td") for row in rows)
+    parts.append("</table>")
+    for name in ("course", "classes", "deviations", "maps"):
+        source = f"data:image/png;base64,{encoded[name]}"
+        parts.append(f'<p>{html.escape(_TEXTS[name])}<p><img alt="" src="{source}">')
+    return "\n".join(parts) + "\n</html>\n"
+
+
+def _row(cells, tag):
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}"

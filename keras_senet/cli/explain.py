@@ -1,0 +1,144 @@
+"""`keras-senet explain`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.opening import open_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Explain:
+    """Shows what a network's gates do on labelled images, and which could go.
+
+    Attributes:
+        model: A run folder, a .keras file, or the name of a network.
+        weights: For a network: a preset or a file.
+        data: "bundled", a tensorflow_datasets name, or a folder of images.
+        data_dir: Where the data lies, if not in its usual place.
+        split: The split whose images are used.
+        limit: Use only so many images.
+        image_size: Height and width in pixels, if not the model's own.
+        crop_fraction: The centre crop's share of the resized image.
+        batch_size: Images that go through the model at a time.
+        classes: The classes drawn, by default the four most frequent.
+        layers: The SE layers drawn, by default twelve, evenly spread.
+        removal: Also measure the network without each of its SE layers.
+        tolerance: A layer could go if it costs at most this share of the images.
+        output: A new folder for the pictures, CSV files and index.html.
+    """
+
+    model: Positional[str]
+    output: Path
+    weights: str | None = None
+    data: str = "bundled"
+    data_dir: Path | None = None
+    split: str = "test"
+    limit: int | None = None
+    image_size: int | None = None
+    crop_fraction: float | None = None
+    batch_size: int = 64
+    classes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    removal: bool = True
+    tolerance: float = 0.001
+
+    def run(self) -> int:
+        from keras_senet import analysis
+        from keras_senet.analysis import plots, report
+        from keras_senet.data import open_source
+
+        if self.output.exists():
+            raise ValueError(
+                "`output` must not exist yet. Received: "
+                f"{str(self.output)!r}, which exists. Choose another folder."
+            )
+        opened = open_model(self.model, self.weights)
+        model = opened.keras_model()
+        source = open_source(self.data, data_dir=self.data_dir)
+        dataset = self._dataset(source, model, opened.preprocessing)
+        statistics = analysis.excitation_statistics(
+            model, dataset, class_names=source.class_names
+        )
+        # Wrong names are found before the long measurement.
+        classes, layers = self.classes or None, self.layers or None
+        plots.choose_classes(statistics, classes, 1)
+        plots.choose_layers(statistics, layers)
+        removal = None
+        if self.removal:
+            removal = analysis.removal_accuracy(
+                model, dataset, statistics, tolerance=self.tolerance
+            )
+        page = report.write_report(
+            self.output,
+            statistics,
+            removal,
+            classes=classes,
+            layers=layers,
+            data=f"{source.name}, {self.split}",
+        )
+        console = make_console()
+        title = f"{self.model} on {source.name}, {self.split}"
+        _print(console, title, report.layer_rows(statistics, removal))
+        if removal is not None:
+            console.print(report.verdict(statistics, removal), markup=False)
+        console.print(f"Written to {page}", markup=False)
+        return 0
+
+    def _dataset(self, source, model, preprocessing):
+        from keras_senet.data import batches
+
+        height, width, channels = model.input_shape[1:]
+        if self.image_size is not None:
+            size = (self.image_size, self.image_size)
+        elif height is not None and width is not None:
+            size = (height, width)
+        elif preprocessing is not None:
+            size = (preprocessing.image_size,) * 2
+        else:
+            size = source.image_size or (224, 224)
+        crop = self.crop_fraction
+        if crop is None:
+            fits = preprocessing is None or source.image_size == size
+            crop = 1.0 if fits else preprocessing.crop_fraction
+        return batches(
+            source,
+            self.split,
+            image_size=size,
+            batch_size=self.batch_size,
+            channels=channels,
+            crop_fraction=crop,
+            interpolation=getattr(preprocessing, "interpolation", "bilinear"),
+            limit=self.limit,
+        )
+
+
+# Columns of the report that fit into a terminal, and their names there.
+_COLUMNS = {
+    "layer": "layer",
+    "mean gate": ">mean",
+    "deviation": ">deviation",
+    "open": ">open",
+    "closed": ">closed",
+    "selectivity": ">selectivity",
+    "points lost, gate 1": ">lost, gate 1",
+    "points lost, gate's mean": ">lost, mean",
+    "% changed, gate 1": ">changed, gate 1",
+    "% changed, gate's mean": ">changed, mean",
+}
+
+
+def _print(console, title, table):
+    head, *rows = table
+    places = [i for i, name in enumerate(head) if name in _COLUMNS]
+    columns = [_COLUMNS[head[i]] for i in places]
+    print_table(console, title, columns, [[row[i] for i in places] for row in rows])
+
+
+def parse(arguments: Sequence[str]) -> Explain | None:
+    """Reads the words after the verb."""
+    return parse_arguments(Explain, "explain", arguments)
