@@ -35,6 +35,8 @@ def batches(
     interpolation: str = "bilinear",
     seed: int = 0,
     epoch: int | None = None,
+    step: int = 0,
+    worker: tuple[int, int] = (0, 1),
     limit: int | None = None,
     cache: bool = False,
     drop_remainder: bool = False,
@@ -45,10 +47,10 @@ def batches(
     the split once, always in the same order, and the last batch may be smaller.
 
     In training the order and every random change follow from `seed`, the number of the
-    epoch and the place in it, and from `keras.utils.set_random_seed` where it was
-    called before. There are two ways to go through the epochs:
+    epoch and the place in it. There are two ways to go through the epochs:
 
-    - `epoch=None`: one epoch an iteration, each in a new order. For `fit(dataset)`.
+    - `epoch=None`: one epoch an iteration, each in a new order, which also follows from
+      `keras.utils.set_random_seed` where it was called before. For `fit(dataset)`.
     - `epoch=k`: the epochs from k on, without an end. For a run that can be resumed:
       `fit(dataset, initial_epoch=k, steps_per_epoch=steps_per_epoch(...))` sees from
       epoch k on what a run from the start sees, bit for bit.
@@ -71,6 +73,10 @@ def batches(
             that have the size already are not touched.
         seed: Of the order and the augmentation.
         epoch: The first epoch of a run that can be resumed, see above.
+        step: The first batch of the first epoch, where a resumed run stopped within
+            one.
+        worker: (i, n) for the i-th of n equal parts of each batch, one a machine, where
+            several train together; only those images are decoded.
         limit: Use only so many images, about as many of each class, always the same.
         cache: Keep the images in memory, decoded, and resized where that is the same in
             each epoch. Not needed for the bundled set.
@@ -95,6 +101,7 @@ def batches(
             f"drop_remainder=True; {split!r} of {source.name!r} has "
             f"{source.splits[split]}. Received: batch_size={batch_size}, limit={limit}."
         )
+    part, parts = _checked_part(worker, batch_size, step, epoch, drop_remainder)
     records = source.reader.records(split)
     if limit is not None:
         records = records.take(limit)
@@ -115,6 +122,9 @@ def batches(
         key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), number)
         ordered = records
         if training:
+            # Of this epoch's graph: `shuffle` combines it with its seed, and cannot
+            # where it is 0, as after keras.utils.set_random_seed(0).
+            tf.random.set_seed(seed + 1)
             order_seed = tf.cast(tf.random.fold_in(key, 0)[0], tf.int64)
             if not cache and limit is None:
                 ordered = source.reader.reordered(split, order_seed) or records
@@ -125,8 +135,15 @@ def batches(
             return make(record, tf.random.fold_in(key, place + 1)), label
 
         examples = tf.data.Dataset.zip(tf.data.Dataset.counter(), ordered)
+        if parts > 1:
+            examples = examples.take(steps * batch_size)
+        if step:
+            done = tf.where(tf.equal(number, epoch), step * batch_size, 0)
+            examples = examples.skip(tf.cast(done, tf.int64))
+        examples = examples.shard(parts, part)
         examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        return examples.batch(batch_size, drop_remainder=drop_remainder).map(finish)
+        examples = examples.batch(batch_size // parts, drop_remainder=drop_remainder)
+        return examples.map(finish)
 
     dataset = _epochs(one_epoch, steps, training=training, seed=seed, epoch=epoch)
     options = tf.data.Options()
@@ -286,3 +303,29 @@ def _check_training(training: bool, augmentation: str, epoch: int | None) -> Non
         raise ValueError(
             f"`epoch` must be an integer from 0. Received: epoch={epoch!r}."
         )
+
+
+def _checked_part(
+    worker: tuple[int, int],
+    batch_size: int,
+    step: int,
+    epoch: int | None,
+    drop_remainder: bool,
+) -> tuple[int, int]:
+    part, parts = worker
+    if (
+        not 0 <= part < parts
+        or batch_size % parts
+        or (parts > 1 and not drop_remainder)
+    ):
+        raise ValueError(
+            "`worker` must be (i, n) with i from 0 and below n, for whole batches "
+            "(drop_remainder=True) of a multiple of n images. "
+            f"Received: worker={worker!r}, batch_size={batch_size}."
+        )
+    if step != 0 and (not _is_positive_integer(step) or epoch is None):
+        raise ValueError(
+            "`step` must be an integer from 0 and belongs to `epoch`. "
+            f"Received: step={step!r}, epoch={epoch!r}."
+        )
+    return part, parts

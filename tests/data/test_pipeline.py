@@ -119,6 +119,71 @@ def test_a_resumed_run_sees_what_an_undisturbed_one_sees(source, augmentation, c
     assert sorted(epochs[0]) == sorted(epochs[1])
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_resumed_within_an_epoch_sees_the_rest_of_it(source, step):
+    kwargs = {
+        "image_size": 28,
+        "batch_size": 32,
+        "training": True,
+        "limit": 100,
+        "augmentation": "cifar",
+        "drop_remainder": True,
+    }
+    whole = list(batches(source, "train", epoch=1, **kwargs).take(7))
+    resumed = list(batches(source, "train", epoch=1, step=step, **kwargs).take(5))
+    assert len(resumed) == 5
+    for (images, labels), (same_images, same_labels) in zip(
+        whole[step:], resumed, strict=False
+    ):
+        assert np.array_equal(images, same_images)
+        assert np.array_equal(labels, same_labels)
+
+
+def test_workers_see_disjoint_parts_of_the_same_batches(source):
+    kwargs = {
+        "image_size": 28,
+        "batch_size": 32,
+        "training": True,
+        "limit": 100,
+        "augmentation": "cifar",
+        "drop_remainder": True,
+        "epoch": 0,
+    }
+    alone = list(batches(source, "train", **kwargs).take(7))
+    parts = [
+        list(batches(source, "train", worker=(i, 4), **kwargs).take(7))
+        for i in range(4)
+    ]
+    for number, (images, labels) in enumerate(alone):
+        for i, part in enumerate(parts):
+            assert np.array_equal(images[i::4], part[number][0])
+            assert np.array_equal(labels[i::4], part[number][1])
+    resumed = batches(source, "train", worker=(2, 4), step=2, **kwargs).take(2)
+    for (images, _), (expected, _) in zip(resumed, parts[2][2:4], strict=True):
+        assert np.array_equal(images, expected)
+
+
+def test_workers_have_equal_numbers_of_batches(source):
+    kwargs = {"image_size": 28, "batch_size": 30, "limit": 100, "drop_remainder": True}
+    parts = [
+        collected(batches(source, "test", worker=(i, 3), **kwargs))[0] for i in range(3)
+    ]
+    assert [len(part) for part in parts] == [30] * 3
+    whole, _ = collected(batches(source, "test", **kwargs))
+    assert sorted(identity(np.concatenate(parts))) == sorted(identity(whole))
+
+
+@pytest.mark.parametrize("global_seed", [0, 7])
+def test_a_resumable_run_does_not_depend_on_the_global_seed(source, global_seed):
+    import keras
+
+    kwargs = {"image_size": 28, "batch_size": 64, "training": True, "epoch": 0}
+    _, expected = next(iter(batches(source, "train", **kwargs)))
+    keras.utils.set_random_seed(global_seed)
+    _, labels = next(iter(batches(source, "train", **kwargs)))
+    assert np.array_equal(expected, labels)
+
+
 def test_the_seed_counts_in_the_resumable_form_too(source):
     kwargs = {"image_size": 28, "batch_size": 64, "training": True, "epoch": 0}
     first, same, other = (
@@ -263,6 +328,12 @@ def test_fit_goes_through_new_epochs_of_the_resumable_form(source):
         ),
         ({"epoch": 1}, "`epoch` is for training"),
         ({"epoch": -1, "training": True}, "`epoch` must be an integer from 0"),
+        ({"step": -1, "epoch": 0, "training": True}, "`step` must be.*step=-1"),
+        ({"step": 1.0, "epoch": 0, "training": True}, "`step` must be.*step=1.0"),
+        ({"step": 1, "training": True}, "`step` must be.*epoch=None"),
+        ({"worker": (0, 2)}, "`worker` must be .i, n.*worker=.0, 2."),
+        ({"worker": (2, 2), "drop_remainder": True}, "worker=.2, 2."),
+        ({"worker": (0, 3), "drop_remainder": True}, "worker=.0, 3., batch_size=8"),
         (
             {"batch_size": 5000, "drop_remainder": True},
             "`batch_size` must not exceed the number of images.*has 1000",
