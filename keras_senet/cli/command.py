@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import re
 import sys
 import traceback
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 1 for an error, 2 for a command that makes no
-        sense, 130 after ctrl-C.
+        sense, 130 after ctrl-C, 143 after a training that SIGTERM stopped.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -80,7 +81,9 @@ def _dispatch(arguments):
     with quiet_start():
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
+        # Of several workers, the strategy must come before anything else.
+        if "TF_CONFIG" not in os.environ:
+            tf.config.list_logical_devices()
     return command.run()
 
 

@@ -10,19 +10,24 @@ from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import Progress, make_console
 from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
 
+# 128 and the number of SIGTERM, as shells have it.
+EXIT_STOPPED = 143
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Train:
     """Trains a network by a recipe and writes everything into a run folder.
 
-    The recipe's values are options too: --recipe cifar10 --epochs 3.
+    The recipe's values are options too: --recipe cifar10 --epochs 3. SIGTERM saves the
+    state and ends the command with the exit code 143; --resume goes on from there.
 
     Attributes:
         run_folder: A new or empty folder; with --resume, the folder of the run.
         recipe: A recipe's name, or a .json or .py file of yours. A .py file defines
             `recipe` and is run as a program.
         smoke: Shrink the recipe to seconds on the bundled images.
-        resume: Go on with the run in the folder, after its last whole epoch.
+        resume: Go on with the run in the folder, where its last checkpoint is.
+        checkpoint_every: Write a checkpoint also after so many steps within an epoch.
         data_dir: Where the data lies, if not in its usual place.
         values: The recipe's values.
     """
@@ -31,10 +36,12 @@ class Train:
     recipe: str
     smoke: bool = False
     resume: bool = False
+    checkpoint_every: int | None = None
     data_dir: Path | None = None
     values: OmitArgPrefixes[Recipe]
 
     def run(self) -> int:
+        from keras_senet.training.checkpoints import TrainingStopped
         from keras_senet.training.train import train
 
         console = make_console()
@@ -48,9 +55,13 @@ class Train:
                 self.run_folder,
                 data_dir=self.data_dir,
                 resume=self.resume,
+                checkpoint_every=self.checkpoint_every,
                 callbacks=[progress],
                 verbose=0,
             )
+        except TrainingStopped as stop:
+            console.print(str(stop), markup=False)
+            return EXIT_STOPPED
         finally:
             progress.stop()
         accuracy = result.history["val_accuracy"][-1]

@@ -1,14 +1,15 @@
-"""Training: recipes, strategies, `train`."""
+"""Training: recipes, strategies, `train`; on each of Keras' backends `fit_arrays`."""
 
+import keras
+
+from keras_senet.training.arrays import fit_arrays
+from keras_senet.training.checkpoints import TrainingStopped
 from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
-from keras_senet.training.strategies import make_strategy
-from keras_senet.training.train import TrainingResult, train
 
-__all__ = [
-    "RECIPES",
-    "Recipe",
-    "TrainingResult",
-    "load_recipe",
-    "make_strategy",
-    "train",
-]
+__all__ = ["RECIPES", "Recipe", "TrainingStopped", "fit_arrays", "load_recipe"]
+
+if keras.backend.backend() == "tensorflow":
+    from keras_senet.training.strategies import make_strategy
+    from keras_senet.training.train import TrainingResult, train
+
+    __all__ += ["TrainingResult", "make_strategy", "train"]

@@ -1,16 +1,12 @@
-"""What happens during a training beside the steps: logs, checkpoints, curves."""
+"""What happens during a training beside the steps: logs, curves, freezing."""
 
-import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_senet.training.curves import plot_curves, read_history
-from keras_senet.training.state import save_state
-from keras_senet.weights import save_weights
+from keras_senet.training.network import batch_normalizations
 
 
 class LearningRateLog(keras.callbacks.Callback):
@@ -60,53 +56,35 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
         )
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Writes the last state of the training after each epoch, and the best weights.
+class FreezeBatchNormalization(keras.callbacks.Callback):
+    """Keeps the statistics, scales and shifts of batch normalisation in late epochs.
 
-    A checkpoint with a loss that is not finite is not written: the last good one stays.
+    Between epochs the layers are trainable, as the optimizer's averages and what is
+    saved expect.
 
     Args:
-        folder: Where last.weights.h5 and best.weights.h5 go.
-        header: The header of best.weights.h5, of `keras_senet.weights`.
-        progress: What `load_state` returned, of a training that goes on.
-        plateau: The callback whose state belongs to the checkpoint.
-        monitor: The value whose maximum is the best.
+        first_epoch: The first epoch, from 0, in which they are kept.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        header: Mapping[str, Any],
-        *,
-        progress: dict[str, float] | None = None,
-        plateau: keras.callbacks.ReduceLROnPlateau | None = None,
-        monitor: str = "val_accuracy",
-    ):
+    def __init__(self, first_epoch: int):
         super().__init__()
-        self.folder = folder
-        self.header = header
-        self.progress = {"best": -math.inf, **(progress or {})}
-        self.plateau = plateau
-        self.monitor = monitor
+        self.first_epoch = first_epoch
+        self.traced = False
 
-    def on_train_begin(self, logs=None):
-        # Keras has just reset the callback: this one comes after it.
-        if self.plateau and "plateau_best" in self.progress:
-            self.plateau.best = self.progress["plateau_best"]
-            self.plateau.wait = self.progress["plateau_wait"]
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch < self.first_epoch:
+            return
+        self._set_trainable(False)
+        if not self.traced:
+            self.model.make_train_function(force=True)
+            self.traced = True
 
     def on_epoch_end(self, epoch, logs=None):
-        if not all(math.isfinite(logs[k]) for k in ("loss", "val_loss") if k in logs):
-            return
-        if logs.get(self.monitor, -math.inf) > self.progress["best"]:
-            self.progress["best"] = logs[self.monitor]
-            best = self.folder / "best.weights.h5"
-            save_weights(self.model, best, self.header, overwrite=True)
-        self.progress["epoch"] = epoch + 1
-        if self.plateau:
-            self.progress["plateau_best"] = self.plateau.best
-            self.progress["plateau_wait"] = self.plateau.wait
-        save_state(self.model, self.folder / "last.weights.h5", self.progress)
+        self._set_trainable(True)
+
+    def _set_trainable(self, trainable):
+        for layer in batch_normalizations(self.model):
+            layer.trainable = trainable
 
 
 class Curves(keras.callbacks.Callback):

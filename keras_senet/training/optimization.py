@@ -12,7 +12,8 @@ def make_schedule(
 
     Args:
         recipe: The recipe; its learning rate is scaled to its global batch size.
-        steps_per_epoch: Steps that one pass over the training images takes.
+        steps_per_epoch: Steps that one pass over the training images takes, each of
+            the recipe's `step_batch_size` images.
 
     Returns:
         A Keras schedule, or a number where the rate is constant or a callback lowers
@@ -45,16 +46,20 @@ def make_optimizer(
 
     Args:
         recipe: The recipe.
-        steps_per_epoch: Steps that one pass over the training images takes.
+        steps_per_epoch: Steps that one pass over the training images takes, each of
+            the recipe's `step_batch_size` images.
         model: The built model that will be trained.
     """
     rate = make_schedule(recipe, steps_per_epoch)
     decay = recipe.weight_decay or None
+    common = _accumulation_and_average(recipe)
     if recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+        optimizer = keras.optimizers.AdamW(
+            rate, weight_decay=recipe.weight_decay, **common
+        )
     else:
         optimizer = keras.optimizers.SGD(
-            rate, recipe.momentum, recipe.nesterov, weight_decay=decay
+            rate, recipe.momentum, recipe.nesterov, weight_decay=decay, **common
         )
     kernels, others = _kernels(model)
     if decay:
@@ -63,6 +68,15 @@ def make_optimizer(
         # Keras' penalty l * sum(w^2) has the gradient 2 l w.
         kernel.regularizer = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
     return optimizer
+
+
+def _accumulation_and_average(recipe):
+    steps = recipe.accumulation_steps
+    values = {"gradient_accumulation_steps": steps} if steps > 1 else {}
+    if recipe.ema_momentum is not None:
+        # Keras averages after each part of a batch, not only after each update.
+        values |= {"use_ema": True, "ema_momentum": recipe.ema_momentum ** (1 / steps)}
+    return values
 
 
 def _kernels(model):

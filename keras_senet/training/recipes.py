@@ -5,7 +5,6 @@ A named recipe is a row of `RECIPES`. A variant only overrides:
 """
 
 import dataclasses
-import inspect
 import itertools
 import json
 import os
@@ -17,47 +16,8 @@ from typing import Any, Literal
 
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training._fields import Interval, as_type, check_range
+from keras_senet.training._model_arguments import ModelArguments, model_arguments_of
 from keras_senet.utils.errors import nearest
-
-
-class ModelArguments(typing.TypedDict, total=False):
-    """The architecture arguments of the constructors; each takes some of them."""
-
-    se: bool
-    reduction: int
-    squeeze: str
-    gate: str
-    se_bias: bool
-    identity_start: bool
-    placement: str
-    se_stages: tuple[int, ...] | Literal["all"]
-    stride_on: str
-    stem: str
-    stem_pool: str
-    shortcut: str
-    divisor: int
-    preactivation: bool
-    block: str
-    blocks: tuple[int, ...]
-    filters: tuple[int, ...]
-    stem_filters: tuple[int, ...]
-    branch_relu: bool
-    cardinality: int
-    width: int
-    half_reduce: bool
-    alpha: float
-    batch_norm: bool
-
-
-# Arguments of the constructors that follow from other fields of the recipe.
-_NOT_ARCHITECTURE = {
-    "dropout_rate",
-    "drop_path_rate",
-    "include_preprocessing",
-    "output_stride",
-    "data_format",
-    "fused",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +36,10 @@ class Recipe:
         classes: Number of classes; None is the data's own.
         limit: Use only this many images of each split.
         epochs: Passes over the training images.
-        global_batch_size: Images of one step, over all devices together.
+        global_batch_size: Images of one update of the weights, over all devices and
+            `accumulation_steps` together.
+        accumulation_steps: Each batch goes through the network in so many equal parts,
+            whose gradients are averaged. Batch normalisation sees one part at a time.
         optimizer: Keras' SGD or AdamW.
         learning_rate: The highest learning rate, for batches of
             `reference_batch_size`. It scales linearly: the rate used is
@@ -97,6 +60,13 @@ class Recipe:
         step_at: Fractions of the training at which "step" lowers the rate.
         step_factor: What "step" and "plateau" multiply the rate with.
         patience: Epochs without a lower validation loss before "plateau" acts.
+        ema_momentum: What is evaluated and saved are moving averages of the trained
+            weights, with this momentum per update (0.9999, say); None is without.
+            Batch normalisation's statistics have their own.
+        freeze_batch_norm_epochs: In so many last epochs batch normalisation keeps its
+            statistics, scale and shift, as SENet-154's does (the paper's appendix).
+        synchronized_batch_norm: Whether batch normalisation takes its statistics over
+            all devices together, instead of over each one's images.
         label_smoothing: Share of the target that is spread over all classes.
         augmentation: "flip" is horizontal, "cifar" adds a random crop after padding
             4 pixels, "imagenet" is the random resized crop with a flip.
@@ -105,6 +75,8 @@ class Recipe:
         dropout_rate: Before the classifier; None is the network's own.
         drop_path_rate: Stochastic depth of the last residual branch.
         dtype_policy: Keras' dtype policy.
+        on_error: What an image of a folder that cannot be read does, when the data is
+            opened: "raise" an error, or "skip" with one warning that counts them.
         seed: Of weights, shuffling, augmentation and dropout.
     """
 
@@ -119,6 +91,7 @@ class Recipe:
     limit: int | None = None
     epochs: int = 10
     global_batch_size: int = 128
+    accumulation_steps: int = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     reference_batch_size: int = 128
@@ -131,6 +104,9 @@ class Recipe:
     step_at: tuple[float, ...] = (0.5, 0.75)
     step_factor: float = 0.1
     patience: int = 10
+    ema_momentum: float | None = None
+    freeze_batch_norm_epochs: int = 0
+    synchronized_batch_norm: bool = False
     label_smoothing: float = 0.0
     augmentation: Literal["none", "flip", "cifar", "imagenet"] = "none"
     crop_fraction: float = 1.0
@@ -138,6 +114,7 @@ class Recipe:
     dropout_rate: float | None = None
     drop_path_rate: float = 0.0
     dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    on_error: Literal["raise", "skip"] = "raise"
     seed: int = 0
 
     def __post_init__(self):
@@ -152,6 +129,12 @@ class Recipe:
         self._check_model_arguments()
         self._check_ranges()
         self._check_schedule()
+        if self.global_batch_size % self.accumulation_steps:
+            raise ValueError(
+                "`global_batch_size` must be a multiple of `accumulation_steps`. "
+                f"Received: global_batch_size={self.global_batch_size!r}, "
+                f"accumulation_steps={self.accumulation_steps!r}"
+            )
         if self.l2 and self.optimizer != "sgd":
             raise ValueError(
                 "`l2` is SGD's: AdamW would rescale it. Received: "
@@ -190,6 +173,11 @@ class Recipe:
             )
 
     @property
+    def step_batch_size(self) -> int:
+        """Images that go through the network at a time, over all devices together."""
+        return self.global_batch_size // self.accumulation_steps
+
+    @property
     def peak_learning_rate(self) -> float:
         """The learning rate scaled to the global batch size."""
         return self.learning_rate * self.global_batch_size / self.reference_batch_size
@@ -206,6 +194,8 @@ class Recipe:
             limit=64,
             epochs=2,
             global_batch_size=16,
+            accumulation_steps=min(self.accumulation_steps, 2),
+            freeze_batch_norm_epochs=min(self.freeze_batch_norm_epochs, 1),
             warmup_epochs=self.warmup_epochs * 2 / max(self.epochs, 2),
         )
 
@@ -244,6 +234,7 @@ _RANGES = {
     "limit": Interval(1, _INF),
     "epochs": Interval(1, _INF),
     "global_batch_size": Interval(1, _INF),
+    "accumulation_steps": Interval(1, _INF),
     "learning_rate": Interval(0, _INF, includes_low=False),
     "reference_batch_size": Interval(1, _INF),
     "momentum": Interval(0, 1),
@@ -252,22 +243,14 @@ _RANGES = {
     "warmup_epochs": Interval(0, _INF),
     "step_factor": Interval(0, 1, includes_low=False),
     "patience": Interval(1, _INF),
+    "ema_momentum": Interval(0, 1, includes_low=False),
+    "freeze_batch_norm_epochs": Interval(0, _INF),
     "label_smoothing": Interval(0, 1),
     "crop_fraction": Interval(0, 1, includes_low=False, includes_high=True),
     "dropout_rate": Interval(0, 1),
     "drop_path_rate": Interval(0, 1),
     "seed": Interval(0, 2**31),
 }
-
-
-def model_arguments_of(model: str) -> list[str]:
-    """Returns the names of the architecture arguments that a constructor takes."""
-    parameters = inspect.signature(CONSTRUCTORS[model]).parameters.values()
-    return [
-        p.name
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY and p.name not in _NOT_ARCHITECTURE
-    ]
 
 
 # He et al., arXiv 1512.03385, section 4.2: 64,000 steps of 128 images, rate 0.1 divided

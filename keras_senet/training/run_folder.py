@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 from pathlib import Path
 
 import keras
@@ -52,12 +53,15 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of last.weights.h5, the whole state, and best.weights.h5."""
+        """The folder of last.weights.h5, the whole state, and of others beside it.
+
+        previous.weights.h5 is the state before it, best.weights.h5 the best weights.
+        """
         return self.path / "checkpoints"
 
     @property
     def last(self) -> Path:
-        """The state after the last whole epoch."""
+        """The state that the run goes on from."""
         return self.checkpoints / "last.weights.h5"
 
     @property
@@ -110,6 +114,13 @@ class RunFolder:
                 f"There is no run in {str(self.path)!r}: it has no recipe.json."
             )
         return Recipe.from_json(json.loads(self.recipe.read_text(encoding="utf-8")))
+
+    def remove_leftovers(self) -> None:
+        """Removes what a process that was killed had begun to write."""
+        names = (self.recipe, self.versions, self.history, self.curves, self.model)
+        for path in (*names, self.weights, self.last, self.checkpoints / "best"):
+            for leftover in path.parent.glob(f".{path.name}.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def write_start(self, recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
         """Writes the resolved recipe and what the training runs on."""

@@ -1,39 +1,84 @@
 """The whole state of a training in one file, written in one step.
 
 The file is Keras' own .weights.h5 (model and optimizer) with a group "training" beside
-them: how far the training is, and the random generators' states, which Keras leaves
-out.
+them: how far the training is, the random generators' states and, in the middle of an
+epoch, the metrics' states, all of which Keras leaves out, and a digest of the file.
+The file before the last one is kept.
 """
 
+import hashlib
 import os
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import keras
+import numpy as np
 
 from keras_senet.utils.files import atomic_path
+
+
+class State(NamedTuple):
+    """What a state's file says beside what went into the model.
+
+    Attributes:
+        progress: Numbers that say how far the training was.
+        metrics: The states of the metrics, if it was in the middle of an epoch.
+    """
+
+    progress: dict[str, float]
+    metrics: list[np.ndarray]
+
+
+def previous_path(path: str | os.PathLike) -> Path:
+    """Returns where `save_state` keeps the state before the last one."""
+    return Path(path).with_name("previous.weights.h5")
 
 
 def save_state(
     model: keras.Model, path: str | os.PathLike, progress: dict[str, float]
 ) -> None:
-    """Writes weights, optimizer, random state and progress, replacing an older file.
+    """Writes weights, optimizer, random state and progress, and keeps the older file.
 
     Args:
         model: A compiled model.
         path: The file, ending in .weights.h5.
-        progress: Numbers that say how far the training is.
+        progress: Numbers that say how far the training is; with a "step" above 0 the
+            metrics belong to it.
+
+    Raises:
+        OSError: If the file cannot be written; the older ones are as they were.
     """
+    path = Path(path)
     with atomic_path(path, overwrite=True) as temporary:
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
             group = file.create_group("training")
             group.attrs.update(progress)
-            for i, variable in enumerate(_random_state(model)):
-                group[f"random_{i}"] = keras.ops.convert_to_numpy(variable)
+            for name, variable in _beside_weights(model, progress):
+                group[name] = keras.ops.convert_to_numpy(variable)
+            group.attrs["digest"] = _digest(file)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if path.exists() and damage(path) is None:
+            path.replace(previous_path(path))
 
 
-def load_state(model: keras.Model, path: str | os.PathLike) -> dict[str, float]:
+def damage(path: str | os.PathLike) -> str | None:
+    """Returns what is wrong with the bytes of a state's file, or None."""
+    try:
+        with h5py.File(path) as file:
+            stored = file["training"].attrs.get("digest") if "training" in file else ""
+            # Files written before there was a digest have none.
+            if stored is None or _digest(file) == stored or "training" not in file:
+                return None
+            return "its contents are not those that were written"
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        return str(error)
+
+
+def load_state(model: keras.Model, path: str | os.PathLike) -> State:
     """Puts a saved state into a compiled model of the same kind.
 
     Args:
@@ -41,10 +86,10 @@ def load_state(model: keras.Model, path: str | os.PathLike) -> dict[str, float]:
         path: A file of `save_state`.
 
     Returns:
-        The progress.
+        The progress and the metrics.
 
     Raises:
-        ValueError: If the file is no checkpoint of a training.
+        ValueError: If the file is no checkpoint of a training, or of another one.
     """
     path = Path(path)
     with h5py.File(path) as file:
@@ -53,14 +98,85 @@ def load_state(model: keras.Model, path: str | os.PathLike) -> dict[str, float]:
                 "The checkpoint must be one that a training wrote after an epoch. "
                 f"Received: {str(path)!r}"
             )
+        attributes = dict(file["training"].attrs)
+        attributes.pop("digest", None)
+        progress = {name: float(value) for name, value in attributes.items()}
         group = file["training"]
-        progress = {name: float(value) for name, value in group.attrs.items()}
-        for i, variable in enumerate(_random_state(model)):
-            variable.assign(group[f"random_{i}"][()])
+        for name, variable in _beside_weights(model, {}):
+            variable.assign(group[name][()])
+        count = sum(name.startswith("metric_") for name in group)
+        metrics = [group[f"metric_{i}"][()] for i in range(count)]
     model.optimizer.build(model.trainable_variables)
-    model.load_weights(path)
-    return progress
+    with warnings.catch_warnings():
+        # Keras only warns when it leaves an optimizer as it was.
+        warnings.filterwarnings("error", "Skipping variable loading")
+        try:
+            model.load_weights(path)
+        except (UserWarning, ValueError) as error:
+            raise ValueError(
+                "The checkpoint must be of the same network and optimizer. "
+                f"Received: {str(path)!r}. {error}"
+            ) from error
+    return State(progress, metrics)
 
 
-def _random_state(model):
-    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
+def load_last_state(model: keras.Model, path: str | os.PathLike) -> State:
+    """Puts the last good state of a run into a model.
+
+    Where the last file is damaged or missing, that is the one before; a warning says
+    so.
+
+    Args:
+        model: A compiled model.
+        path: The file of the last state.
+
+    Returns:
+        The progress and the metrics; empty if there is no file, and the model is as
+        it was.
+
+    Raises:
+        OSError: If there are files, and none is whole.
+    """
+    path, older = Path(path), previous_path(path)
+    if not path.exists() and not older.exists():
+        return State({}, [])
+    reason = damage(path) if path.exists() else "it is not there"
+    if reason is None:
+        return load_state(model, path)
+    if not older.exists() or damage(older) is not None:
+        raise OSError(
+            f"The checkpoint {str(path)!r} cannot be used: {reason}. There is no good "
+            "one before it. Start the run again in a new folder."
+        )
+    warnings.warn(
+        f"The checkpoint {str(path)!r} cannot be used: {reason}. The run goes on from "
+        f"the one before, {str(older)!r}.",
+        stacklevel=2,
+    )
+    return load_state(model, older)
+
+
+def _beside_weights(model, progress):
+    """What belongs to the state and Keras does not save, with its names."""
+    random = [v for v in model.variables if v.path.endswith("seed_generator_state")]
+    yield from ((f"random_{i}", variable) for i, variable in enumerate(random))
+    if progress.get("step"):
+        metrics = enumerate(model.metrics_variables)
+        yield from ((f"metric_{i}", variable) for i, variable in metrics)
+
+
+def _digest(file):
+    """SHA-256 of the names and values of all arrays and of the progress."""
+    digest = hashlib.sha256()
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            value = item[()]
+            digest.update(f"{name} {item.dtype} {item.shape}".encode())
+            digest.update(value.tobytes())
+
+    file.visititems(add)
+    for name, value in sorted(file["training"].attrs.items()):
+        if name != "digest":
+            digest.update(f"{name} {float(value)!r}".encode())
+    return digest.hexdigest()

@@ -1,17 +1,70 @@
-"""Where a training runs: one device, or copies of the model on several."""
+"""Where a training runs: one device, several of one machine, or several machines."""
 
+import keras
 import tensorflow as tf
+
+from keras_senet.training.multi_worker import Workers
+from keras_senet.training.network import batch_normalizations
 
 
 def make_strategy() -> tf.distribute.Strategy:
-    """Returns a MirroredStrategy over all visible GPUs, or over the CPU without one.
+    """Returns a strategy over all visible GPUs, or over the CPU without one.
 
-    A machine whose CPU was split by `tf.config.set_logical_device_configuration` gets
-    one copy of the model on each part, so that several devices can be tried anywhere.
+    Where the environment's TF_CONFIG names several workers, it is one over all of them;
+    it must then come before anything else that TensorFlow does. Else it is a
+    MirroredStrategy. A machine whose CPU was split by
+    `tf.config.set_logical_device_configuration` gets one copy of the model on each
+    part, so that several devices can be tried anywhere.
     """
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+    workers = cluster.as_dict()
+    if sum(len(workers.get(job, ())) for job in ("chief", "worker")) > 1:
+        return Workers()
     devices = tf.config.list_logical_devices("GPU")
     devices = devices or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether several machines train together."""
+    resolver = strategy and strategy.cluster_resolver
+    return bool(resolver and resolver.task_type)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes what a training leaves behind."""
+    if not is_multi_worker(strategy):
+        return True
+    resolver = strategy.cluster_resolver
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    first = "chief" if has_chief else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+def average_statistics(model: keras.Model) -> None:
+    """Gives all copies of a model the mean of their batch normalisations' statistics.
+
+    Each copy has followed the images that it saw. Copies whose statistics are
+    synchronised have the same ones already.
+
+    Args:
+        model: A model built in a strategy's scope.
+    """
+    strategy = model.distribute_strategy
+    layers = [v for v in batch_normalizations(model) if not v.synchronized]
+    if strategy.num_replicas_in_sync == 1 or not layers:
+        return
+    variables = [v for n in layers for v in (n.moving_mean, n.moving_variance)]
+
+    @tf.function
+    def average():
+        context = tf.distribute.get_replica_context()
+        values = [tf.convert_to_tensor(variable.value) for variable in variables]
+        means = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+        for variable, mean in zip(variables, means, strict=True):
+            variable.assign(mean)
+
+    strategy.run(average)
 
 
 def evaluation_batch_size(images: int, batch_size: int, replicas: int) -> int:

@@ -50,7 +50,8 @@ tf.config.set_logical_device_configuration(
 from keras_senet import SqueezeExcite
 from keras_senet.data import open_source
 from keras_senet.training import Recipe, make_strategy
-from keras_senet.training.train import compile_model, make_datasets, resolve_recipe
+from keras_senet.training.datasets import make_datasets, resolve_recipe
+from keras_senet.training.network import compile_model
 
 recipe = Recipe(
     model="se_resnet20", epochs=2, global_batch_size=16, limit=64, l2=1e-3, seed=3
@@ -73,7 +74,7 @@ with strategy.scope():
         ]
     )
     compile_model(model, recipe, 4)
-training, validation = make_datasets(recipe, source, replicas=replicas)
+training, validation = make_datasets(recipe, source, strategy=strategy)
 history = model.fit(
     training,
     validation_data=validation,

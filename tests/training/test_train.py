@@ -11,9 +11,10 @@ import pytest
 from keras_senet.data import open_source
 from keras_senet.training import RECIPES, Recipe, train
 from keras_senet.training.curves import plot_curves, read_history
+from keras_senet.training.datasets import make_datasets, resolve_recipe
+from keras_senet.training.network import build_model
 from keras_senet.training.run_folder import RunFolder
 from keras_senet.training.state import load_state
-from keras_senet.training.train import build_model, make_datasets, resolve_recipe
 
 TINY = Recipe(
     model="se_resnet",

@@ -1,0 +1,124 @@
+"""Training by a recipe on images in memory, without TensorFlow's pipeline."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_senet.training.callbacks import LearningRateLog
+from keras_senet.training.network import build_model, compile_model, dtype_policy
+from keras_senet.training.recipes import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class _Statistics:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def fit_arrays(
+    recipe: Recipe,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Trains a recipe's network on arrays, on whichever backend Keras has.
+
+    It is `model.fit` with the recipe's network, optimizer, schedule and loss, on one
+    device. Nothing is written, and the recipe's fields about data files have no effect;
+    what needs TensorFlow's data pipeline or strategies is refused. For all that, see
+    `keras_senet.training.train`.
+
+    Args:
+        recipe: How to train. `classes` None is the highest label and one.
+        images: (N, H, W, C) in 0..255, square, of any real dtype.
+        labels: (N,) integers from 0.
+        validation: Images and labels to evaluate after each epoch.
+        callbacks: More Keras callbacks.
+        verbose: Of `model.fit`.
+
+    Returns:
+        The trained model, which takes raw images, and the values of each epoch by name.
+
+    Raises:
+        ValueError: If the recipe and the arrays do not fit, or the recipe asks for what
+            arrays cannot have.
+        RuntimeError: If the loss is no longer finite.
+    """
+    _check(recipe, images, labels)
+    classes = recipe.classes or int(np.max(labels)) + 1
+    recipe = dataclasses.replace(
+        recipe, image_size=images.shape[1], channels=images.shape[3], classes=classes
+    )
+    keras.utils.set_random_seed(recipe.seed + 1)
+    steps = len(images) // recipe.step_batch_size
+    with dtype_policy(recipe.dtype_policy):
+        model = build_model(recipe, _statistics(images))
+        compile_model(model, recipe, steps)
+    ours = [keras.callbacks.TerminateOnNaN(raise_error=True)]
+    if recipe.schedule == "plateau":
+        watched = "val_loss" if validation else "loss"
+        ours.append(
+            keras.callbacks.ReduceLROnPlateau(
+                watched, recipe.step_factor, recipe.patience
+            )
+        )
+    if validation is not None:
+        x, y = validation
+        validation = (x, keras.utils.to_categorical(y, classes))
+    used = steps * recipe.step_batch_size
+    history = model.fit(
+        images[:used],
+        keras.utils.to_categorical(labels[:used], classes),
+        batch_size=recipe.step_batch_size,
+        epochs=recipe.epochs,
+        validation_data=validation,
+        callbacks=[*ours, *callbacks, LearningRateLog()],
+        verbose=verbose,
+    )
+    return model, history.history
+
+
+def _check(recipe, images, labels):
+    shape = np.shape(images)
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] not in (1, 3):
+        raise ValueError(
+            "`images` must be square, (N, H, W, 1) or (N, H, W, 3). "
+            f"Received: images of shape {shape}."
+        )
+    if np.shape(labels) != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            "`labels` must be one integer for each of the images. Received: labels of "
+            f"shape {np.shape(labels)} and dtype {labels.dtype} for {len(images)} "
+            "images."
+        )
+    if len(images) < recipe.step_batch_size:
+        raise ValueError(
+            "There must be at least `global_batch_size` images. "
+            f"Received: {len(images)} images, "
+            f"global_batch_size={recipe.global_batch_size}"
+        )
+    for name, plain in (
+        ("augmentation", "none"),
+        ("freeze_batch_norm_epochs", 0),
+        ("synchronized_batch_norm", False),
+    ):
+        value = getattr(recipe, name)
+        if value != plain:
+            raise ValueError(
+                f"`{name}` needs TensorFlow's data pipeline and strategies; on arrays "
+                f"it must be {plain!r}. Received: {name}={value!r}. Use "
+                "keras_senet.training.train for it."
+            )
+
+
+def _statistics(images):
+    """Mean and standard deviation of each channel, in 0..1 units."""
+    axes = (0, 1, 2)
+    mean = np.mean(images, axes, dtype=np.float64) / 255
+    std = np.std(images, axes, dtype=np.float64) / 255
+    return _Statistics(tuple(map(float, mean)), tuple(map(float, std)))

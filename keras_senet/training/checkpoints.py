@@ -1,0 +1,166 @@
+"""What is written during a training so that it can go on, and when it stops."""
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_senet.training.state import State, save_state
+from keras_senet.weights import save_weights
+
+
+class TrainingStopped(Exception):
+    """The training was asked to stop, and has saved its state."""
+
+
+class Termination:
+    """Whether the process was asked to end."""
+
+    requested = False
+
+
+@contextlib.contextmanager
+def termination_noticed() -> Iterator[Termination]:
+    """Lets SIGTERM be noticed instead of ending the process.
+
+    Only the main thread can do that; in others the signal keeps its meaning.
+    """
+    termination = Termination()
+    if threading.current_thread() is not threading.main_thread():
+        yield termination
+        return
+
+    def notice(*_):
+        termination.requested = True
+
+    previous = signal.signal(signal.SIGTERM, notice)
+    try:
+        yield termination
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes the last state of the training after each epoch, and the best weights.
+
+    It also ends a resumed epoch where it should end, and a training that SIGTERM wants
+    to end. A state whose losses or weights are not finite is not written: the last
+    good one stays.
+
+    It comes before `keras.callbacks.SwapEMAWeights`, so that the best weights are the
+    averaged ones and the last state has both.
+
+    Args:
+        folder: Where last.weights.h5, previous.weights.h5 and best.weights.h5 go.
+        header: The header of best.weights.h5, of `keras_senet.weights`.
+        resumed: What `load_state` returned, of a training that goes on.
+        plateau: The callback whose state belongs to the checkpoint.
+        every: Write the state also after so many steps of an epoch.
+        termination: Says when to stop.
+        prepare: Called with the model before it is evaluated or written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        header: Mapping[str, Any],
+        *,
+        resumed: State | None = None,
+        plateau: keras.callbacks.ReduceLROnPlateau | None = None,
+        every: int | None = None,
+        termination: Termination | None = None,
+        prepare=lambda model: None,
+    ):
+        super().__init__()
+        self.folder = folder
+        self.header = header
+        progress, self.metrics = resumed or State({}, [])
+        self.progress = {"best": -math.inf, **progress}
+        self.plateau = plateau
+        self.every = every
+        self.termination = termination or Termination()
+        self.prepare = prepare
+        self.step = int(self.progress.get("step", 0))
+        self.ends_early = False
+
+    def on_train_begin(self, logs=None):
+        # Keras has just reset the callback: this one comes after it.
+        if self.plateau and "plateau_best" in self.progress:
+            self.plateau.best = self.progress["plateau_best"]
+            self.plateau.wait = self.progress["plateau_wait"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.progress["epoch"] = epoch
+        self.ends_early = self.step > 0
+        if self.ends_early:
+            for variable, value in zip(
+                self.model.metrics_variables, self.metrics, strict=True
+            ):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.step == self.params["steps"]:
+            # Keras does not know that the rest of a resumed epoch is shorter.
+            self.model.stop_training |= self.ends_early
+        elif self.termination.requested or (self.every and self.step % self.every == 0):
+            if math.isfinite(logs["loss"]):
+                self._save(step=self.step)
+            self._stop_if_asked()
+
+    def on_test_begin(self, logs=None):
+        self.prepare(self.model)
+
+    def on_test_end(self, logs=None):
+        value = logs.get("accuracy", -math.inf)
+        if math.isfinite(logs["loss"]) and value > self.progress["best"]:
+            self.progress["best"] = value
+            best = self.folder / "best.weights.h5"
+            save_weights(self.model, best, self.header, overwrite=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.ends_early:
+            self.model.stop_training = False
+        self.step = 0
+        if all(math.isfinite(logs[k]) for k in ("loss", "val_loss") if k in logs):
+            self.progress["epoch"] = epoch + 1
+            if self.plateau:
+                self.progress["plateau_best"] = self.plateau.best
+                self.progress["plateau_wait"] = self.plateau.wait
+            self._save(step=0)
+        self._stop_if_asked()
+
+    def _save(self, *, step):
+        variables = self.model.trainable_variables
+        if not all(np.isfinite(_numbers(v)).all() for v in variables):
+            return
+        if step:
+            self.prepare(self.model)
+        last = self.folder / "last.weights.h5"
+        self.progress["step"] = step
+        try:
+            save_state(self.model, last, self.progress)
+        except (OSError, RuntimeError) as error:
+            kept = f"The one before, {last}, is whole." if last.exists() else ""
+            raise OSError(
+                f"The checkpoint could not be written: {error}. {kept} Make room, then "
+                "resume the run."
+            ) from error
+
+    def _stop_if_asked(self):
+        if self.termination.requested:
+            raise TrainingStopped(
+                f"Stopped by SIGTERM in epoch {int(self.progress['epoch']) + 1}. "
+                f"The state is in {self.folder / 'last.weights.h5'}: resume the run to "
+                "go on."
+            )
+
+
+def _numbers(variable):
+    return keras.ops.convert_to_numpy(variable)

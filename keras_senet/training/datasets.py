@@ -1,0 +1,113 @@
+"""A recipe's data: what it leaves to them, and the batches."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from keras_senet import data
+from keras_senet.training.recipes import Recipe
+from keras_senet.training.strategies import evaluation_batch_size, is_multi_worker
+
+
+def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
+    """Fills in what a recipe leaves to the data.
+
+    Raises:
+        ValueError: If the recipe contradicts the data.
+    """
+    for split in (recipe.train_split, recipe.validation_split):
+        source.check_split(split)
+    classes = len(source.class_names)
+    if recipe.classes not in (None, classes):
+        raise ValueError(
+            f"`classes` must be the {classes} of the data {recipe.data!r}. "
+            f"Received: classes={recipe.classes!r}. Leave it out."
+        )
+    size = recipe.image_size
+    if size is None:
+        sides = set(source.image_size or ())
+        if len(sides) != 1:
+            raise ValueError(
+                f"`image_size` must be given for {recipe.data!r}, whose images are not "
+                "all squares of one size. Received: image_size=None"
+            )
+        (size,) = sides
+    return dataclasses.replace(
+        recipe,
+        classes=classes,
+        image_size=size,
+        channels=recipe.channels or source.channels,
+    )
+
+
+def make_datasets(
+    recipe: Recipe,
+    source: data.Source,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    epoch: int = 0,
+    step: int = 0,
+) -> tuple[Any, tf.data.Dataset]:
+    """Returns the endless training batches and the evaluation batches of a recipe.
+
+    Args:
+        recipe: A resolved recipe.
+        source: Its data.
+        strategy: Where they are used. With several workers each one gets its part of
+            every training batch.
+        epoch: The epoch that the training batches start with.
+        step: The batch of that epoch that they start with.
+    """
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    if recipe.step_batch_size % replicas:
+        raise ValueError(
+            f"`global_batch_size` must be a multiple of the {replicas} devices, and of "
+            "`accumulation_steps` times that. Received: "
+            f"global_batch_size={recipe.global_batch_size}, "
+            f"accumulation_steps={recipe.accumulation_steps}"
+        )
+    common = {
+        "image_size": recipe.image_size,
+        "channels": recipe.channels,
+        "crop_fraction": recipe.crop_fraction,
+        "interpolation": recipe.interpolation,
+        "limit": recipe.limit,
+    }
+
+    def one_hot(images, labels):
+        return images, tf.one_hot(labels, recipe.classes)
+
+    def training_part(worker=(0, 1)):
+        return data.batches(
+            source,
+            recipe.train_split,
+            batch_size=recipe.step_batch_size,
+            training=True,
+            augmentation=recipe.augmentation,
+            seed=recipe.seed,
+            epoch=epoch,
+            step=step,
+            worker=worker,
+            drop_remainder=True,
+            **common,
+        ).map(one_hot)
+
+    images = source.splits[recipe.validation_split]
+    validation = data.batches(
+        source,
+        recipe.validation_split,
+        batch_size=evaluation_batch_size(
+            min(images, recipe.limit or images), recipe.step_batch_size, replicas
+        ),
+        **common,
+    ).map(one_hot)
+    if not is_multi_worker(strategy):
+        return training_part(), validation
+
+    def of_worker(context):
+        worker = (context.input_pipeline_id, context.num_input_pipelines)
+        size = context.get_per_replica_batch_size(recipe.step_batch_size)
+        return training_part(worker).rebatch(size)
+
+    return strategy.distribute_datasets_from_function(of_worker), validation

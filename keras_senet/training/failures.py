@@ -1,0 +1,44 @@
+"""What ends a training from outside, in one clear line."""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+# What the other workers' collectives end with when one worker is gone.
+_LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+
+
+@contextlib.contextmanager
+def explained(data: str, *, several_workers: bool) -> Iterator[None]:
+    """Lets errors of TensorFlow that come from the data or the network say so.
+
+    Args:
+        data: The name of the data, for the message.
+        several_workers: Whether several machines train together.
+
+    Raises:
+        OSError: If the data could not be read.
+        ConnectionError: If another worker is gone.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        text = error.message.strip().split("\n")[0]
+        if "IteratorGetNext" in str(error) and not isinstance(error, _LOST):
+            raise OSError(
+                f"The data {data!r} cannot be read any more: {text}. Mend them, then "
+                "resume the run."
+            ) from error
+        if several_workers and isinstance(error, _LOST):
+            raise ConnectionError(
+                f"Another worker has gone, or cannot be reached: {text}. Resume the "
+                "run on all workers; it goes on from the last checkpoint."
+            ) from error
+        raise
