@@ -48,8 +48,8 @@ def write_report(
     """Writes pictures, CSV files and index.html, a page that needs nothing else.
 
     Args:
-        folder: A new folder: gates.csv, layers.csv, removal.csv, report.json,
-            classes.png, deviations.png, maps.png, course.png, index.html.
+        folder: A new folder: gates.csv, layers.csv, layers.md, removal.csv,
+            report.json, classes.png, deviations.png, maps.png, course.png, index.html.
         statistics: From `excitation_statistics`.
         removal: From `removal_accuracy`; its parts are left out without.
         classes: The classes drawn, by default the four most frequent; in the maps all,
@@ -74,6 +74,8 @@ def write_report(
         statistics.save_csv(temporary)
         if removal is not None:
             removal.save_csv(temporary)
+        table = _markdown(layer_rows(statistics, removal))
+        (temporary / "layers.md").write_text(table, "utf-8")
         facts = _facts(statistics, removal, data)
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (temporary / "report.json").write_text(f"{text}\n", "utf-8")
@@ -119,6 +121,11 @@ def layer_rows(statistics: Excitation, removal: Removal | None = None) -> list[t
         cells += [f"{x.selectivity:.2f}"]
         rows.append((*cells, *(f"{loss:.2f}" for loss in losses.get(x.name, ()))))
     return rows
+
+
+def _markdown(rows):
+    head, *body = (f"| {' | '.join(row)} |\n" for row in rows)
+    return "".join([head, f"|---{'|---:' * (len(rows[0]) - 1)}|\n", *body])
 
 
 def verdict(statistics: Excitation, removal: Removal) -> str:

@@ -215,8 +215,10 @@ def test_report(tmp_path):
     assert "four images" in text
     names = {path.name for path in folder.iterdir()}
     pictures = {"classes.png", "deviations.png", "maps.png", "course.png"}
-    tables = {"gates.csv", "layers.csv", "removal.csv", "report.json"}
+    tables = {"gates.csv", "layers.csv", "removal.csv", "layers.md", "report.json"}
     assert names == pictures | tables | {"index.html"}
+    row = "| se | 2 | 7 | 0.500 | 0.257 | 0.562 | 12 % | 12 % | 50 % | 0.92 |"
+    assert f"{row} 50.00 | 50.00 |" in (folder / "layers.md").read_text()
     with open(folder / "gates.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 3  # layers, channels, classes and all
