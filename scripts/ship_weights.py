@@ -135,7 +135,10 @@ def export(model, source, images, folder, name):
                 labels=source.class_names,
             )
         evaluation = keras_senet.evaluate(path, source)
-        scores = open_runner(path)(images)
+        scores = open_runner(path).predict(images)
+        bundled = None
+        if source.name == "fashion_mnist":  # the package has some of its test images
+            bundled = keras_senet.evaluate(path, "bundled").top1
         entries.append(
             {
                 "name": f"{name}/{file}",
@@ -145,7 +148,8 @@ def export(model, source, images, folder, name):
                 "data": evaluation.data,
                 "images": evaluation.images,
                 "accuracy": round(evaluation.top1, 4),
-                "scores": np.round(scores.astype("float64"), 7).tolist(),
+                "bundled_accuracy": bundled,
+                "scores": np.round(np.asarray(scores).astype("float64"), 7).tolist(),
             }
         )
         print(f"{file}: {100 * evaluation.top1:.2f} %", flush=True)
@@ -153,7 +157,9 @@ def export(model, source, images, folder, name):
 
 
 def first_images(source, count):
-    batches = data.batches(source, "train", batch_size=64, limit=count)
+    batches = data.batches(
+        source, "train", image_size=source.image_size[0], batch_size=64, limit=count
+    )
     return [np.asarray(images) for images, _ in batches]
 
 
