@@ -17,13 +17,14 @@ from keras_senet.weights.header import FORMAT, MEMBER, make_header
 
 # TensorFlow leaves this folder of a SavedModel to its users.
 FOLDER = "assets.extra"
+CARD = "README.md"
 
 
-def describe(model: keras.Model, labels: list[str] | None) -> str:
+def describe(model: keras.Model, labels: list[str] | None, **others) -> str:
     """Returns the header of an export as JSON text.
 
     A network of `keras_senet.models` is described in full, any other model by its
-    labels only.
+    labels only. What is not None among the others is added.
     """
     if getattr(model, "constructor", None) and getattr(model, "architecture", None):
         header = make_header(model, labels=labels)
@@ -35,13 +36,15 @@ def describe(model: keras.Model, labels: list[str] | None) -> str:
             "preprocessing": record and record.to_json(),
             "labels": labels,
         }
+    header |= {name: value for name, value in others.items() if value is not None}
     return json.dumps(header, ensure_ascii=False, indent=1) + "\n"
 
 
-def write_to_folder(text: str, folder: Path) -> None:
-    """Writes a header into the folder of a SavedModel."""
+def write_to_folder(text: str, card: str, folder: Path) -> None:
+    """Writes a header and a card into the folder of a SavedModel."""
     (folder / FOLDER).mkdir()
     (folder / FOLDER / MEMBER).write_text(text, "utf-8")
+    (folder / FOLDER / CARD).write_text(card, "utf-8")
 
 
 def append_to_file(text: str, path: Path) -> None:
@@ -69,6 +72,12 @@ def read_header(path: Path) -> tuple[list[str] | None, Preprocessing | None]:
             f"The file's {MEMBER} must be a header of keras_senet. Received: "
             f"{str(path)!r}, where it cannot be read ({error})."
         ) from error
+
+
+def read_encoded(path: Path) -> dict | None:
+    """Returns what a SavedModel says of its `classify_bytes`, if it does."""
+    text = _read_text(path)
+    return None if text is None else json.loads(text).get("encoded_images")
 
 
 def _read_text(path: Path) -> str | None:

@@ -161,6 +161,10 @@ class _SavedModelRunner(Runner):
             file.stat().st_size for file in path.rglob("*") if file.is_file()
         )
 
+    def signature(self, name: str):
+        """Returns a function of the SavedModel, `None` where it has none so named."""
+        return self._loaded.signatures.get(name)
+
     def _predict_batch(self, batch):
         import tensorflow as tf
 

@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from keras_senet.export._frozen import frozen_function
 from keras_senet.export._header import describe, write_to_folder
+from keras_senet.export._serving import DEFAULT, card, serving
+from keras_senet.preprocessing import find_preprocessing
 from keras_senet.utils.files import atomic_path
+from keras_senet.weights import Preprocessing
 
 
 def export_saved_model(
@@ -17,29 +20,50 @@ def export_saved_model(
     path: str | os.PathLike,
     *,
     labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    top: int = 5,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
+    version: int | None = None,
     fold: bool = True,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model as a SavedModel for inference.
 
-    The signature "serving_default" takes `images` as the model takes them, a float32
-    batch `(N, height, width, channels)` (raw 0..255 for a model that normalises
-    itself), and returns the outputs under the names of the model's output layers. A
-    model with several inputs takes them under their own names. The weights are
-    constants of the graph; a model of mixed precision is written in float32.
+    | signature | takes | returns |
+    |---|---|---|
+    | "serving_default" | `images` | the outputs by the names of the output layers |
+    | "classify" | `images` | `classes`, `scores`, `indices` |
+    | "classify_bytes" | `image_bytes` | `classes`, `scores`, `indices` |
 
-    The folder appears under its name only when it is whole. Labels and preprocessing
-    are in its `assets.extra/keras_senet.json`.
+    `images` are as the model takes them, a float32 batch `(N, height, width,
+    channels)` (raw 0..255 for a model that normalises itself). `image_bytes` are JPEG,
+    PNG, GIF, BMP or WebP files `(N,)` of any size up to 50 megapixels; decoding,
+    resizing, cropping and normalisation are in the graph. `classes` are the names,
+    `scores` and `indices` the values and numbers of the `top` highest scores, each
+    `(N, top)`, the best first.
+
+    A model with several inputs takes them under their own names. A model that is no
+    image classifier, or whose normalisation is not known, lacks the signatures that
+    need it; the folder's `assets.extra/README.md` says which and why. Labels and
+    preprocessing are in `assets.extra/keras_senet.json`.
+
+    The weights are constants of the graph; a model of mixed precision is written in
+    float32. The folder appears under its name only when it is whole.
 
     Args:
         model: A functional or sequential model.
         path: The folder to write.
-        labels: Class names in the order of the classes.
+        labels: Class names in the order of the classes. `None` names them by number.
+        preprocessing: How an encoded image becomes the model's input: a record or a
+            preset's name. `None` is what the model says of itself. A model that does
+            not normalise images itself gets them normalised by this record.
+        top: How many classes "classify" and "classify_bytes" return at most.
         image_size: Height and width, for a model that leaves them open and a reader
             that needs them. `None` leaves them as they are.
         batch_size: A fixed batch size. `None` leaves it open.
+        version: Writes the folder `path/version`, so that TensorFlow Serving takes
+            `path` as the folder of a model.
         fold: Whether batch normalisation and SE are folded first, see
             `keras_senet.fold`. The header describes the model as it was given.
         overwrite: Whether an existing folder is replaced.
@@ -54,24 +78,49 @@ def export_saved_model(
     Example:
 
     >>> keras_senet.export_saved_model(model, "served", labels=["cat", "dog"])
-    >>> served = tf.saved_model.load("served").signatures["serving_default"]
-    >>> scores = served(images=tf.zeros((1, 224, 224, 3)))["predictions"]
+    >>> served = tf.saved_model.load("served").signatures["classify_bytes"]
+    >>> served(image_bytes=tf.constant([open("cat.jpg", "rb").read()]))["classes"]
     """
+    path = Path(path)
+    _check_positive(top=top, version=1 if version is None else version)
+    if version is not None:
+        path = path / str(version)
+    if preprocessing is not None:
+        preprocessing = find_preprocessing(preprocessing)
     with atomic_path(path, overwrite=overwrite, what="SavedModel") as temporary:
         function = frozen_function(
             model, image_size=image_size, batch_size=batch_size, fold=fold
         )
         labels = check_labels(labels, function)
-        write_saved_model(function, temporary)
-        write_to_folder(describe(model, labels), temporary)
-    return Path(path)
+        served = serving(
+            model, function, labels=labels, preprocessing=preprocessing, top=top
+        )
+        write_saved_model(function, temporary, served.signatures)
+        header = describe(model, labels, encoded_images=served.encoded)
+        write_to_folder(header, card(model.name, served), temporary)
+    return path
 
 
-def write_saved_model(function, folder: Path) -> None:
-    """Writes a frozen function as the signature "serving_default" of a SavedModel."""
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: {name}={value!r}"
+            )
+
+
+def write_saved_model(function, folder: Path, signatures: dict | None = None) -> None:
+    """Writes a frozen function as a SavedModel.
+
+    Args:
+        function: The frozen function.
+        folder: The folder to write.
+        signatures: Functions by name. `None` is the function as "serving_default".
+    """
     module = tf.Module()
     module.serve = function
-    tf.saved_model.save(module, str(folder), {"serving_default": function})
+    signatures = signatures or {DEFAULT: function}
+    tf.saved_model.save(module, str(folder), signatures)
 
 
 def check_labels(labels: Sequence[str] | None, function) -> list[str] | None:

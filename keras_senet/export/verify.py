@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 
+from keras_senet.export._bytes_check import bytes_difference
 from keras_senet.export._frozen import check_exportable, full_precision
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities
@@ -48,8 +49,11 @@ class Verification:
         size_bytes: Size of the file.
         model_latency: Seconds for one image, median; `None` where not measured.
         file_latency: Seconds for one image, median; `None` where not measured.
-        criterion: What decided: "max_difference", "relative_error", "accuracy_loss"
-            or "disagreement".
+        bytes_difference: Largest difference of a score between the model and the
+            file's "classify_bytes", which got the images as PNG files (relative where
+            the outputs are values); `None` where the file has no such signature.
+        criterion: What decided: "max_difference", "relative_error", "accuracy_loss",
+            "disagreement" or "bytes_difference".
         measured: Its value.
         tolerance: The largest value at which it passes.
         passed: Whether all outputs are finite and `measured` is at most `tolerance`.
@@ -69,6 +73,7 @@ class Verification:
     size_bytes: int
     model_latency: float | None
     file_latency: float | None
+    bytes_difference: float | None
     criterion: str
     measured: float
     tolerance: float
@@ -151,6 +156,7 @@ def verify(
     expected = _as_dict(reference.predict(images))
     actual = _as_dict(candidate.predict(images))
     measured = _compare(expected, actual, labels)
+    measured["bytes_difference"] = bytes_difference(reference, candidate, images)
     latencies = _latencies(reference, candidate, images[:1], latency_runs)
     report = _judge(candidate, measured, latencies, len(images), tolerance)
     if strict:
@@ -276,4 +282,7 @@ def _checks(quantization, measured, tolerance) -> dict[str, tuple[float, float]]
     probabilities = measured["outputs"] == "probabilities"
     name = "max_difference" if probabilities else "relative_error"
     limit = TOLERANCES[quantization] if tolerance is None else tolerance
-    return {name: (measured[name], limit)}
+    checks = {name: (measured[name], limit)}
+    if measured["bytes_difference"] is not None:
+        checks["bytes_difference"] = (measured["bytes_difference"], limit)
+    return checks
