@@ -1,24 +1,31 @@
 """Images that show a quantiser the range of every activation."""
 
+import os
 from collections.abc import Iterable
 
 import keras
 import numpy as np
+
+from keras_senet.data import Source, batches, open_source
 
 # A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
 _RAW_SCALE = 0.1
 
 
 def calibration_images(
-    model: keras.Model, dataset: Iterable | np.ndarray | None, *, limit: int
+    model: keras.Model,
+    dataset: Source | str | os.PathLike | Iterable | np.ndarray | None,
+    *,
+    limit: int,
 ) -> list[np.ndarray]:
     """Returns up to `limit` images, checked, as batches of one.
 
     Args:
         model: The model they are for.
-        dataset: Batches of images `(N, height, width, channels)`, or of pairs whose
-            first member is such a batch, as a tf.data dataset or another iterable; an
-            array of images; a pair of arrays (images, labels).
+        dataset: A data source, of which the training images are used, or what
+            `open_source` takes; batches of images `(N, height, width, channels)`, or
+            of pairs whose first member is such a batch, as a tf.data dataset or
+            another iterable; an array of images; a pair of arrays (images, labels).
         limit: How many images to take at most.
 
     Raises:
@@ -32,6 +39,16 @@ def calibration_images(
             "representative_dataset=None. Pass batches of about 200 training images, "
             "as the model takes them."
         )
+    if len(model.inputs) != 1:
+        raise ValueError(
+            "int8 is calibrated on images, so the model must have one input. Received: "
+            f"{model.name}, which has {len(model.inputs)}. Use quantization='float16'."
+        )
+    if isinstance(dataset, (str, os.PathLike)):
+        dataset = open_source(os.fspath(dataset))
+    if isinstance(dataset, Source):
+        split = "train" if "train" in dataset.splits else min(dataset.splits)
+        dataset = source_batches(model, dataset, split, limit=limit)
     images = _take(dataset, limit)
     if not images:
         raise ValueError(
@@ -43,6 +60,36 @@ def calibration_images(
         _check_shape(image, expected)
     _check_range(images, takes_raw_images(model))
     return images
+
+
+def source_batches(
+    model: keras.Model, source: Source, split: str, *, limit: int | None = None
+):
+    """Returns a tf.data dataset of (images, labels) as a model takes them."""
+    height, width, channels = model.inputs[0].shape[1:]
+    record = getattr(model, "preprocessing", None)
+    if None in (height, width):
+        side = record.image_size if record else None
+        height, width = source.image_size or (side, side)
+    if height is None or channels not in (1, 3):
+        raise ValueError(
+            "A data source gives images of a known size with 1 or 3 channels. Received "
+            f"{source.name!r} for {model.name}, which takes {model.inputs[0].shape}. "
+            "Pass batches as the model takes them."
+        )
+    options = {}
+    if record is not None and source.image_size != (height, width):
+        options["crop_fraction"] = record.crop_fraction
+        options["interpolation"] = record.interpolation
+    return batches(
+        source,
+        split,
+        image_size=(height, width),
+        batch_size=32,
+        channels=channels,
+        limit=limit,
+        **options,
+    )
 
 
 def _take(dataset, limit: int) -> list[np.ndarray]:

@@ -1,11 +1,15 @@
-"""What a .tflite file says about itself."""
+"""What a .tflite file consists of."""
 
 import dataclasses
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
+
+_MARK = b"TFL3"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,18 +20,43 @@ class TFLiteContents:
         operations: Names of the builtin operations used, sorted.
         foreign: Names of the Flex and custom operations used, sorted.
         quantization: None (float32), "float16", "dynamic" or "int8", as
-            `export_tflite` names them.
+            `export_tflite` names them; int8 files may hold float operations as well.
         dead: Names of the int8 tensors that were zero on all calibration images.
+        results: How many operations have results of a type, such as {"int8": 60}.
+            Changes of the type (QUANTIZE, DEQUANTIZE) are not counted.
     """
 
     operations: tuple[str, ...]
     foreign: tuple[str, ...]
     quantization: str | None
     dead: tuple[str, ...] = ()
+    results: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One operation of a .tflite graph.
+
+    `name` is that of its first output; `inputs` are the indices of the tensors it
+    takes that are no constants, `outputs` those of its results.
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 # The converter's scale for values that never leave zero is 7.8e-9.
 _DEAD_SCALE = 1e-8
+_CASTS = ("QUANTIZE", "DEQUANTIZE")
+
+
+def schema():
+    """Returns the module with the classes of the .tflite schema."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
 
 
 def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
@@ -36,67 +65,128 @@ def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
     Raises:
         ValueError: If it is no whole .tflite file.
     """
-    from ai_edge_litert import schema_py_generated as schema
+    model = open_flatbuffer(source)
+    kinds = {_kind(code) for code in model.operatorCodes}
+    builtin = {kind for kind in kinds if not isinstance(kind, bytes)}
+    return TFLiteContents(
+        operations=tuple(sorted(builtin)),
+        foreign=tuple(sorted(kind.decode() for kind in kinds - builtin)),
+        quantization=_quantization(model, schema().TensorType),
+        dead=tuple(_dead(model, schema().TensorType)),
+        results=_results(model),
+    )
 
+
+def open_flatbuffer(source: bytes | str | os.PathLike):
+    """Returns the schema's `ModelT` of a .tflite file.
+
+    Raises:
+        ValueError: If it is no whole .tflite file.
+    """
     name = "the bytes" if isinstance(source, bytes) else repr(str(source))
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    if data[4:8] != b"TFL3":
+    if data[4:8] != _MARK:
         raise ValueError(
             f"A .tflite file carries the mark 'TFL3'. Received: {name}, which does "
             "not: it is damaged or another kind of file."
         )
     try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        model = schema().ModelT.InitFromObj(schema().Model.GetRootAs(data, 0))
     except (struct.error, IndexError, TypeError, ValueError, MemoryError) as error:
         raise ValueError(
             f"The .tflite file is damaged or cut short. Received: {name}"
         ) from error
-    return _contents(model, schema)
+    for buffer in model.buffers:
+        # Some writers put the constants behind the flatbuffer.
+        if buffer.offset > 1:
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(data[buffer.offset : end], "uint8")
+            buffer.offset = buffer.size = 0
+    return model
 
 
-def _contents(model, schema) -> TFLiteContents:
-    names = _names(schema.BuiltinOperator)
-    operations, foreign = set(), set()
-    for code in model.operatorCodes:
-        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        if builtin == schema.BuiltinOperator.CUSTOM:
-            foreign.add(code.customCode.decode())
-        else:
-            operations.add(names[builtin])
-    return TFLiteContents(
-        operations=tuple(sorted(operations)),
-        foreign=tuple(sorted(foreign)),
-        quantization=_quantization(model, schema.TensorType),
-        dead=tuple(_dead(model, schema.TensorType)),
-    )
+class _AlignedBuilder(flatbuffers.Builder):
+    """Puts every vector at a multiple of 16 bytes, as the schema wants its buffers.
+
+    The schema's Python classes leave that attribute out.
+    """
+
+    def StartVector(self, elemSize, numElems, alignment):
+        return super().StartVector(elemSize, numElems, max(alignment, 16))
 
 
-def _dead(model, types):
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            constant = model.buffers[tensor.buffer].data
-            if tensor.type != types.INT8 or (
-                constant is not None and np.size(constant)
-            ):
-                continue
-            scale = getattr(tensor.quantization, "scale", None)
-            if scale is not None and np.size(scale) and np.max(scale) < _DEAD_SCALE:
-                yield tensor.name.decode()
+def write_flatbuffer(model) -> bytes:
+    """Returns the .tflite file of a schema's `ModelT`."""
+    builder = _AlignedBuilder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=_MARK)
+    return bytes(builder.Output())
+
+
+def graph_operations(model) -> list[Operation]:
+    """Returns the operations of a model's main graph in the order they run."""
+    graph = model.subgraphs[0]
+    kinds = [_kind(code) for code in model.operatorCodes]
+    return [
+        Operation(
+            kind=str(kinds[operator.opcodeIndex]),
+            name=graph.tensors[operator.outputs[0]].name.decode(),
+            inputs=tuple(
+                int(i)
+                for i in operator.inputs
+                if i >= 0 and not is_constant(model, graph.tensors[i])
+            ),
+            outputs=tuple(map(int, operator.outputs)),
+        )
+        for operator in graph.operators
+    ]
+
+
+def is_constant(model, tensor) -> bool:
+    """Whether a tensor's values are in the file."""
+    stored = model.buffers[tensor.buffer].data
+    return stored is not None and np.size(stored) > 0
+
+
+def _kind(code) -> str | bytes:
+    """Returns the name of a builtin operation as text, of others as bytes."""
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if builtin == schema().BuiltinOperator.CUSTOM:
+        return code.customCode
+    return _names(schema().BuiltinOperator)[builtin]
 
 
 def _names(enumeration) -> dict[int, str]:
     return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
 
 
+def _dead(model, types):
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            if tensor.type != types.INT8 or is_constant(model, tensor):
+                continue
+            scale = getattr(tensor.quantization, "scale", None)
+            if scale is not None and np.size(scale) and np.max(scale) < _DEAD_SCALE:
+                yield tensor.name.decode()
+
+
 def _quantization(model, types) -> str | None:
     weights, activations = set(), set()
     for graph in model.subgraphs:
         for tensor in graph.tensors:
-            constant = model.buffers[tensor.buffer].data
-            stored = constant is not None and np.size(constant) > 0
+            stored = is_constant(model, tensor)
             (weights if stored else activations).add(tensor.type)
     if types.INT8 in activations:
         return "int8"
     if types.INT8 in weights:
         return "dynamic"
     return "float16" if types.FLOAT16 in weights else None
+
+
+def _results(model) -> dict[str, int]:
+    names, tensors = _names(schema().TensorType), model.subgraphs[0].tensors
+    counts: dict[str, int] = {}
+    for operation in graph_operations(model):
+        if operation.kind not in _CASTS:
+            name = names[tensors[operation.outputs[0]].type].lower()
+            counts[name] = counts.get(name, 0) + 1
+    return counts

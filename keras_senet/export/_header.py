@@ -7,6 +7,7 @@ flatbuffer in a .tflite file. Other readers take the files as if it were not the
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -47,10 +48,14 @@ def write_to_folder(text: str, card: str, folder: Path) -> None:
     (folder / FOLDER / CARD).write_text(card, "utf-8")
 
 
-def append_to_file(text: str, path: Path) -> None:
-    """Appends a header to a .tflite file, in a zip archive after the flatbuffer."""
+def append_to_file(texts: Mapping[str, str], path: Path) -> None:
+    """Appends files to a .tflite file, in a zip archive after the flatbuffer.
+
+    They are not compressed: phone libraries map them into memory.
+    """
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(MEMBER, text)
+        for name, text in texts.items():
+            archive.writestr(name, text)
 
 
 def read_header(path: Path) -> tuple[list[str] | None, Preprocessing | None]:
@@ -59,7 +64,17 @@ def read_header(path: Path) -> tuple[list[str] | None, Preprocessing | None]:
     Raises:
         ValueError: If it has a header that cannot be read.
     """
-    text = _read_text(path)
+    return parse_header(_read_text(path), path)
+
+
+def parse_header(
+    text: str | None, path: Path
+) -> tuple[list[str] | None, Preprocessing | None]:
+    """Returns the labels and the preprocessing of a header's JSON text.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
     if text is None:
         return None, None
     try:

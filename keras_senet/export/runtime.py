@@ -21,7 +21,7 @@ class Runner(abc.ABC):
     """Something that turns images into scores: a model, or a file of one.
 
     Attributes:
-        kind: "keras", "saved_model" or "tflite".
+        kind: "keras", "saved_model", "tflite" or "onnx".
         name: The path, or the name of the model in memory.
         size_bytes: Size of the file or folder, or of the weights in memory.
         labels: Class names where the file carries them, else `None`.
@@ -105,7 +105,7 @@ class _KerasRunner(Runner):
 
         check_exportable(model)
         specs = input_specs(model)
-        _check_single_input(specs, model.name)
+        check_single_input(specs, model.name)
         self.model = model
         self.name = str(path or model.name)
         self.preprocessing = getattr(model, "preprocessing", None)
@@ -146,7 +146,7 @@ class _SavedModelRunner(Runner):
         try:
             self._loaded = tf.saved_model.load(str(path))
         except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise _unreadable(path, "a SavedModel", error) from error
+            raise unreadable(path, "a SavedModel", error) from error
         if "serving_default" not in self._loaded.signatures:
             raise ValueError(
                 "A SavedModel needs the signature 'serving_default'. Received: "
@@ -154,7 +154,7 @@ class _SavedModelRunner(Runner):
             )
         self._function = self._loaded.signatures["serving_default"]
         specs = list(self._function.structured_input_signature[1].values())
-        _check_single_input(specs, self.name)
+        check_single_input(specs, self.name)
         self._spec = specs[0]
         self.input_shape = tuple(self._spec.shape)
         self.size_bytes = sum(
@@ -205,9 +205,9 @@ class _TFLiteRunner(Runner):
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise _unreadable(path, "a .tflite file", error) from error
+            raise unreadable(path, "a .tflite file", error) from error
         inputs = self._interpreter.get_input_details()
-        _check_single_input(inputs, self.name)
+        check_single_input(inputs, self.name)
         self._input = inputs[0]
         self._outputs = _tflite_outputs(self._interpreter)
         signature = self._input["shape_signature"]
@@ -219,12 +219,10 @@ class _TFLiteRunner(Runner):
             self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
             self._interpreter.allocate_tensors()
             self._shape = batch.shape
-        self._interpreter.set_tensor(
-            self._input["index"], _quantize(batch, self._input)
-        )
+        self._interpreter.set_tensor(self._input["index"], quantize(batch, self._input))
         self._interpreter.invoke()
         return {
-            name: _dequantize(self._interpreter.get_tensor(detail["index"]), detail)
+            name: dequantize(self._interpreter.get_tensor(detail["index"]), detail)
             for name, detail in self._outputs.items()
         }
 
@@ -246,7 +244,8 @@ def _tflite_outputs(interpreter) -> dict[str, dict]:
     return dict(runner.get_output_details())
 
 
-def _quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
+def quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
+    """Returns values in the number type that a tensor's details ask for."""
     kind = np.dtype(detail["dtype"])
     if kind.kind == "f":
         return batch.astype(kind, copy=False)
@@ -257,13 +256,15 @@ def _quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
     return np.clip(batch, limits.min, limits.max).astype(kind)
 
 
-def _dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
+def dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
+    """Returns a tensor's values, of any number type, in float32."""
     scale, zero = detail["quantization"]
     values = values.astype("float32")
     return (values - zero) * np.float32(scale) if scale else values
 
 
-def _check_single_input(inputs, name: str) -> None:
+def check_single_input(inputs, name: str) -> None:
+    """Raises a ValueError unless there is one input."""
     if len(inputs) != 1:
         raise ValueError(
             "A runner feeds one batch of images. Received: "
@@ -271,7 +272,8 @@ def _check_single_input(inputs, name: str) -> None:
         )
 
 
-def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
+def unreadable(path: Path, what: str, error: Exception) -> ValueError:
+    """Returns the error for a file that its reader refused."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ValueError(
         f"The path must hold {what}. Received: {str(path)!r}, which is damaged or "
@@ -286,7 +288,7 @@ def open_runner(
 
     Args:
         model_or_path: A `keras.Model`, or the path of a .keras file, a SavedModel
-            folder or a .tflite file. A runner is returned as it is.
+            folder, a .tflite or an .onnx file. A runner is returned as it is.
         threads: Threads of the TFLite interpreter. `None` is one for each core, at
             most 4. TensorFlow's are a setting of the process.
 
@@ -314,9 +316,8 @@ def open_runner(
             "not exist."
         )
     runner = _open_path(path, threads)
-    labels, preprocessing = read_header(path)
-    runner.labels = labels
-    runner.preprocessing = preprocessing
+    if runner.kind != "onnx":  # whose metadata ONNX Runtime has read
+        runner.labels, runner.preprocessing = read_header(path)
     return runner
 
 
@@ -330,6 +331,10 @@ def _open_path(path: Path, threads: int | None) -> Runner:
         return _SavedModelRunner(path)
     if path.suffix == ".tflite":
         return _TFLiteRunner(path, threads)
+    if path.suffix == ".onnx":
+        from keras_senet.export.onnx import OnnxRunner
+
+        return OnnxRunner(path, threads)
     if path.suffix == ".keras":
         return _KerasRunner(_load_keras(path), path)
     if path.name.endswith(".weights.h5"):
@@ -339,7 +344,7 @@ def _open_path(path: Path, threads: int | None) -> Runner:
             "and pass the model."
         )
     raise ValueError(
-        "The path must be a .keras file, a .tflite file or a SavedModel folder. "
+        "The path must be a .keras, .tflite or .onnx file or a SavedModel folder. "
         f"Received: {str(path)!r}"
     )
 
@@ -356,4 +361,4 @@ def _load_keras(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, "a .keras file", error) from error
+        raise unreadable(path, "a .keras file", error) from error

@@ -9,9 +9,9 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_senet
 from keras_senet.export import export_tflite, open_runner
 from keras_senet.export._calibration import calibration_images
+from keras_senet.export._convert import check_builtin
 from keras_senet.export._flatbuffer import read_tflite
 from keras_senet.export.saved_model import export_saved_model
-from keras_senet.export.tflite import check_builtin
 
 TOLERANCES = {None: 1e-5, "float16": 5e-3, "dynamic": 0.05, "int8": 0.08}
 
@@ -146,6 +146,30 @@ def test_model_without_normalisation_takes_any_range(images, tmp_path):
     assert read_tflite(path).quantization == "int8"
 
 
+def test_representative_data_from_a_source(tmp_path):
+    """Its training images, prepared as the model's preprocessing says."""
+    inputs = keras.Input((14, 14, 1))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(x))
+    model = keras.Model(inputs, x)
+    source = keras_senet.data.open_source("bundled")
+    taken = np.concatenate(calibration_images(model, source, limit=20))
+    dataset = keras_senet.data.batches(
+        source, "train", image_size=14, batch_size=20, limit=20
+    )
+    np.testing.assert_array_equal(taken, next(iter(dataset))[0])
+    again = calibration_images(model, "bundled", limit=20)
+    np.testing.assert_array_equal(np.concatenate(again), taken)
+    several = keras.Model([inputs, keras.Input((3,), name="b")], x)
+    with pytest.raises(ValueError, match=r"must have one input.*has 2"):
+        calibration_images(several, source, limit=20)
+    path = tmp_path / "a.tflite"
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        export_tflite(
+            model, path, quantization="int8", representative_dataset="./nowhere"
+        )
+
+
 def test_flex_is_refused(needs_flex, tmp_path):
     with pytest.raises(ValueError, match=r"builtin operations only.*needs Erf"):
         export_tflite(needs_flex, tmp_path / "a.tflite")
@@ -160,7 +184,7 @@ def test_the_flex_check_itself_fires(needs_flex, tmp_path, monkeypatch):
     data = converter.convert()
     with pytest.raises(ValueError, match="needs FlexErf"):
         check_builtin(data)
-    monkeypatch.setattr("keras_senet.export.tflite._convert", lambda *_: data)
+    monkeypatch.setattr(type(converter), "convert", lambda *_: data)
     with pytest.raises(ValueError, match="needs FlexErf"):
         export_tflite(needs_flex, tmp_path / "a.tflite")
     assert not (tmp_path / "a.tflite").exists()
@@ -174,7 +198,9 @@ def test_labels_travel_in_the_file(model, tmp_path):
     path = export_tflite(model, tmp_path / "a.tflite", labels=names)
     assert open_runner(path).labels == names
     with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["keras_senet.json"]
+        assert archive.namelist() == ["keras_senet.json", "labels.txt"]
+        assert archive.read("labels.txt").decode().splitlines() == names
+        assert {info.compress_type for info in archive.infolist()} == {0}
     with pytest.raises(ValueError, match="2 labels for a model with 7 classes"):
         export_tflite(model, tmp_path / "b.tflite", labels=["a", "b"])
 
@@ -195,6 +221,39 @@ def test_model_with_a_fixed_batch(make_model, model, images, tmp_path):
     assert runner.input_shape == (5, 16, 16, 3)
     expected = model.predict(images, verbose=0)
     np.testing.assert_allclose(runner.predict(images), expected, atol=1e-5)
+    export_tflite(
+        model,
+        path,
+        quantization="int8",
+        representative_dataset=images,
+        batch_size=5,
+        overwrite=True,
+    )
+    assert open_runner(path).input_shape == (5, 16, 16, 3)
+    np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=0.08)
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_images_of_any_size(images, tmp_path, quantization):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(x)
+    x = keras.layers.ReLU()(keras_senet.SqueezeExcite(2)(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(inputs, keras.layers.Dense(7, activation="softmax")(x))
+    path = export_tflite(
+        network,
+        tmp_path / "a.tflite",
+        quantization=quantization,
+        representative_dataset=[images, images[:, :8]],
+    )
+    runner = open_runner(path)
+    assert runner.input_shape == (None, None, None, 3)
+    for part in (images, images[:, 2:, :14], np.tile(images, (1, 2, 2, 1))):
+        expected = network.predict(part, verbose=0)
+        atol = 1e-5 if quantization is None else 0.02
+        np.testing.assert_allclose(runner.predict(part), expected, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +262,7 @@ def test_model_with_a_fixed_batch(make_model, model, images, tmp_path):
         ({"quantization": "int4"}, "'float16', 'dynamic', 'int8'.*'int4'"),
         ({"quantization": "flaot16"}, "Did you mean 'float16'"),
         ({"io_type": "uint8"}, "needs quantization='int8'"),
+        ({"float_operations": ["a"]}, "needs quantization='int8'"),
         ({"io_type": "int16", "quantization": "int8"}, "'uint8', 'int8'.*'int16'"),
         ({"path": "model.lite"}, r"end in '\.tflite'.*model\.lite"),
     ],
@@ -225,10 +285,10 @@ def test_existing_file_is_kept_unless_told(model, tmp_path):
 
 
 def test_crash_leaves_nothing_under_the_name(model, tmp_path, monkeypatch):
-    def crash(text, path):
+    def crash(texts, path):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("keras_senet.export.tflite.append_to_file", crash)
+    monkeypatch.setattr("keras_senet.export._conversion.append_to_file", crash)
     with pytest.raises(OSError, match="No space"):
         export_tflite(model, tmp_path / "a.tflite")
     assert list(tmp_path.iterdir()) == []
@@ -244,19 +304,3 @@ def test_the_converter_is_quiet(model, images, tmp_path, capfd):
     )
     open_runner(path).predict(images)
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_dead_unit_is_refused_not_written(tmp_path):
-    """XNNPACK frees twice, and the process ends, on values that are always zero."""
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(16, 3, name="conv")(inputs)
-    layer = keras_senet.SqueezeExcite(16, name="dead_se")
-    x = layer(x)
-    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
-    layer.reduce.bias.assign([-1000.0])
-    path = tmp_path / "model.tflite"
-    batch = np.random.default_rng(0).uniform(0, 1, (8, 8, 8, 3)).astype("float32")
-    with pytest.raises(ValueError, match=r"never leave zero .* first .*dead_se"):
-        export_tflite(model, path, quantization="int8", representative_dataset=[batch])
-    assert not list(tmp_path.iterdir())
-    export_tflite(model, path, quantization="dynamic")

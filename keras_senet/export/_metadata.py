@@ -1,0 +1,156 @@
+"""The standard metadata of a .tflite file, which phone libraries read.
+
+A flatbuffer of the schema that tflite-support published and MediaPipe keeps
+(metadata_schema.fbs, version 1.1.0, https://github.com/google-ai-edge/mediapipe),
+as a buffer of the file under the name TFLITE_METADATA; the label file that it names
+lies in a zip archive at the file's end. The packages that hold the schema's own classes
+are retired or far larger than this one, so its tables are written here by the places of
+their fields.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import flatbuffers
+import numpy as np
+
+from keras_senet.export._flatbuffer import schema
+
+LABELS = "labels.txt"
+
+_NAME = "TFLITE_METADATA"
+_MARK = b"M001"
+_PARSER_VERSION = "1.0.0"
+
+# Enumerations and unions of the schema.
+_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+_IMAGE = 2  # ContentProperties.ImageProperties
+_NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
+_COLOR_SPACE = {3: 1, 1: 2}  # ColorSpaceType by channels: RGB, GRAYSCALE
+
+
+def add_metadata(
+    model,
+    *,
+    name: str,
+    description: str,
+    labels: Sequence[str] | None,
+    normalization: tuple[Sequence[float], Sequence[float]] | None,
+) -> None:
+    """Adds the metadata of an image classifier to a .tflite file's contents.
+
+    The input is described as an image where it has four axes and 1 or 3 channels.
+
+    Args:
+        model: The schema's `ModelT` of the file; it is changed.
+        name: Name of the network.
+        description: What it does, for people.
+        labels: Class names; they are said to be in the file `labels.txt`.
+        normalization: Mean and standard deviation, one value or one a channel, by
+            which a pixel 0..255 becomes an input value: (pixel - mean) / deviation.
+            None where that is not known.
+    """
+    graph = model.subgraphs[0]
+    writer = _Writer()
+    inputs = [
+        _input(writer, graph.tensors[index], normalization) for index in graph.inputs
+    ]
+    outputs = [_output(writer, graph.tensors[index], labels) for index in graph.outputs]
+    subgraph = writer.table({2: writer.tables(inputs), 3: writer.tables(outputs)})
+    root = {
+        0: writer.text(name),
+        1: writer.text(description),
+        3: writer.tables([subgraph]),
+        7: writer.text(_PARSER_VERSION),
+    }
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(writer.finish(writer.table(root)), "uint8")
+    entry = schema().MetadataT()
+    entry.name, entry.buffer = _NAME, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+
+
+def _input(writer: "_Writer", tensor, normalization) -> int:
+    """TensorMetadata: name 0, description 1, content 3, process_units 4, stats 5."""
+    # An open size is written as 1 and told by the signature.
+    shape = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+    fields = {0: writer.text("image")}
+    if len(shape) == 4 and shape[3] in _COLOR_SPACE:
+        fields[3] = _image_content(writer, shape)
+    if normalization is not None:
+        means, deviations = normalization
+        text = "Pixels 0 to 255, red, green, blue or grey, normalised as said here."
+        fields[1] = writer.text(text)
+        options = {0: writer.floats(means), 1: writer.floats(deviations)}
+        unit = {0: ("b", _NORMALIZATION), 1: writer.table(options)}
+        fields[4] = writer.tables([writer.table(unit)])
+        ends = [
+            [(pixel - m) / d for m, d in zip(means, deviations, strict=True)]
+            for pixel in (255, 0)
+        ]
+        stats = dict(enumerate(map(writer.floats, ends)))  # largest, smallest
+        fields[5] = writer.table(stats)
+    return writer.table(fields)
+
+
+def _image_content(writer: "_Writer", shape) -> int:
+    """Content of ImageProperties: color_space 0, default_size 1 (width, height)."""
+    _, height, width, channels = (int(length) for length in shape)
+    fields = {0: ("b", _COLOR_SPACE[channels])}
+    if height > 0 and width > 0:
+        fields[1] = writer.table({0: ("I", width), 1: ("I", height)})
+    return writer.table({0: ("b", _IMAGE), 1: writer.table(fields)})
+
+
+def _output(writer: "_Writer", tensor, labels: Sequence[str] | None) -> int:
+    """TensorMetadata: name 0, description 1, associated_files 6."""
+    fields = {0: writer.text("scores"), 1: writer.text("One score for each class.")}
+    if labels is not None and int(tensor.shape[-1]) == len(labels):
+        file = {
+            0: writer.text(LABELS),
+            1: writer.text("Class names in the order of the scores."),
+            2: ("b", _AXIS_LABELS),
+        }
+        fields[6] = writer.tables([writer.table(file)])
+    return writer.table(fields)
+
+
+class _Writer:
+    """Writes tables by the places of their fields, inner ones first."""
+
+    def __init__(self):
+        self._builder = flatbuffers.Builder(1024)
+
+    def text(self, value: str) -> int:
+        return self._builder.CreateString(value)
+
+    def floats(self, values: Sequence[float]) -> int:
+        builder = self._builder
+        builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            builder.PrependFloat32(value)
+        return builder.EndVector()
+
+    def tables(self, offsets: Sequence[int]) -> int:
+        builder = self._builder
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    def table(self, fields: Mapping[int, int | tuple[str, int]]) -> int:
+        """Writes a table: place -> what lies elsewhere, or ("b" or "I", a number)."""
+        builder = self._builder
+        builder.StartObject(max(fields) + 1)
+        for place, value in fields.items():
+            if isinstance(value, int):
+                builder.PrependUOffsetTRelativeSlot(place, value, 0)
+            elif value[0] == "b":
+                builder.PrependByteSlot(place, value[1], 0)
+            else:
+                builder.PrependUint32Slot(place, value[1], 0)
+        return builder.EndObject()
+
+    def finish(self, root: int) -> bytes:
+        self._builder.Finish(root, file_identifier=_MARK)
+        return bytes(self._builder.Output())
