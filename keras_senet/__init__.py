@@ -41,6 +41,7 @@ from keras_senet.weights import Preprocessing, list_weights
 
 _LAZY = {
     "evaluate": "keras_senet.evaluation",
+    "export_onnx": "keras_senet.export",
     "export_saved_model": "keras_senet.export",
     "export_tflite": "keras_senet.export",
     "load_pretrained": "keras_senet.hub",
@@ -79,6 +80,7 @@ __all__ = [
     "create_model",
     "decode_predictions",
     "evaluate",
+    "export_onnx",
     "export_saved_model",
     "export_tflite",
     "features",

@@ -11,15 +11,17 @@ from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.opening import open_model
 from keras_senet.cli.reports import first_images, print_verifications
+from keras_senet.preprocessing import imagenet_classes
+from keras_senet.weights import find_preset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Export:
-    """Writes a SavedModel or a .tflite file, and verifies it on real images.
+    """Writes a SavedModel, a .tflite or an .onnx file, and verifies it on real images.
 
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
-        output: A new .tflite file, or a new folder for a SavedModel.
+        output: A new .tflite or .onnx file, or a new folder for a SavedModel.
         weights: For a network: a preset or a file.
         quantization: Of a .tflite file; int8 is calibrated on the training images of
             the data.
@@ -28,6 +30,9 @@ class Export:
         data_dir: Where the data lies, if not in its usual place.
         split: The split that the file is verified on.
         images: How many images it is verified on; 0 for no verification.
+        version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
+            Serving takes OUTPUT as a model.
+        fold: Whether batch normalisation and SE are folded into the convolutions.
     """
 
     model: Positional[str]
@@ -38,36 +43,52 @@ class Export:
     data_dir: Path | None = None
     split: str = "test"
     images: int = 1000
+    version: int | None = None
+    fold: bool = True
 
     def run(self) -> int:
-        from keras_senet.export import export_saved_model, export_tflite, verify
+        from keras_senet.export import verify
 
         opened = open_model(self.model, self.weights)
-        model = opened.keras_model()
-        if self.output.suffix != ".tflite":
-            if self.quantization != "none":
-                raise ValueError(
-                    "A quantised file must end in .tflite. Received: "
-                    f"{str(self.output)!r}, quantization={self.quantization!r}"
-                )
-            export_saved_model(model, self.output, labels=opened.labels)
-        else:
-            quantization = None if self.quantization == "none" else self.quantization
-            export_tflite(
-                model,
-                self.output,
-                quantization=quantization,
-                labels=opened.labels,
-                representative_dataset=self._calibration(opened),
-            )
+        output = self._write(opened)
         console = make_console()
-        console.print(f"Written: {self.output}", markup=False)
+        console.print(f"Written: {output}", markup=False)
         if not self.images:
             return 0
         images, labels = self._images(opened, self.split, self.images)
-        report = verify(model, self.output, images, labels)
+        report = verify(opened.model, output, images, labels)
         print_verifications(console, [report])
         return 0 if report.passed else 1
+
+    def _write(self, opened):
+        from keras_senet.export import export_onnx, export_saved_model, export_tflite
+
+        kind = self.output.suffix
+        if kind != ".tflite" and self.quantization != "none":
+            raise ValueError(
+                "A quantised file must end in .tflite. Received: "
+                f"{str(self.output)!r}, quantization={self.quantization!r}"
+            )
+        if kind in (".tflite", ".onnx") and self.version is not None:
+            raise ValueError(
+                "Only a SavedModel folder has a version. Received: "
+                f"{str(self.output)!r}, version={self.version}"
+            )
+        arguments = {"labels": _labels(opened, self.weights), "fold": self.fold}
+        model = opened.keras_model()
+        if kind == ".onnx":
+            return export_onnx(model, self.output, **arguments)
+        if kind != ".tflite":
+            arguments["version"] = self.version
+            return export_saved_model(model, self.output, **arguments)
+        quantization = None if self.quantization == "none" else self.quantization
+        return export_tflite(
+            model,
+            self.output,
+            quantization=quantization,
+            representative_dataset=self._calibration(opened),
+            **arguments,
+        )
 
     def _calibration(self, opened):
         if self.quantization != "int8":
@@ -79,6 +100,16 @@ class Export:
 
         source = open_source(self.data, data_dir=self.data_dir)
         return first_images(source, split, opened.model, limit, opened.preprocessing)
+
+
+def _labels(opened, weights):
+    """The model's class names, else those of its preset."""
+    preset = find_preset(weights or opened.name, opened.name)
+    if opened.labels is not None or preset is None:
+        return opened.labels
+    if preset.labels is None and preset.classes == len(imagenet_classes()):
+        return [name for _, name in imagenet_classes()]
+    return preset.labels
 
 
 def parse(arguments: Sequence[str]) -> Export | None:

@@ -94,7 +94,7 @@ def _open_network(name, weights, trained):
             f"folder or a network. Received: {name!r}, which is none."
             f"{nearest(name, known)}"
         )
-    if Path(name).suffix in (".keras", ".tflite") or "/" in name:
+    if Path(name).suffix in (".keras", ".tflite", ".onnx") or "/" in name:
         raise FileNotFoundError(f"There is no model {name!r}.")
     arguments = {} if weights is None else {"weights": weights}
     model = create_model(name, include_preprocessing=True, **arguments)

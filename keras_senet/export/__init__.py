@@ -1,5 +1,6 @@
 """Export: SavedModel, TFLite, and the proof that what was written is the model."""
 
+from keras_senet.export.onnx import export_onnx
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.saved_model import export_saved_model
 from keras_senet.export.tflite import export_tflite
@@ -9,6 +10,7 @@ __all__ = [
     "Runner",
     "Verification",
     "VerificationError",
+    "export_onnx",
     "export_saved_model",
     "export_tflite",
     "open_runner",
