@@ -34,6 +34,7 @@ class ModelArguments(typing.TypedDict, total=False):
     half_reduce: bool
     alpha: float
     batch_norm: bool
+    fused: bool
 
 
 # Arguments of the constructors that follow from other fields of the recipe.
@@ -43,7 +44,6 @@ _NOT_ARCHITECTURE = {
     "include_preprocessing",
     "output_stride",
     "data_format",
-    "fused",
 }
 
 
