@@ -46,7 +46,7 @@ class Excitation:
         self._kernel, self._bias = kernel, bias
         self._before = [*self._squeeze(len(kernel))]
         self._reduce = self._convolution(
-            "reduce",
+            "fc1",
             len(bias),
             activation=se.activation,
             use_bias=bool(se.use_bias or np.any(bias)),
@@ -54,7 +54,7 @@ class Excitation:
         )
         channels = se.expand.kernel.shape[-1]
         self._expand = self._convolution(
-            "expand", channels, activation=se.gate, use_bias=se.use_bias
+            "fc2", channels, activation=se.gate, use_bias=se.use_bias
         )
         self._after = [*self._scale(channels, factor), *self._restore(channels)]
         self._product = layers.Multiply(dtype=se.dtype_policy, name=se.name)
@@ -81,7 +81,7 @@ class Excitation:
         exact = keras.backend.result_type(se.compute_dtype, "float32")
         yield self._layer(
             getattr(layers, f"Global{kind}Pooling{self._spatial}D"),
-            "squeeze",
+            "pool",
             data_format=se.data_format,
             keepdims=not first,
             dtype=exact if se.squeeze == "avg" else se.dtype_policy,
