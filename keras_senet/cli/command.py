@@ -22,9 +22,11 @@ VERBS = {
     "evaluate": "measure the accuracy of a model or an exported file",
     "predict": "say what is on images",
     "export": "write a SavedModel or a .tflite file, and verify it",
+    "variants": "write every kind of .tflite file of a model, and compare them",
     "convert": "write a foreign checkpoint as a file of ours",
     "list": "list the networks, or with --weights the checkpoints",
     "info": "describe a network or a model file",
+    "benchmark": "measure speed and memory, or with data the input pipeline",
     "explain": "show what a network's gates do, class by class, and which could go",
 }
 

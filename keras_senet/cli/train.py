@@ -79,8 +79,8 @@ def parse(arguments: Sequence[str]) -> Train | None:
     """Reads the words after the verb; the recipe that they name gives the defaults."""
     import tyro
 
-    name = _value_of("--recipe", arguments)
-    folder = _value_of("--run-folder", arguments)
+    name = value_of("--recipe", arguments)
+    folder = value_of("--run-folder", arguments)
     resume = "--resume" in arguments
     if resume and name is None and folder is not None:
         name = str(Path(folder) / "recipe.json")
@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str]) -> Train | None:
     return parse_arguments(Train, "train", arguments, default)
 
 
-def _value_of(option, arguments):
+def value_of(option, arguments):
     """The value of an option that must be known before the others are read."""
     for i, word in enumerate(arguments):
         if word == option:
