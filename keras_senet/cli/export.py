@@ -25,6 +25,9 @@ class Export:
         weights: For a network: a preset or a file.
         quantization: Of a .tflite file; int8 is calibrated on the training images of
             the data.
+        io_type: Of an int8 file: the type of its input and output.
+        max_accuracy_loss: For quantization int8: as few operations stay in float as it
+            takes to lose at most so many points of accuracy on the images of the split.
         data: The images for calibration and verification: "bundled", a
             tensorflow_datasets name, or a folder.
         data_dir: Where the data lies, if not in its usual place.
@@ -38,7 +41,11 @@ class Export:
     model: Positional[str]
     output: Path
     weights: str | None = None
-    quantization: Literal["none", "float16", "dynamic", "int8"] = "none"
+    quantization: Literal[
+        "none", "float16", "dynamic", "int8", "int8_float_gates", "int8_int16_gates"
+    ] = "none"
+    io_type: Literal["float32", "uint8", "int8"] = "float32"
+    max_accuracy_loss: float | None = None
     data: str = "bundled"
     data_dir: Path | None = None
     split: str = "test"
@@ -81,6 +88,9 @@ class Export:
         if kind != ".tflite":
             arguments["version"] = self.version
             return export_saved_model(model, self.output, **arguments)
+        arguments["io_type"] = self.io_type
+        if self.max_accuracy_loss is not None:
+            return self._search(opened, arguments)
         quantization = None if self.quantization == "none" else self.quantization
         return export_tflite(
             model,
@@ -90,8 +100,30 @@ class Export:
             **arguments,
         )
 
+    def _search(self, opened, arguments):
+        from keras_senet.export import search_int8
+
+        images, targets = self._images(opened, self.split, self.images or None)
+        if self.quantization != "int8" or targets is None:
+            raise ValueError(
+                "An accuracy loss needs quantization int8 and data with the model's "
+                f"classes. Received: quantization={self.quantization!r}, "
+                f"data={self.data!r}"
+            )
+        found = search_int8(
+            opened.keras_model(),
+            self.output,
+            images,
+            targets,
+            representative_dataset=self._calibration(opened),
+            max_accuracy_loss=self.max_accuracy_loss,
+            **arguments,
+        )
+        make_console().print(found.summary(), markup=False)
+        return self.output
+
     def _calibration(self, opened):
-        if self.quantization != "int8":
+        if not self.quantization.startswith("int8"):
             return None
         return [self._images(opened, "train", 256)[0]]
 

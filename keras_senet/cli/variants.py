@@ -1,0 +1,76 @@
+"""`keras-senet variants`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.opening import open_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variants:
+    """Writes every kind of .tflite file of a model, and compares them.
+
+    Size, latency with one and two threads, accuracy, how often the top class is the
+    model's, and the layer with the largest error; the Pareto front of accuracy against
+    latency. The files of gates need LiteRT's quantiser: pip install litert-quantizer.
+
+    Attributes:
+        model: A run folder, a .keras file, or the name of a network.
+        output: A new folder for the files, report.json, report.md and report.png.
+        weights: For a network: a preset or a file.
+        variants: Some of the files only, such as float32 int8.
+        data: The images for calibration and for the accuracy: "bundled", a
+            tensorflow_datasets name, or a folder.
+        data_dir: Where the data lies, if not in its usual place.
+        split: The split that accuracy is measured on, all of it.
+        limit: Use only so many images of it.
+        latency_runs: How many times one image is timed.
+        fold: Whether batch normalisation and SE are folded into the convolutions.
+    """
+
+    model: Positional[str]
+    output: Path
+    weights: str | None = None
+    variants: tuple[str, ...] = ()
+    data: str = "bundled"
+    data_dir: Path | None = None
+    split: str = "test"
+    limit: int | None = None
+    latency_runs: int = 50
+    fold: bool = True
+
+    def run(self) -> int:
+        from keras_senet.data import open_source
+        from keras_senet.export import compare_variants
+
+        opened = open_model(self.model, self.weights)
+        report = compare_variants(
+            opened.keras_model(),
+            self.output,
+            open_source(self.data, data_dir=self.data_dir),
+            split=self.split,
+            limit=self.limit,
+            variants=self.variants or None,
+            latency_runs=self.latency_runs,
+            labels=opened.labels,
+            fold=self.fold,
+        )
+        columns, rows = report.table()
+        numbers = (">" + column for column in columns[1:])
+        console = make_console()
+        title = (
+            f"{report.images:,} images; the Keras model: {report.model_accuracy:.2%}"
+        )
+        print_table(console, title, (columns[0], *numbers), rows)
+        console.print(f"Written to {self.output}", markup=False)
+        return 0
+
+
+def parse(arguments: Sequence[str]) -> Variants | None:
+    """Reads the words after the verb."""
+    return parse_arguments(Variants, "variants", arguments)

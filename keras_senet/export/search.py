@@ -1,0 +1,230 @@
+"""The fewest float operations with which an int8 file keeps its accuracy."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_senet.data import Source
+from keras_senet.export._calibration import calibration_images
+from keras_senet.export._conversion import Conversion
+from keras_senet.export._layer_errors import added_errors, layer_errors
+from keras_senet.export.runtime import open_runner
+from keras_senet.export.tflite import check_arguments, check_classifier
+from keras_senet.utils.files import atomic_path
+
+# Images on which the layers are compared: their errors hardly differ between images.
+_LAYER_IMAGES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One conversion: how many operations were in float, and its top-1 accuracy."""
+
+    float_operations: int
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What `search_int8` found.
+
+    Attributes:
+        file: The path of the file that was written.
+        images: Number of labelled images.
+        float_accuracy: Top-1 accuracy of the float32 file on them.
+        accuracy: Top-1 accuracy of the file.
+        float_operations: Names of the operations that it computes in float.
+        operations: Number of operations in all.
+        steps: The conversions in the order they were made.
+    """
+
+    file: str
+    images: int
+    float_accuracy: float
+    accuracy: float
+    float_operations: tuple[str, ...]
+    operations: int
+    steps: tuple[Step, ...]
+
+    def to_json(self) -> str:
+        """Returns all fields as a JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    def summary(self) -> str:
+        """Returns the outcome in one line."""
+        loss = 100 * (self.float_accuracy - self.accuracy)
+        count = len(self.float_operations)
+        return (
+            f"{self.file}: {count} of {self.operations} operations "
+            f"in float, {loss:.2f} points below float32's {self.float_accuracy:.2%} on "
+            f"{self.images} images, after {len(self.steps)} conversions"
+        )
+
+
+def search_int8(
+    model: keras.Model,
+    path: str | os.PathLike,
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    representative_dataset: Source | str | os.PathLike | Iterable,
+    representative_limit: int = 256,
+    max_accuracy_loss: float = 0.5,
+    max_conversions: int = 10,
+    io_type: str = "float32",
+    labels: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int | None = None,
+    fold: bool = True,
+    overwrite: bool = False,
+) -> Search:
+    """Writes an int8 file with as few float operations as its accuracy needs.
+
+    The operations are ranked by the error that each adds to what it takes, measured
+    layer by layer; those with the largest come first. How many of them have to be in
+    float is found by bisection. Where plain int8 is good enough, that is the answer.
+
+    Args:
+        model: A functional or sequential classifier.
+        path: The file to write; its name ends in ".tflite".
+        images: Images `(N, height, width, channels)` as the model takes them, on which
+            accuracy is measured; others than those of a final report.
+        targets: Their classes as integers `(N,)`.
+        representative_dataset: As for `export_tflite`.
+        representative_limit: How many images of it are used at most.
+        max_accuracy_loss: How many points (hundredths) of top-1 accuracy the file may
+            lose against float32.
+        max_conversions: How many files are tried at most.
+        io_type: The type of the file's input and output, as for `export_tflite`.
+        labels: Class names in the order of the classes.
+        image_size: Height and width, for a model that leaves them open.
+        batch_size: A fixed batch size. `None` leaves it open.
+        fold: Whether batch normalisation and SE are folded first.
+        overwrite: Whether an existing file is replaced.
+
+    Raises:
+        ValueError: If an argument is out of its range, the quantiser is needed and not
+            installed, or no file that was tried is good enough.
+
+    Example:
+
+    >>> found = keras_senet.export.search_int8(
+    ...     model, "model.tflite", images, targets, representative_dataset=train
+    ... )
+    >>> print(found.summary())
+    """
+    check_arguments(path, "int8", io_type)
+    check_classifier(model)
+    _check(images, targets, max_accuracy_loss, max_conversions)
+    with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
+        conversion = Conversion(
+            model,
+            images=calibration_images(
+                model, representative_dataset, limit=representative_limit
+            ),
+            labels=labels,
+            image_size=image_size,
+            batch_size=batch_size,
+            fold=fold,
+        )
+        whole = _accuracy(conversion.float32, images, targets)
+        least = whole - max_accuracy_loss / 100
+        tried = _Tried(conversion, io_type, images, targets)
+        chosen = _bisect(tried, least, max_conversions)
+        if chosen is None:
+            best = max(step.accuracy for step in tried.steps)
+            raise ValueError(
+                f"No file of {len(tried.steps)} lost at most {max_accuracy_loss:g} "
+                f"points of accuracy; the best lost {100 * (whole - best):.2f}. Allow "
+                "more, more conversions, or use quantization='float16'."
+            )
+        conversion.write(tried.files[chosen], temporary)
+    return Search(
+        file=str(path),
+        images=len(images),
+        float_accuracy=whole,
+        accuracy=next(s.accuracy for s in tried.steps if s.float_operations == chosen),
+        float_operations=tuple(tried.ranking[:chosen]) if chosen else (),
+        operations=len(conversion.operations),
+        steps=tuple(tried.steps),
+    )
+
+
+def _check(images, targets, max_accuracy_loss, max_conversions) -> None:
+    if len(images) == 0 or np.shape(targets) != (len(images),):
+        raise ValueError(
+            "`targets` must hold one class for each image. Received: "
+            f"{len(images)} images and targets of shape {np.shape(targets)}"
+        )
+    if not 0 <= max_accuracy_loss <= 100:
+        raise ValueError(
+            "`max_accuracy_loss` must be in points, 0 to 100. Received: "
+            f"max_accuracy_loss={max_accuracy_loss!r}"
+        )
+    if max_conversions < 1:
+        raise ValueError(
+            "`max_conversions` must be at least 1. Received: "
+            f"max_conversions={max_conversions!r}"
+        )
+
+
+class _Tried:
+    """The files that were tried, by how many operations they compute in float."""
+
+    def __init__(self, conversion: Conversion, io_type: str, images, targets):
+        self.conversion, self.io_type = conversion, io_type
+        self.images, self.targets = images, targets
+        self.files: dict[int, bytes] = {}
+        self.steps: list[Step] = []
+        self.ranking: list[str] = []
+
+    def accuracy(self, count: int) -> float:
+        """Converts with so many operations in float and measures the accuracy."""
+        if count == 0:
+            data = self.conversion.convert("int8", self.io_type)
+        else:
+            data = self.conversion.mixed(
+                floats=self.ranking[:count], io_type=self.io_type
+            )
+        self.files[count] = data
+        self.steps.append(Step(count, _accuracy(data, self.images, self.targets)))
+        return self.steps[-1].accuracy
+
+    def rank(self) -> None:
+        """Ranks the operations by the error that they add in the plain int8 file."""
+        errors = layer_errors(
+            self.conversion.float32,
+            self.files[0],
+            self.conversion.images[:_LAYER_IMAGES],
+        )
+        added = added_errors(self.conversion.operations, errors)
+        self.ranking = sorted(added, key=added.get, reverse=True)
+
+
+def _bisect(tried: _Tried, least: float, most: int) -> int | None:
+    """Returns the smallest count that was found good enough, or None."""
+    if tried.accuracy(0) >= least:
+        return 0
+    tried.rank()
+    too_few, enough = 0, len(tried.ranking) + 1
+    while enough - too_few > 1 and len(tried.steps) < most:
+        count = (too_few + enough) // 2
+        if tried.accuracy(count) >= least:
+            enough = count
+        else:
+            too_few = count
+    return enough if enough in tried.files else None
+
+
+def _accuracy(data: bytes, images: np.ndarray, targets: np.ndarray) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(data)
+        scores = open_runner(path).predict(images)
+    return float(np.mean(scores.argmax(-1) == targets))

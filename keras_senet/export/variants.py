@@ -1,0 +1,344 @@
+"""Every variant of a .tflite file of a model, compared on labelled images."""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_senet.data import Source, open_source
+from keras_senet.export._calibration import calibration_images, source_batches
+from keras_senet.export._conversion import Conversion
+from keras_senet.export._flatbuffer import read_tflite
+from keras_senet.export._layer_errors import layer_errors
+from keras_senet.export.runtime import Runner, open_runner
+from keras_senet.export.tflite import QUANTIZATIONS, check_classifier, is_int8
+from keras_senet.utils.errors import nearest
+from keras_senet.utils.files import atomic_path
+
+VARIANTS = tuple(name or "float32" for name in QUANTIZATIONS)
+
+_LAYER_IMAGES = 16
+_WARM_UP = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One .tflite file of a model.
+
+    Attributes:
+        name: "float32" or the quantization, as `export_tflite` names it.
+        file: Its name in the report's folder.
+        size_bytes: Its size.
+        results: How many operations have results of a type.
+        latency: Seconds for one image, median, by the number of threads.
+        accuracy: Top-1 accuracy.
+        agreement: Share of the images with the Keras model's top class.
+        max_difference: Largest difference of an output from the Keras model's.
+        worst_layer: The layer whose result is furthest from the float32 file's.
+        worst_error: Its error: root mean square of the difference over that of the
+            values. It has in it what came before.
+        on_front: Whether no other variant is at least as accurate and as fast, and
+            better in one of them.
+    """
+
+    name: str
+    file: str
+    size_bytes: int
+    results: Mapping[str, int]
+    latency: Mapping[int, float]
+    accuracy: float
+    agreement: float
+    max_difference: float
+    worst_layer: str
+    worst_error: float
+    on_front: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VariantsReport:
+    """What `compare_variants` measured.
+
+    Attributes:
+        model: The model's name.
+        data: Name of the data, `None` for arrays.
+        split: Its split, `None` for arrays.
+        images: Number of images.
+        model_accuracy: Top-1 accuracy of the Keras model.
+        variants: The files, in the order they were asked for.
+    """
+
+    model: str
+    data: str | None
+    split: str | None
+    images: int
+    model_accuracy: float
+    variants: tuple[Variant, ...]
+
+    def to_json(self) -> str:
+        """Returns all fields as a JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Returns the names of the columns and the cells of each row as text."""
+        threads = list(self.variants[0].latency)
+        columns = ["variant", "size", *(f"{_threads(n)}" for n in threads)]
+        columns += ["top-1", "same class", "worst layer", "its error", "front"]
+        rows = [
+            [
+                variant.name,
+                f"{variant.size_bytes / 1e6:.2f} MB",
+                *(f"{1000 * variant.latency[n]:.2f} ms" for n in threads),
+                f"{variant.accuracy:.2%}",
+                f"{variant.agreement:.2%}",
+                variant.worst_layer,
+                f"{variant.worst_error:.1%}",
+                "yes" if variant.on_front else "",
+            ]
+            for variant in self.variants
+        ]
+        return columns, rows
+
+    def to_markdown(self) -> str:
+        """Returns the table with a line on what was measured."""
+        columns, rows = self.table()
+        where = f" of {self.data}, {self.split}" if self.data else ""
+        head = (
+            f"{self.model} on {self.images:,} images{where}; the Keras model has a "
+            f"top-1 accuracy of {self.model_accuracy:.2%}. Latency is of one image."
+        )
+        lines = [columns, ["---"] * len(columns), *rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"{head}\n\n{table}\n"
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread" if number == 1 else f"{number} threads"
+
+
+def compare_variants(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    data,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    representative_dataset: Source | str | os.PathLike | Iterable | None = None,
+    representative_limit: int = 256,
+    variants: Sequence[str] | None = None,
+    threads: Sequence[int] = (1, 2),
+    latency_runs: int = 50,
+    labels: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    fold: bool = True,
+) -> VariantsReport:
+    """Exports a model in every way and compares the files, for a phone to choose one.
+
+    The folder gets the files, `report.json`, `report.md` and `report.png`: accuracy
+    against latency, with the Pareto front, and the sizes.
+
+    Args:
+        model: A functional or sequential classifier.
+        folder: The new folder.
+        data: Labelled images: a data source or what `open_source` takes, or a pair of
+            arrays (images, classes) as the model takes them.
+        split: The split of a source.
+        limit: How many images are used at most.
+        representative_dataset: Training images for int8, as for `export_tflite`.
+            `None` is the source.
+        representative_limit: How many images of it are used at most.
+        variants: Some of `VARIANTS`. `None` is all that the model has.
+        threads: Numbers of threads to measure latency with.
+        latency_runs: How many times one image is timed; all files take turns.
+        labels: Class names. `None` is the source's.
+        image_size: Height and width, for a model that leaves them open.
+        fold: Whether the model is folded first.
+
+    Raises:
+        ValueError: If the folder exists, an argument is out of its range, or a file
+            cannot be made.
+
+    Example:
+
+    >>> report = keras_senet.export.compare_variants(model, "files", "cifar10")
+    >>> print(report.to_markdown())
+    """
+    _check(model, variants, threads, latency_runs)
+    if isinstance(data, (str, os.PathLike)):
+        data = open_source(os.fspath(data))
+    is_source = isinstance(data, Source)
+    if is_source:
+        _check_classes(model, data)
+        labels = data.class_names if labels is None else labels
+        if representative_dataset is None:
+            representative_dataset = data
+    if any(is_int8(name) for name in variants or VARIANTS):
+        images = calibration_images(
+            model, representative_dataset, limit=representative_limit
+        )
+    else:
+        images = None
+    with atomic_path(folder, what="folder") as temporary:
+        temporary.mkdir()
+        conversion = Conversion(
+            model, images=images, labels=labels, image_size=image_size, fold=fold
+        )
+        files = _export(conversion, temporary, variants)
+        batches = _batches(model, data, split, limit)
+        scored, count, model_accuracy, image = _score(model, files, batches)
+        latency = _latency(files, image, threads, latency_runs)
+        rows = [
+            Variant(
+                name=name,
+                file=file.name,
+                size_bytes=file.stat().st_size,
+                results=dict(read_tflite(file).results),
+                latency=latency[name],
+                **scored[name],
+                **_worst(conversion, file, images, image),
+            )
+            for name, file in files.items()
+        ]
+        report = VariantsReport(
+            model=model.name,
+            data=data.name if is_source else None,
+            split=split if is_source else None,
+            images=count,
+            model_accuracy=model_accuracy,
+            variants=tuple(_with_front(rows, threads[0])),
+        )
+        _write(report, temporary)
+    return report
+
+
+def _check(model, variants, threads, latency_runs) -> None:
+    check_classifier(model)
+    for name in variants or ():
+        if name not in VARIANTS:
+            raise ValueError(
+                f"`variants` must be some of {VARIANTS}. Received: {name!r}."
+                f"{nearest(name, VARIANTS)}"
+            )
+    if not threads or min(threads) < 1 or latency_runs < 1:
+        raise ValueError(
+            "`threads` and `latency_runs` must be positive. Received: "
+            f"threads={tuple(threads)!r}, latency_runs={latency_runs!r}"
+        )
+
+
+def _check_classes(model, source: Source) -> None:
+    classes = model.outputs[0].shape[-1]
+    if classes != len(source.class_names):
+        raise ValueError(
+            "The model must have the classes of the data. Received: a model with "
+            f"{classes} classes, and {source.name!r} with {len(source.class_names)}"
+        )
+
+
+def _export(conversion: Conversion, folder: Path, variants) -> dict[str, Path]:
+    if variants is None:
+        variants = [n for n in VARIANTS if conversion.gates or "gates" not in n]
+    files = {}
+    for name in variants:
+        data = conversion.convert(None if name == "float32" else name)
+        files[name] = folder / f"{name}.tflite"
+        conversion.write(data, files[name])
+    return files
+
+
+def _batches(model, data, split, limit) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if isinstance(data, Source):
+        dataset = source_batches(model, data, split, limit=limit)
+        return dataset.as_numpy_iterator()
+    images, classes = (np.asarray(part)[:limit] for part in data)
+    if len(images) == 0 or classes.shape != (len(images),):
+        raise ValueError(
+            "There must be one class for each image. Received: images of shape "
+            f"{images.shape} and classes of shape {classes.shape}"
+        )
+    starts = range(0, len(images), 64)
+    return iter([(images[i : i + 64], classes[i : i + 64]) for i in starts])
+
+
+def _score(model, files, batches):
+    """Returns accuracy and agreement of each file, the count, and one image."""
+    reference = open_runner(model)
+    runners = {name: open_runner(file) for name, file in files.items()}
+    right, same = dict.fromkeys(files, 0), dict.fromkeys(files, 0)
+    largest = dict.fromkeys(files, 0.0)
+    count = model_right = 0
+    image = None
+    for images, classes in batches:
+        expected = reference.predict(images)
+        image = images[:1] if image is None else image
+        count += len(images)
+        model_right += int(np.sum(expected.argmax(-1) == classes))
+        for name, runner in runners.items():
+            scores = runner.predict(images)
+            right[name] += int(np.sum(scores.argmax(-1) == classes))
+            same[name] += int(np.sum(scores.argmax(-1) == expected.argmax(-1)))
+            difference = float(np.abs(scores - expected).max())
+            largest[name] = max(largest[name], difference)
+    scored = {
+        name: {
+            "accuracy": right[name] / count,
+            "agreement": same[name] / count,
+            "max_difference": largest[name],
+        }
+        for name in files
+    }
+    return scored, count, model_right / count, image
+
+
+def _latency(files, image, threads, runs) -> dict[str, dict[int, float]]:
+    """Returns the median seconds for one image; all files take turns."""
+    runners: dict[tuple[str, int], Runner] = {
+        (name, number): open_runner(file, threads=number)
+        for name, file in files.items()
+        for number in threads
+    }
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in runners}
+    for run in range(_WARM_UP + runs):
+        for key, runner in runners.items():
+            start = time.perf_counter()
+            runner.predict(image)
+            if run >= _WARM_UP:
+                times[key].append(time.perf_counter() - start)
+    return {
+        name: {number: float(np.median(times[name, number])) for number in threads}
+        for name in files
+    }
+
+
+def _worst(conversion: Conversion, file: Path, images, image) -> dict:
+    samples = [image] if images is None else conversion.images[:_LAYER_IMAGES]
+    errors = layer_errors(conversion.float32, file.read_bytes(), samples)
+    worst = max(errors, key=errors.get, default="")
+    return {
+        "worst_layer": worst.split(";")[0],
+        "worst_error": errors.get(worst, 0.0),
+    }
+
+
+def _with_front(rows: list[Variant], threads: int) -> list[Variant]:
+    def beats(a: Variant, b: Variant) -> bool:
+        ours = (-a.accuracy, a.latency[threads])
+        theirs = (-b.accuracy, b.latency[threads])
+        return ours != theirs and all(x <= y for x, y in zip(ours, theirs, strict=True))
+
+    return [
+        dataclasses.replace(row, on_front=not any(beats(other, row) for other in rows))
+        for row in rows
+    ]
+
+
+def _write(report: VariantsReport, folder: Path) -> None:
+    from keras_senet.export._variants_picture import draw_variants
+
+    (folder / "report.json").write_text(report.to_json() + "\n", "utf-8")
+    (folder / "report.md").write_text(report.to_markdown(), "utf-8")
+    draw_variants(report, folder / "report.png")
