@@ -30,7 +30,8 @@ def frozen_function(
         model: A functional or sequential model.
         image_size: Height and width for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
-        fold: Whether the model is folded first.
+        fold: Whether the model is folded first. One with a layer that Keras cannot copy
+            stays as it is.
 
     Returns:
         A `tf.types.experimental.ConcreteFunction` that takes the inputs one by one
@@ -44,7 +45,7 @@ def frozen_function(
     check_exportable(model)
     model = full_precision(model)
     if fold:
-        model = surgery.fold(model)
+        model = _folded(model)
     specs = input_specs(model, image_size=image_size, batch_size=batch_size)
     trainable = [v.numpy() for v in model.trainable_variables]
     others = [v.numpy() for v in model.non_trainable_variables]
@@ -73,6 +74,13 @@ def frozen_function(
             "with model.export() instead."
         )
     return _without_xla(function, specs)
+
+
+def _folded(model: keras.Model) -> keras.Model:
+    try:
+        return surgery.fold(model)
+    except NotImplementedError:  # Keras' word for a layer without get_config
+        return model
 
 
 def check_exportable(model: keras.Model) -> None:

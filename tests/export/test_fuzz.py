@@ -1,0 +1,39 @@
+"""No image file ends the process, and each bad one is named."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_senet.export import export_saved_model
+from keras_senet.weights import Preprocessing
+
+PROGRAM = Path(__file__).with_name("fuzz.py")
+
+
+@pytest.mark.parametrize(
+    ("cases", "seed"),
+    [(300, 0), *(pytest.param(3000, seed, marks=pytest.mark.slow) for seed in (1, 2))],
+)
+def test_damaged_images_are_survived_and_named(model, tmp_path, cases, seed):
+    folder = export_saved_model(
+        model, tmp_path / "served", preprocessing=Preprocessing(image_size=16)
+    )
+    last = tmp_path / "last"
+    done = subprocess.run(
+        [sys.executable, PROGRAM, folder, str(cases), str(seed), last],
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{last.read_bytes()!r}\n{done.stderr[-2000:]}"
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert sum(report["counts"].values()) == cases
+    assert {"decoded", "is damaged", "is a", "is not a", "has many pixels"} <= set(
+        report["counts"]
+    )
+    # A header of 60,000 x 60,000 pixels alone would take 10 GB.
+    assert report["peak_megabytes"] < 2500
