@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, batches, open_source
+from keras_senet.export._frozen import check_exportable
 
 # A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
 _RAW_SCALE = 0.1
@@ -33,6 +34,7 @@ def calibration_images(
             not finite, or their range is not 0..255 though the model normalises
             such images itself.
     """
+    check_exportable(model)
     if dataset is None:
         raise ValueError(
             "int8 needs real images to see the range of every activation. Received: "

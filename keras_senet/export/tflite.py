@@ -10,6 +10,7 @@ import keras
 from keras_senet.data import Source
 from keras_senet.export._calibration import calibration_images
 from keras_senet.export._conversion import Conversion
+from keras_senet.export._frozen import check_exportable
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 
@@ -178,7 +179,8 @@ def check_arguments(path, quantization, io_type, float_operations=()) -> None:
 
 def check_classifier(model: keras.Model) -> None:
     """Raises a ValueError unless a model has one output of shape (N, classes)."""
-    shapes = [tuple(output.shape) for output in getattr(model, "outputs", None) or ()]
+    check_exportable(model)
+    shapes = [tuple(output.shape) for output in model.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2:
         raise ValueError(
             "Accuracy is measured on classifiers, which have one output of shape (N, "

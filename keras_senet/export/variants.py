@@ -187,10 +187,14 @@ def compare_variants(
         conversion = Conversion(
             model, images=images, labels=labels, image_size=image_size, fold=fold
         )
-        files = _export(conversion, temporary, variants)
+        if images is None:
+            samples = [next(_batches(model, data, split, 1))[0]]
+        else:
+            samples = conversion.images[:_LAYER_IMAGES]
+        files, worst = _export(conversion, temporary, variants, samples)
         batches = _batches(model, data, split, limit)
-        scored, count, model_accuracy, image = _score(model, files, batches)
-        latency = _latency(files, image, threads, latency_runs)
+        scored, count, model_accuracy = _score(model, files, batches)
+        latency = _latency(files, samples[0][:1], threads, latency_runs)
         rows = [
             Variant(
                 name=name,
@@ -199,7 +203,7 @@ def compare_variants(
                 results=dict(read_tflite(file).results),
                 latency=latency[name],
                 **scored[name],
-                **_worst(conversion, file, images, image),
+                **worst[name],
             )
             for name, file in files.items()
         ]
@@ -239,15 +243,22 @@ def _check_classes(model, source: Source) -> None:
         )
 
 
-def _export(conversion: Conversion, folder: Path, variants) -> dict[str, Path]:
+def _export(conversion: Conversion, folder: Path, variants, samples):
+    """Writes the files; returns them and their worst layers on sample images."""
     if variants is None:
         variants = [n for n in VARIANTS if conversion.gates or "gates" not in n]
-    files = {}
+    files, worst = {}, {}
     for name in variants:
         data = conversion.convert(None if name == "float32" else name)
         files[name] = folder / f"{name}.tflite"
         conversion.write(data, files[name])
-    return files
+        errors = layer_errors(conversion.float32, data, samples)
+        layer = max(errors, key=errors.get, default="")
+        worst[name] = {
+            "worst_layer": layer.split(";")[0],
+            "worst_error": errors.get(layer, 0.0),
+        }
+    return files, worst
 
 
 def _batches(model, data, split, limit) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -265,16 +276,14 @@ def _batches(model, data, split, limit) -> Iterator[tuple[np.ndarray, np.ndarray
 
 
 def _score(model, files, batches):
-    """Returns accuracy and agreement of each file, the count, and one image."""
+    """Returns accuracy and agreement of each file, the count, the model's accuracy."""
     reference = open_runner(model)
     runners = {name: open_runner(file) for name, file in files.items()}
     right, same = dict.fromkeys(files, 0), dict.fromkeys(files, 0)
     largest = dict.fromkeys(files, 0.0)
     count = model_right = 0
-    image = None
     for images, classes in batches:
         expected = reference.predict(images)
-        image = images[:1] if image is None else image
         count += len(images)
         model_right += int(np.sum(expected.argmax(-1) == classes))
         for name, runner in runners.items():
@@ -291,7 +300,7 @@ def _score(model, files, batches):
         }
         for name in files
     }
-    return scored, count, model_right / count, image
+    return scored, count, model_right / count
 
 
 def _latency(files, image, threads, runs) -> dict[str, dict[int, float]]:
@@ -311,16 +320,6 @@ def _latency(files, image, threads, runs) -> dict[str, dict[int, float]]:
     return {
         name: {number: float(np.median(times[name, number])) for number in threads}
         for name in files
-    }
-
-
-def _worst(conversion: Conversion, file: Path, images, image) -> dict:
-    samples = [image] if images is None else conversion.images[:_LAYER_IMAGES]
-    errors = layer_errors(conversion.float32, file.read_bytes(), samples)
-    worst = max(errors, key=errors.get, default="")
-    return {
-        "worst_layer": worst.split(";")[0],
-        "worst_error": errors.get(worst, 0.0),
     }
 
 

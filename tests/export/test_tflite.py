@@ -304,3 +304,50 @@ def test_the_converter_is_quiet(model, images, tmp_path, capfd):
     )
     open_runner(path).predict(images)
     assert capfd.readouterr() == ("", "")
+
+
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_custom_layer_and_two_outputs(images, tmp_path, quantization):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 127.5, -1)(inputs))
+    x = keras.layers.GlobalAveragePooling2D(name="features")(Twice()(x))
+    x = [x, keras.layers.Dense(3, activation="softmax", name="scores")(x)]
+    model = keras.Model(inputs, x)
+    path = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        quantization=quantization,
+        representative_dataset=images,
+        labels=["a", "b", "c"],
+    )
+    outputs = open_runner(path).predict(images)
+    for name, expected in zip(
+        ("features", "scores"), model.predict(images, verbose=0), strict=True
+    ):
+        atol = 1e-5 if quantization is None else 0.03
+        np.testing.assert_allclose(outputs[name], expected, atol=atol)
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_subclassed_model_is_one_clear_line(images, tmp_path, quantization):
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs[:, 0, 0]
+
+    own = Own()
+    own(images)
+    arguments = {"quantization": quantization, "representative_dataset": images}
+    with pytest.raises(ValueError, match=r"inputs must be known.*Own.*Wrap it"):
+        export_tflite(own, tmp_path / "a.tflite", **arguments)
+    assert not list(tmp_path.iterdir())
+    inputs = keras.Input((16, 16, 3))
+    wrapped = keras.Model(inputs, own(inputs))
+    path = export_tflite(wrapped, tmp_path / "a.tflite", **arguments)
+    scores = open_runner(path).predict(images)
+    np.testing.assert_allclose(scores, images[:, 0, 0], atol=1)
