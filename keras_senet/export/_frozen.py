@@ -79,7 +79,8 @@ def frozen_function(
 def _folded(model: keras.Model) -> keras.Model:
     try:
         return surgery.fold(model)
-    except NotImplementedError:  # Keras' word for a layer without get_config
+    # Keras' words for a layer without get_config, and for one with another function.
+    except (NotImplementedError, TypeError):
         return model
 
 

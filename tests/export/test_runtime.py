@@ -129,9 +129,9 @@ def test_other_things_are_told_apart(files, tmp_path):
     with pytest.raises(ValueError, match=r"create_model\(name, weights=path\)"):
         (tmp_path / "a.weights.h5").touch()
         open_runner(tmp_path / "a.weights.h5")
-    with pytest.raises(ValueError, match=r"a \.keras file, a \.tflite file or"):
-        (tmp_path / "a.onnx").touch()
-        open_runner(tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match=r"a \.keras, \.tflite or \.onnx file or"):
+        (tmp_path / "a.pt").touch()
+        open_runner(tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"Received: 3 \(of type int\)"):
         open_runner(3)
 
