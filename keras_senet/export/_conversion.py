@@ -14,6 +14,7 @@ from keras_senet.export._flatbuffer import (
     graph_operations,
     open_flatbuffer,
     read_tflite,
+    shorten_names,
     write_flatbuffer,
 )
 from keras_senet.export._frozen import frozen_function
@@ -135,6 +136,7 @@ class Conversion:
             labels=self.labels,
             normalization=_normalization(self.model),
         )
+        shorten_names(flatbuffer)
         path.write_bytes(write_flatbuffer(flatbuffer))
         texts = {MEMBER: describe(self.model, self.labels)}
         if self.labels is not None:

@@ -1,5 +1,6 @@
 """What a .tflite file consists of."""
 
+import collections
 import dataclasses
 import os
 import struct
@@ -120,6 +121,23 @@ def write_flatbuffer(model) -> bytes:
     builder = _AlignedBuilder(1024)
     builder.Finish(model.Pack(builder), file_identifier=_MARK)
     return bytes(builder.Output())
+
+
+def shorten_names(model) -> None:
+    """Cuts the names of tensors, in which the converter lists all that it fused.
+
+    The result of an operation keeps the first name, numbered where it is taken;
+    constants, which nothing looks up by name, keep none.
+    """
+    for graph in model.subgraphs:
+        taken = collections.Counter()
+        for tensor in graph.tensors:
+            if is_constant(model, tensor):
+                tensor.name = b""
+                continue
+            name = tensor.name.split(b";")[0]
+            tensor.name = name + (b"%d" % taken[name] if taken[name] else b"")
+            taken[name] += 1
 
 
 def graph_operations(model) -> list[Operation]:

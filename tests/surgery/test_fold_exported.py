@@ -1,0 +1,62 @@
+"""Exports are folded, unless one says otherwise."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conformance import cases
+
+import keras_senet
+from keras_senet.export._conversion import Conversion
+from keras_senet.export._flatbuffer import open_flatbuffer, write_flatbuffer
+from keras_senet.export.runtime import open_runner
+
+QUICK = ("resnet_bottleneck", "inception", "shufflenet", "vgg_biased")
+
+
+@pytest.fixture(autouse=True)
+def _clear():
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+
+
+def size(model, **kwargs):
+    """Bytes of a .tflite file but for the names of the tensors."""
+    flatbuffer = open_flatbuffer(Conversion(model, **kwargs).float32)
+    for tensor in flatbuffer.subgraphs[0].tensors:
+        tensor.name = b""
+    return len(write_flatbuffer(flatbuffer))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in cases.TINY
+    ],
+)
+def test_folded_file_is_never_larger(name, randomize):
+    model = randomize(cases.build(name))
+    folded, plain = size(model), size(model, fold=False)
+    if name in ("resnet_bottleneck", "shufflenet"):
+        assert folded < plain  # a smaller matrix in each SE
+    else:
+        assert folded <= plain
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_files_say_what_the_model_was(fold, randomize, images, tmp_path):
+    model = randomize(cases.build("resnet_bottleneck"))
+    x = images(2, *model.input_shape[1:])
+    paths = [tmp_path / "saved", tmp_path / "m.tflite"]
+    keras_senet.export_saved_model(model, paths[0], fold=fold)
+    keras_senet.export_tflite(model, paths[1], fold=fold)
+    for path in paths:
+        outputs = open_runner(path).predict(x)
+        assert np.max(np.abs(outputs - np.asarray(model(x)))) < 1e-5
+    graph = (paths[0] / "saved_model.pb").read_bytes()
+    assert (b"conv2_block1_se_fc1" in graph) is fold
+    assert (b"conv2_block1_se_fc1" in paths[1].read_bytes()) is fold
+    header = json.loads((paths[0] / "assets.extra" / "keras_senet.json").read_text())
+    assert header["architecture"]["reduction"] == 4
