@@ -12,6 +12,8 @@ from keras_senet.training import RECIPES
 
 recipe = dataclasses.replace(
     RECIPES["cifar10"],
+    train_split="train",
+    validation_split="test",
     model_arguments={"se_bias": False},
     limit=10_000,
     epochs=6,

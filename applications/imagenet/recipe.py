@@ -3,9 +3,10 @@
     python applications/imagenet/main.py --run-folder runs/imagenet
 
 Expected: 23.29 % top-1 and 6.62 % top-5 error (the paper), 24.80 % and 7.48 % without
-SE (--no-se). Measured: not yet.
+SE (--no-se). Measured: not here.
 Hardware: GPUs with memory for 1024 images of 224 x 224 pixels together. With less,
 --global-batch-size 256 lowers the learning rate in proportion.
+Time: not measured here; 100 passes over 1.28 million images.
 """
 
 from keras_senet.training import RECIPES

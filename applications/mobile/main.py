@@ -1,8 +1,11 @@
-"""Every .tflite file of a trained network, compared on a whole test set."""
+"""Trains by the recipe beside this file; every option of `keras-senet train`."""
 
 import sys
+from pathlib import Path
 
 from keras_senet.cli import main
 
+RECIPE = Path(__file__).with_name("recipe.py")
+
 if __name__ == "__main__":
-    sys.exit(main(["variants", *sys.argv[1:]]))
+    sys.exit(main(["train", "--recipe", str(RECIPE), *sys.argv[1:]]))

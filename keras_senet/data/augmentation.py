@@ -111,10 +111,14 @@ def _shift_and_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return random_flip(random_shift(image, seed), tf.random.fold_in(seed, 1))
 
 
-# What follows the geometry; "imagenet" draws a window of the original image before it.
+# Bounds of the share of the original image that is drawn as a window first.
+WINDOW_AREAS = {"imagenet": (0.08, 1.0), "mobile": (0.25, 1.0)}
+
+# What follows the geometry.
 AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "none": _unchanged,
     "flip": random_flip,
     "cifar": _shift_and_flip,
     "imagenet": random_flip,
+    "mobile": random_flip,
 }

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop
-from keras_senet.data.source import Source
+from keras_senet.data.source import Part, Source
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -37,12 +37,13 @@ def arrays() -> dict[str, np.ndarray]:
 class _BundledReader:
     record_bytes = 28 * 28
 
-    def records(self, split: str) -> tf.data.Dataset:
-        images = arrays()[f"x_{split}"][..., np.newaxis]
-        labels = arrays()[f"y_{split}"].astype(np.int64)
+    def records(self, part: Part) -> tf.data.Dataset:
+        wanted = slice(part.start, part.stop)
+        images = arrays()[f"x_{part.split}"][wanted, ..., np.newaxis]
+        labels = arrays()[f"y_{part.split}"][wanted].astype(np.int64)
         return tf.data.Dataset.from_tensor_slices((images, labels))
 
-    def reordered(self, split: str, seed: tf.Tensor) -> None:
+    def reordered(self, part: Part, seed: tf.Tensor) -> None:
         return None
 
     def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:

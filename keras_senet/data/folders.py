@@ -1,5 +1,6 @@
 """A folder of images, one subfolder a class, as a source."""
 
+import collections
 import hashlib
 import itertools
 import os
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop, decode_jpeg
 from keras_senet.data.images import ACCEPTED, check_image, is_image_file, read_image
-from keras_senet.data.source import Source
+from keras_senet.data.source import Part, Source
 
 TEST_NAMES = ("test", "val", "validation", "valid")
 LAYOUT = (
@@ -74,19 +75,19 @@ class _FolderReader:
         channels: int,
         image_size: tuple[int, int] | None,
     ):
-        self._files = {split: _classes_in_turn(part) for split, part in files.items()}
+        self._files = {split: _by_share(listed) for split, listed in files.items()}
         self._channels = channels
         self._image_size = image_size
 
-    def records(self, split: str) -> tf.data.Dataset:
-        files = self._files[split]
+    def records(self, part: Part) -> tf.data.Dataset:
+        files = _classes_in_turn(self._files[part.split][part.start : part.stop])
         # Names that are no valid Unicode survive as the bytes that they are.
         paths = np.array([os.fsencode(file.path) for file in files], dtype=object)
         plain = np.array([file.plain_jpeg for file in files])
         labels = np.array([file.label for file in files], dtype=np.int64)
         return tf.data.Dataset.from_tensor_slices(((paths, plain), labels))
 
-    def reordered(self, split: str, seed: tf.Tensor) -> None:
+    def reordered(self, part: Part, seed: tf.Tensor) -> None:
         return None
 
     def decode(
@@ -255,9 +256,21 @@ def _held_out(
     return {"train": train, "test": test}
 
 
+def _by_share(files: list[_File]) -> list[_File]:
+    """Orders files so that each stretch has its share of every class."""
+    totals = collections.Counter(file.label for file in files)
+    seen = collections.Counter()
+
+    def place(file: _File) -> tuple[float, int]:
+        seen[file.label] += 1
+        return (seen[file.label] - 0.5) / totals[file.label], file.label
+
+    return sorted(files, key=place)
+
+
 def _classes_in_turn(files: list[_File]) -> list[_File]:
     by_class = {}
-    for file in files:
+    for file in sorted(files, key=lambda file: file.label):
         by_class.setdefault(file.label, []).append(file)
     rounds = itertools.zip_longest(*by_class.values())
     return [file for members in rounds for file in members if file is not None]

@@ -2,20 +2,29 @@
 
 import functools
 import math
-import numbers
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_senet.data._arguments import (
+    check_choices,
+    check_counts,
+    check_mixing,
+    check_training,
+    checked_size,
+    checked_worker,
+)
 from keras_senet.data.augmentation import (
     AUGMENTATIONS,
-    KERNELS,
+    WINDOW_AREAS,
     random_window,
     resize_and_crop,
 )
 from keras_senet.data.decoding import crop
+from keras_senet.data.mixing import Mixer, make_mixer
+from keras_senet.data.rand_augment import rand_augment as make_rand_augment
+from keras_senet.data.rand_augment import random_erasing as make_random_erasing
 from keras_senet.data.source import Source
-from keras_senet.utils.errors import nearest
 
 # At most this much of a data set waits in the shuffle buffer: all of a small one, and
 # 10,000 encoded images of ImageNet, whose files are in random order anyway.
@@ -31,6 +40,11 @@ def batches(
     channels: int | None = None,
     training: bool = False,
     augmentation: str = "none",
+    rand_augment: float = 0.0,
+    random_erasing: float = 0.0,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    one_hot: bool = False,
     crop_fraction: float = 1.0,
     interpolation: str = "bilinear",
     seed: int = 0,
@@ -57,7 +71,8 @@ def batches(
 
     Args:
         source: What `open_source` returned.
-        split: "train", "test" or another split of the source.
+        split: "train", "test" or another split of the source, or a slice of one in
+            images or per cent: "train[:45000]", "train[90%:]".
         image_size: The side of the square images wanted, or (height, width).
         batch_size: Images a batch; under `tf.distribute` over all replicas together.
         channels: 1 (grey, the luma of RGB images), 3 (RGB, grey images three times),
@@ -66,7 +81,14 @@ def batches(
         augmentation: "none"; "flip" (half of the images left to right); "cifar" (four
             zeros around, a crop at a random place, flip); "imagenet" (a crop of 8 to
             100 % of the area, 3/4 to 4/3 wide, resized, flip; `crop_fraction` has no
-            effect then). Only with `training`.
+            effect then); "mobile" (the same of 25 to 100 %). This and the next four
+            only with `training`.
+        rand_augment: Strength of RandAugment's two operations an image, 0 to 1; the
+            paper's magnitude over ten.
+        random_erasing: Share of the images in which a rectangle becomes noise.
+        mixup: Alpha of the mixup of each batch, 0.2 to 1, or 0; needs `one_hot`.
+        cutmix: Alpha of CutMix, the same; with both each batch gets one of them.
+        one_hot: Whether labels are rows over the classes instead of integers.
         crop_fraction: Images are resized to cover image_size / crop_fraction, and the
             centre is kept.
         interpolation: "bilinear", "bicubic" or "lanczos3", all antialiased. Images
@@ -83,26 +105,30 @@ def batches(
         drop_remainder: Drop a last, smaller batch.
 
     Returns:
-        A `tf.data.Dataset` of (float32 (N, H, W, C) in 0..255, int64 (N,)).
+        A `tf.data.Dataset` of (float32 (N, H, W, C) in 0..255, int64 (N,), or with
+        `one_hot` float32 (N, classes)).
 
     Raises:
         ValueError: If an argument does not make sense.
     """
-    source.check_split(split)
-    size = _checked_size(image_size)
-    _check_choices(augmentation, interpolation, channels, crop_fraction)
-    _check_counts(batch_size=batch_size, limit=limit)
-    _check_training(training, augmentation, epoch)
+    part = source.part(split)
+    size = checked_size(image_size)
+    random = {"rand_augment": rand_augment, "random_erasing": random_erasing}
+    mixing = {"mixup": mixup, "cutmix": cutmix}
+    check_choices(augmentation, interpolation, channels, crop_fraction)
+    check_counts(batch_size=batch_size, limit=limit)
+    check_training(training, epoch, augmentation=augmentation, **random, **mixing)
+    check_mixing(one_hot, **mixing)
     counts = {"batch_size": batch_size, "limit": limit}
     steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
     if steps == 0:
         raise ValueError(
             "`batch_size` must not exceed the number of images with "
             f"drop_remainder=True; {split!r} of {source.name!r} has "
-            f"{source.splits[split]}. Received: batch_size={batch_size}, limit={limit}."
+            f"{part.images}. Received: batch_size={batch_size}, limit={limit}."
         )
-    part, parts = _checked_part(worker, batch_size, step, epoch, drop_remainder)
-    records = source.reader.records(split)
+    index, workers = checked_worker(worker, batch_size, step, epoch, drop_remainder)
+    records = source.reader.records(part)
     if limit is not None:
         records = records.take(limit)
     fit = functools.partial(
@@ -111,12 +137,18 @@ def batches(
         crop_fraction=crop_fraction,
         interpolation=interpolation,
     )
-    records, make = _image_maker(source, records, fit, augmentation, cache)
+    augment = _augmenter(augmentation, source.channels, size, **random)
+    area = WINDOW_AREAS.get(augmentation)
+    records, make = _image_maker(source, records, fit, augment, area, cache)
     finish = functools.partial(
-        _finished, size=size, channels=(source.channels, channels or source.channels)
+        _finished,
+        size=size,
+        channels=(source.channels, channels or source.channels),
+        classes=len(source.class_names) if one_hot else None,
+        mix=make_mixer(**mixing),
     )
     buffer = max(1, SHUFFLE_BYTES // source.reader.record_bytes)
-    buffer = min(buffer, source.splits[split])
+    buffer = min(buffer, part.images)
 
     def one_epoch(number):
         key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), number)
@@ -127,22 +159,23 @@ def batches(
             tf.random.set_seed(seed + 1)
             order_seed = tf.cast(tf.random.fold_in(key, 0)[0], tf.int64)
             if not cache and limit is None:
-                ordered = source.reader.reordered(split, order_seed) or records
+                ordered = source.reader.reordered(part, order_seed) or records
             ordered = ordered.shuffle(buffer, seed=order_seed)
 
         def example(place, pair):
             record, label = pair
-            return make(record, tf.random.fold_in(key, place + 1)), label
+            image_seed = tf.random.fold_in(key, place + 1)
+            return make(record, image_seed), label, image_seed
 
         examples = tf.data.Dataset.zip(tf.data.Dataset.counter(), ordered)
-        if parts > 1:
+        if workers > 1:
             examples = examples.take(steps * batch_size)
         if step:
             done = tf.where(tf.equal(number, epoch), step * batch_size, 0)
             examples = examples.skip(tf.cast(done, tf.int64))
-        examples = examples.shard(parts, part)
+        examples = examples.shard(workers, index)
         examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        examples = examples.batch(batch_size // parts, drop_remainder=drop_remainder)
+        examples = examples.batch(batch_size // workers, drop_remainder=drop_remainder)
         return examples.map(finish)
 
     dataset = _epochs(one_epoch, steps, training=training, seed=seed, epoch=epoch)
@@ -163,8 +196,7 @@ def steps_per_epoch(
     drop_remainder: bool = False,
 ) -> int:
     """Returns how many batches one epoch of `batches` has for the same arguments."""
-    source.check_split(split)
-    images = source.splits[split]
+    images = source.part(split).images
     images = images if limit is None else min(images, limit)
     return images // batch_size if drop_remainder else math.ceil(images / batch_size)
 
@@ -186,23 +218,48 @@ def _epochs(
     return dataset.apply(tf.data.experimental.assert_cardinality(steps))
 
 
+def _augmenter(
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    *,
+    rand_augment: float,
+    random_erasing: float,
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns the function (fitted image, seed) -> image of all random changes."""
+    geometry = AUGMENTATIONS[name]
+    changes = []
+    if rand_augment:
+        changes.append(make_rand_augment(rand_augment, channels))
+    if random_erasing:
+        changes.append(make_random_erasing(random_erasing))
+
+    def augment(image, seed):
+        image = tf.ensure_shape(geometry(image, seed), (*size, channels))
+        # 1 and 2 belong to the flip and the window, 3 to the mixing of a batch.
+        for number, change in enumerate(changes, 4):
+            image = change(image, tf.random.fold_in(seed, number))
+        return image
+
+    return augment
+
+
 def _image_maker(
     source: Source,
     records: tf.data.Dataset,
     fit: Callable[[tf.Tensor], tf.Tensor],
-    augmentation: str,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    area: tuple[float, float] | None,
     cache: bool,
 ) -> tuple[tf.data.Dataset, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
-    """Returns records to iterate and the function (record, seed) -> fitted image.
+    """Returns records to iterate and the function (record, seed) -> image.
 
     With `cache` the records are the images as they are before anything random.
     """
     decode = source.reader.decode
-    augment = AUGMENTATIONS[augmentation]
-    windowed = augmentation == "imagenet"
 
     def load(record):
-        return decode(record) if windowed else fit(decode(record))
+        return decode(record) if area else fit(decode(record))
 
     if cache:
         records = records.map(
@@ -216,18 +273,22 @@ def _image_maker(
         return augment(loaded(record), seed)
 
     def make_from_window(record, seed):
-        window = functools.partial(random_window, seed=tf.random.fold_in(seed, 2))
+        key = tf.random.fold_in(seed, 2)
+        window = functools.partial(random_window, seed=key, area=area)
         return augment(fit(part(record, window), crop_fraction=1.0), seed)
 
-    return records, make_from_window if windowed else make
+    return records, make_from_window if area else make
 
 
 def _finished(
     images: tf.Tensor,
     labels: tf.Tensor,
+    seeds: tf.Tensor,
     *,
     size: tuple[int, int],
     channels: tuple[int, int],
+    classes: int | None,
+    mix: Mixer,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     have, wanted = channels
     images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *size, have))
@@ -235,97 +296,7 @@ def _finished(
         images = tf.image.grayscale_to_rgb(images)
     elif (have, wanted) == (3, 1):
         images = tf.image.rgb_to_grayscale(images)
-    return images, labels
-
-
-def _checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    size = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
-    if len(size) != 2 or not all(_is_positive_integer(side) for side in size):
-        raise ValueError(
-            "`image_size` must be a positive integer or a (height, width) of two. "
-            f"Received: image_size={image_size!r}."
-        )
-    return tuple(size)
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if not _is_positive_integer(value) and not (name == "limit" and value is None):
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value!r}."
-            )
-
-
-def _is_positive_integer(value: object) -> bool:
-    return (
-        isinstance(value, numbers.Integral)
-        and not isinstance(value, bool)
-        and value > 0
-    )
-
-
-def _check_choices(
-    augmentation: str, interpolation: str, channels: int | None, crop_fraction: float
-) -> None:
-    for name, value, options in (
-        ("augmentation", augmentation, AUGMENTATIONS),
-        ("interpolation", interpolation, KERNELS),
-    ):
-        if value not in options:
-            raise ValueError(
-                f"`{name}` must be one of {list(options)}. "
-                f"Received: {name}={value!r}.{nearest(value, options)}"
-            )
-    if channels not in (None, 1, 3):
-        raise ValueError(
-            "`channels` must be 1 (grey), 3 (RGB) or None for the data's own. "
-            f"Received: channels={channels!r}."
-        )
-    if not 0 < crop_fraction <= 1:
-        raise ValueError(
-            "`crop_fraction` must lie above 0 and at most at 1. "
-            f"Received: crop_fraction={crop_fraction!r}."
-        )
-
-
-def _check_training(training: bool, augmentation: str, epoch: int | None) -> None:
-    if not training and augmentation != "none":
-        raise ValueError(
-            "`augmentation` is for training; evaluation sees the images as they are. "
-            f"Received: augmentation={augmentation!r}. Pass training=True or drop it."
-        )
-    if not training and epoch is not None:
-        raise ValueError(
-            "`epoch` is for training; evaluation is the same every time. "
-            f"Received: epoch={epoch!r}. Pass training=True or drop it."
-        )
-    if epoch is not None and (not isinstance(epoch, numbers.Integral) or epoch < 0):
-        raise ValueError(
-            f"`epoch` must be an integer from 0. Received: epoch={epoch!r}."
-        )
-
-
-def _checked_part(
-    worker: tuple[int, int],
-    batch_size: int,
-    step: int,
-    epoch: int | None,
-    drop_remainder: bool,
-) -> tuple[int, int]:
-    part, parts = worker
-    if (
-        not 0 <= part < parts
-        or batch_size % parts
-        or (parts > 1 and not drop_remainder)
-    ):
-        raise ValueError(
-            "`worker` must be (i, n) with i from 0 and below n, for whole batches "
-            "(drop_remainder=True) of a multiple of n images. "
-            f"Received: worker={worker!r}, batch_size={batch_size}."
-        )
-    if step != 0 and (not _is_positive_integer(step) or epoch is None):
-        raise ValueError(
-            "`step` must be an integer from 0 and belongs to `epoch`. "
-            f"Received: step={step!r}, epoch={epoch!r}."
-        )
-    return part, parts
+    if classes is None:
+        return images, labels
+    # The first image's place in the epoch tells the batches apart.
+    return mix(images, tf.one_hot(labels, classes), tf.random.fold_in(seeds[0], 3))

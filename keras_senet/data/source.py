@@ -1,12 +1,28 @@
 """What a labelled set of images is, wherever it lies."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window
+
+_SLICE = re.compile(r"([^\[\]]+)\[(\d+%?)?:(\d+%?)?\]")
+
+
+class Part(NamedTuple):
+    """A split or a slice of it: its images from `start` on and before `stop`."""
+
+    split: str
+    start: int
+    stop: int
+
+    @property
+    def images(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
 
 
 class Reader(Protocol):
@@ -15,14 +31,15 @@ class Reader(Protocol):
     record_bytes: int
     """About how many bytes one record takes in memory."""
 
-    def records(self, split: str) -> tf.data.Dataset:
+    def records(self, part: Part) -> tf.data.Dataset:
         """Returns (record, int64 label), in the same order every time.
 
         The order is unrelated to the classes, or goes through them in turn, so that
-        the first N records hold about as many of each class.
+        the first N records hold about as many of each class. A slice has its share of
+        each class; two that do not overlap have no image in common.
         """
 
-    def reordered(self, split: str, seed: tf.Tensor) -> tf.data.Dataset | None:
+    def reordered(self, part: Part, seed: tf.Tensor) -> tf.data.Dataset | None:
         """Returns the records, their files in the order that an int64 scalar gives.
 
         For data that does not fit into the shuffle buffer; None where there is no
@@ -68,18 +85,49 @@ class Source:
         Raises:
             ValueError: If the source has no such split.
         """
-        self.check_split(split)
+        part = self.part(split)
 
         def decoded(record, label):
             return self.reader.decode(record), label
 
-        records = self.reader.records(split)
+        records = self.reader.records(part)
         return records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def part(self, split: str) -> Part:
+        """Returns what a split or a slice of one means.
+
+        Args:
+            split: A name of `splits`, or a slice of one in images or per cent (rounded
+                down): "train[:45000]", "train[90%:]", "test[10%:20%]".
+
+        Raises:
+            ValueError: If the source has no such split, or the slice has no images.
+        """
+        match = _SLICE.fullmatch(split)
+        name, *ends = match.groups() if match else (split, None, None)
+        if name not in self.splits:
+            raise ValueError(
+                f"`split` must be one of {sorted(self.splits)} for {self.name!r}, or a "
+                f"slice of one such as 'train[90%:]'. Received: split={split!r}."
+            )
+        images = self.splits[name]
+        start, stop = (
+            default if end is None else min(images, _place(end, images))
+            for end, default in zip(ends, (0, images), strict=True)
+        )
+        if match and start >= stop:
+            raise ValueError(
+                f"`split` must have images; {name!r} of {self.name!r} has {images}. "
+                f"Received: split={split!r}."
+            )
+        return Part(name, start, stop)
 
     def check_split(self, split: str) -> None:
         """Raises a ValueError if the source has no such split."""
-        if split not in self.splits:
-            raise ValueError(
-                f"`split` must be one of {sorted(self.splits)} for {self.name!r}. "
-                f"Received: split={split!r}."
-            )
+        self.part(split)
+
+
+def _place(end: str, images: int) -> int:
+    if end.endswith("%"):
+        return images * int(end.removesuffix("%")) // 100
+    return int(end)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, decode_image
-from keras_senet.data.source import Source
+from keras_senet.data.source import Part, Source
 from keras_senet.utils.errors import nearest
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def open_tfds(
         name=name,
         class_names=tuple(builder.info.features[label_key].names),
         splits={
-            split: builder.info.splits[part].num_examples
-            for split, part in reader.parts.items()
+            split: builder.info.splits[whole].num_examples
+            for split, whole in reader.wholes.items()
         },
         channels=1 if channels == 1 else 3,
         image_size=None if None in size else tuple(size),
@@ -65,18 +65,18 @@ class _TfdsReader:
         *size, channels = builder.info.features[image_key].shape
         self._channels = 1 if channels == 1 else 3
         self._shape = (*size, self._channels)
-        self.parts = self._choose_parts(held_out)
-        first = builder.info.splits[next(iter(self.parts.values()))]
+        self.wholes = self._choose_wholes(held_out)
+        first = builder.info.splits[next(iter(self.wholes.values()))]
         self.record_bytes = max(1, first.num_bytes // max(1, first.num_examples))
 
-    def records(self, split: str) -> tf.data.Dataset:
-        return self._part(self.parts[split])
+    def records(self, part: Part) -> tf.data.Dataset:
+        return self._read(self._instruction(part))
 
-    def reordered(self, split: str, seed: tf.Tensor) -> tf.data.Dataset | None:
+    def reordered(self, part: Part, seed: tf.Tensor) -> tf.data.Dataset | None:
         import tensorflow_datasets as tfds
 
         info = self._builder.info
-        pieces = info.splits[self.parts[split]].file_instructions
+        pieces = info.splits[self._instruction(part)].file_instructions
         if len(pieces) == 1:
             return None
         files = tf.data.Dataset.from_tensor_slices(
@@ -108,7 +108,7 @@ class _TfdsReader:
             return tf.ensure_shape(image, self._shape)
         return tf.ensure_shape(image, (None, None, self._channels))
 
-    def _choose_parts(self, held_out: float) -> dict[str, str]:
+    def _choose_wholes(self, held_out: float) -> dict[str, str]:
         """Returns our split -> tfds split; what is not there is cut from "train"."""
         splits = self._builder.info.splits
         labelled = [
@@ -130,9 +130,20 @@ class _TfdsReader:
 
     def _is_labelled(self, part: str) -> bool:
         """Whether labels are given: ImageNet's test split has -1 everywhere."""
-        return all(label >= 0 for _, label in self._part(part).take(1))
+        return all(label >= 0 for _, label in self._read(part).take(1))
 
-    def _part(self, part: str) -> tf.data.Dataset:
+    def _instruction(self, part: Part) -> str:
+        """Returns what tensorflow_datasets calls a part."""
+        splits, whole = self._builder.info.splits, self.wholes[part.split]
+        if part.images == splits[whole].num_examples:
+            return whole
+        name, is_slice, _ = whole.partition("[")
+        first = 0
+        if is_slice and part.split == "test":
+            first = splits[self.wholes["train"]].num_examples
+        return f"{name}[{first + part.start}:{first + part.stop}]"
+
+    def _read(self, part: str) -> tf.data.Dataset:
         import tensorflow_datasets as tfds
 
         examples = self._builder.as_dataset(

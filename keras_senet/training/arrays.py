@@ -1,6 +1,7 @@
 """Training by a recipe on images in memory, without TensorFlow's pipeline."""
 
 import dataclasses
+import random
 from collections.abc import Sequence
 
 import keras
@@ -54,7 +55,7 @@ def fit_arrays(
     recipe = dataclasses.replace(
         recipe, image_size=images.shape[1], channels=images.shape[3], classes=classes
     )
-    keras.utils.set_random_seed(recipe.seed + 1)
+    _seed(recipe.seed + 1)
     steps = len(images) // recipe.step_batch_size
     with dtype_policy(recipe.dtype_policy):
         model = build_model(recipe, _statistics(images))
@@ -104,6 +105,10 @@ def _check(recipe, images, labels):
         )
     for name, plain in (
         ("augmentation", "none"),
+        ("rand_augment", 0.0),
+        ("random_erasing", 0.0),
+        ("mixup", 0.0),
+        ("cutmix", 0.0),
         ("freeze_batch_norm_epochs", 0),
         ("synchronized_batch_norm", False),
     ):
@@ -114,6 +119,16 @@ def _check(recipe, images, labels):
                 f"it must be {plain!r}. Received: {name}={value!r}. Use "
                 "keras_senet.training.train for it."
             )
+
+
+def _seed(seed):
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+    else:
+        # As Keras does, which would import TensorFlow for it. Its layers draw their
+        # seeds from Python's generator, and arrays are shuffled by NumPy's.
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 def _statistics(images):

@@ -73,10 +73,8 @@ def make_datasets(
         "crop_fraction": recipe.crop_fraction,
         "interpolation": recipe.interpolation,
         "limit": recipe.limit,
+        "one_hot": True,
     }
-
-    def one_hot(images, labels):
-        return images, tf.one_hot(labels, recipe.classes)
 
     def training_part(worker=(0, 1)):
         return data.batches(
@@ -85,15 +83,19 @@ def make_datasets(
             batch_size=recipe.step_batch_size,
             training=True,
             augmentation=recipe.augmentation,
+            rand_augment=recipe.rand_augment,
+            random_erasing=recipe.random_erasing,
+            mixup=recipe.mixup,
+            cutmix=recipe.cutmix,
             seed=recipe.seed,
             epoch=epoch,
             step=step,
             worker=worker,
             drop_remainder=True,
             **common,
-        ).map(one_hot)
+        )
 
-    images = source.splits[recipe.validation_split]
+    images = source.part(recipe.validation_split).images
     validation = data.batches(
         source,
         recipe.validation_split,
@@ -101,7 +103,7 @@ def make_datasets(
             min(images, recipe.limit or images), recipe.step_batch_size, replicas
         ),
         **common,
-    ).map(one_hot)
+    )
     if not is_multi_worker(strategy):
         return training_part(), validation
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training._fields import Interval, as_type, check_range
 from keras_senet.training._model_arguments import ModelArguments, model_arguments_of
+from keras_senet.training._recipe_rows import ROWS
 from keras_senet.utils.errors import nearest
 
 
@@ -28,8 +29,8 @@ class Recipe:
         model: The network, a name of `keras_senet.list_models()`.
         model_arguments: Architecture arguments of the network's constructor.
         data: "bundled", a name of tensorflow_datasets, or a folder of images.
-        train_split: The split that is trained on.
-        validation_split: The split that each epoch is evaluated on. ImageNet's
+        train_split: The split that is trained on, or a slice: "train[:90%]".
+        validation_split: The split or slice that each epoch is evaluated on. ImageNet's
             validation images are its "test".
         image_size: Height and width in pixels; None is the data's own.
         channels: 1 or 3; None is the data's own.
@@ -69,7 +70,14 @@ class Recipe:
             all devices together, instead of over each one's images.
         label_smoothing: Share of the target that is spread over all classes.
         augmentation: "flip" is horizontal, "cifar" adds a random crop after padding
-            4 pixels, "imagenet" is the random resized crop with a flip.
+            4 pixels, "imagenet" is the random resized crop with a flip, "mobile" the
+            same with crops of at least a quarter of the area.
+        rand_augment: Strength of RandAugment's two operations an image, from 0 (none)
+            to 1.
+        random_erasing: Share of the training images in which a rectangle becomes noise.
+        mixup: Alpha of mixup, 0.2 to 1, or 0 for none. With CutMix too, each batch gets
+            one of the two.
+        cutmix: Alpha of CutMix, 0.2 to 1, or 0 for none.
         crop_fraction: In evaluation, the centre crop's share of the resized image.
         interpolation: How images are resized.
         dropout_rate: Before the classifier; None is the network's own.
@@ -108,7 +116,11 @@ class Recipe:
     freeze_batch_norm_epochs: int = 0
     synchronized_batch_norm: bool = False
     label_smoothing: float = 0.0
-    augmentation: Literal["none", "flip", "cifar", "imagenet"] = "none"
+    augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "none"
+    rand_augment: float = 0.0
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     crop_fraction: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     dropout_rate: float | None = None
@@ -246,6 +258,10 @@ _RANGES = {
     "ema_momentum": Interval(0, 1, includes_low=False),
     "freeze_batch_norm_epochs": Interval(0, _INF),
     "label_smoothing": Interval(0, 1),
+    "rand_augment": Interval(0, 1, includes_high=True),
+    "random_erasing": Interval(0, 1, includes_high=True),
+    "mixup": Interval(0, 1, includes_high=True),
+    "cutmix": Interval(0, 1, includes_high=True),
     "crop_fraction": Interval(0, 1, includes_low=False, includes_high=True),
     "dropout_rate": Interval(0, 1),
     "drop_path_rate": Interval(0, 1),
@@ -253,63 +269,7 @@ _RANGES = {
 }
 
 
-# He et al., arXiv 1512.03385, section 4.2: 64,000 steps of 128 images, rate 0.1 divided
-# by 10 at half and at three quarters, decay 1e-4; SENet's section 5.1 augments alike.
-_CIFAR10 = Recipe(
-    model="se_resnet20",
-    data="cifar10",
-    image_size=32,
-    channels=3,
-    epochs=164,
-    global_batch_size=128,
-    learning_rate=0.1,
-    reference_batch_size=128,
-    l2=1e-4,
-    schedule="step",
-    step_at=(0.5, 0.75),
-    augmentation="cifar",
-)
-
-# SENet, section 5.1 and Table 2: 100 epochs, rate 0.6 for 1024 images, divided by 10
-# every 30 epochs. The paper names no weight decay: this is He et al.'s.
-_IMAGENET = Recipe(
-    model="se_resnet50",
-    data="imagenet2012",
-    image_size=224,
-    channels=3,
-    epochs=100,
-    global_batch_size=1024,
-    learning_rate=0.6,
-    reference_batch_size=1024,
-    l2=1e-4,
-    schedule="step",
-    step_at=(0.3, 0.6, 0.9),
-    augmentation="imagenet",
-    crop_fraction=0.875,
-)
-
-# Minutes on two CPU cores, on the images in the package. The first stage has 16
-# channels: squeezed to one, r = 16, an SE block is often dead after its ReLU.
-_QUICKSTART = Recipe(
-    model="se_resnet20",
-    model_arguments={"reduction": 4},
-    data="bundled",
-    epochs=7,
-    global_batch_size=64,
-    learning_rate=0.1,
-    reference_batch_size=64,
-    nesterov=True,
-    l2=5e-4,
-    schedule="cosine",
-    warmup_epochs=1.0,
-    augmentation="flip",
-)
-
-RECIPES: dict[str, Recipe] = {
-    "quickstart": _QUICKSTART,
-    "cifar10": _CIFAR10,
-    "imagenet": _IMAGENET,
-}
+RECIPES: dict[str, Recipe] = {name: Recipe(**row) for name, row in ROWS.items()}
 
 
 def load_recipe(name_or_file: str | os.PathLike) -> Recipe:

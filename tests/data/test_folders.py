@@ -14,7 +14,9 @@ def records(source, split):
     """Returns [(path, label)] in the order of the source."""
     return [
         (path.decode(), int(label))
-        for (path, _), label in source.reader.records(split).as_numpy_iterator()
+        for (path, _), label in source.reader.records(
+            source.part(split)
+        ).as_numpy_iterator()
     ]
 
 
@@ -282,3 +284,14 @@ def test_folders_without_what_is_needed(folder, tmp_path, counts, message):
     (tmp_path / "photos").mkdir()
     with pytest.raises(ValueError, match=message):
         open_source(folder(counts))
+
+
+def test_slices_have_their_share_of_each_class(folder):
+    root = folder({"train/a": 20, "train/b": 5, "test/a": 2, "test/b": 2})
+    source = open_source(root)
+
+    first, second = (records(source, f"train[{ends}]") for ends in (":80%", "80%:"))
+    assert np.bincount([label for _, label in first]).tolist() == [16, 4]
+    assert np.bincount([label for _, label in second]).tolist() == [4, 1]
+    assert sorted(first + second) == sorted(records(source, "train"))
+    assert [label for _, label in records(source, "train")[:10]] == [0, 1] * 5

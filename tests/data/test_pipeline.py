@@ -184,6 +184,43 @@ def test_a_resumable_run_does_not_depend_on_the_global_seed(source, global_seed)
     assert np.array_equal(expected, labels)
 
 
+@pytest.mark.parametrize(
+    ("split", "start", "stop"),
+    [
+        ("test[90%:]", 900, 1000),
+        ("test[:90%]", 0, 900),
+        ("test[100:250]", 100, 250),
+        ("test[33%:50%]", 330, 500),
+        ("test[:5000]", 0, 1000),
+        ("test[:]", 0, 1000),
+    ],
+)
+def test_slices_of_a_split(source, split, start, stop):
+    part = source.part(split)
+    assert (part.split, part.start, part.stop) == ("test", start, stop)
+    assert part.images == stop - start
+    images, labels = collected(batches(source, split, image_size=28, batch_size=400))
+    assert np.array_equal(images[..., 0], arrays()["x_test"][start:stop])
+    assert np.array_equal(labels, arrays()["y_test"][start:stop])
+    assert sum(1 for _ in source.dataset(split)) == stop - start
+    assert steps_per_epoch(source, split, batch_size=100) == -(-(stop - start) // 100)
+
+
+@pytest.mark.parametrize("split", ["test[50%:50%]", "test[1000:]", "test[9:3]"])
+def test_a_slice_without_images_is_refused(source, split):
+    with pytest.raises(ValueError, match="`split` must have images; 'test' of 'bund"):
+        batches(source, split, image_size=28, batch_size=4)
+
+
+def test_one_hot_labels(source):
+    kwargs = {"image_size": 28, "batch_size": 30, "limit": 30}
+    _, numbers = collected(batches(source, "test", **kwargs))
+    dataset = batches(source, "test", one_hot=True, **kwargs)
+    assert dataset.element_spec[1] == tf.TensorSpec((None, 10), tf.float32)
+    _, rows = collected(dataset)
+    assert np.array_equal(rows, np.eye(10)[numbers])
+
+
 def test_the_seed_counts_in_the_resumable_form_too(source):
     kwargs = {"image_size": 28, "batch_size": 64, "training": True, "epoch": 0}
     first, same, other = (
@@ -338,6 +375,14 @@ def test_fit_goes_through_new_epochs_of_the_resumable_form(source):
             {"batch_size": 5000, "drop_remainder": True},
             "`batch_size` must not exceed the number of images.*has 1000",
         ),
+        ({"rand_augment": 0.5}, "`rand_augment` is for training"),
+        ({"random_erasing": 1.1, "training": True}, "random_erasing=1.1"),
+        ({"mixup": 0.2, "training": True}, "needs one_hot=True.*mixup=0.2"),
+        (
+            {"cutmix": 0.1, "training": True, "one_hot": True},
+            "`cutmix` must be 0 or lie between 0.2 and 1.*cutmix=0.1",
+        ),
+        ({"split": "test[a:]"}, "a slice of one.*split='test.a:.'"),
         ({"split": "dev"}, r"`split` must be one of \['test', 'train'\].*'dev'"),
     ],
 )

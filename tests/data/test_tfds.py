@@ -6,6 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from keras_senet.data import batches, open_source, pipeline
+from keras_senet.data.source import Part
 from keras_senet.data.tfds import STATISTICS
 
 
@@ -106,6 +107,25 @@ def test_a_part_of_train_is_held_out_where_nothing_else_is_there(tiny):
     assert source.splits == {"train": 25, "test": 25}
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_slices(tiny, shards):
+    source = open_source(
+        "tiny_images", data_dir=tiny({"train": examples(50)}, shards=shards)
+    )
+    train, test = (values(source.dataset(split)) for split in ("train", "test"))
+    for name, whole in (("train", train), ("test", test)):
+        first, second = (
+            values(source.dataset(f"{name}[{ends}]")) for ends in (":50%", "50%:")
+        )
+        assert len(first) == len(second) == len(whole) // 2
+        assert sorted(first + second) == sorted(whole)
+        shuffled = batches(
+            source, f"{name}[50%:]", image_size=12, batch_size=50, training=True
+        )
+        ((images, _),) = shuffled
+        assert sorted(images[:, 0, 0, 0].numpy()) == sorted(second)
+
+
 def test_a_set_for_testing_only(tiny):
     data_dir = tiny({"test": examples(8)})
     source = open_source("tiny_images", data_dir=data_dir)
@@ -143,7 +163,7 @@ def test_files_are_read_in_the_order_of_the_seed(tiny):
     reader = open_source("tiny_images", data_dir=data_dir).reader
 
     def order(seed):
-        records = reader.reordered("train", np.int64(seed))
+        records = reader.reordered(Part("train", 0, 60), np.int64(seed))
         return [int(label) for _, label in records], [
             bytes(image) for image, _ in records.as_numpy_iterator()
         ]

@@ -29,7 +29,7 @@ def test_replace_keeps_the_rest():
     recipe = dataclasses.replace(RECIPES["cifar10"], epochs=3)
     assert recipe.epochs == 3
     assert recipe.step_at == RECIPES["cifar10"].step_at
-    assert RECIPES["cifar10"].epochs == 164
+    assert RECIPES["cifar10"].epochs == 182
 
 
 def test_the_papers_numbers():
@@ -37,6 +37,39 @@ def test_the_papers_numbers():
     assert imagenet.peak_learning_rate == 0.6
     assert (imagenet.global_batch_size, imagenet.epochs) == (1024, 100)
     assert [at * imagenet.epochs for at in imagenet.step_at] == [30, 60, 90]
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "batch", "epochs"),
+    [
+        ("mobile", 0.1, 256, 400),
+        ("ablation", 0.1, 256, 300),
+        ("senet154", 1.0, 2048, 100),
+        ("places365", 0.6, 1024, 100),
+    ],
+)
+def test_the_papers_other_recipes(name, rate, batch, epochs):
+    recipe = RECIPES[name]
+    assert recipe.peak_learning_rate == rate
+    assert (recipe.global_batch_size, recipe.epochs) == (batch, epochs)
+    assert (recipe.optimizer, recipe.momentum, recipe.crop_fraction) == (
+        "sgd",
+        0.9,
+        0.875,
+    )
+
+
+@pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
+def test_choices_are_made_on_a_part_of_the_training_set(name):
+    recipe = RECIPES[name]
+    assert recipe.train_split == "train[:90%]"
+    assert recipe.validation_split == "train[90%:]"
+
+
+def test_cifar10_takes_64000_steps():
+    recipe = RECIPES["cifar10"]
+    steps = 45_000 // recipe.global_batch_size * recipe.epochs
+    assert steps == pytest.approx(64_000, rel=0.005)
 
 
 def test_learning_rate_scales_linearly():
@@ -130,7 +163,7 @@ def test_bad_json(tmp_path, text, message):
 APPLICATIONS = Path(__file__).parents[2] / "applications"
 
 
-@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+@pytest.mark.parametrize("name", ["cifar10", "imagenet", "mobile", "places365"])
 def test_an_application_overrides_a_named_recipe(name):
     recipe = load_recipe(APPLICATIONS / name / "recipe.py")
     same = dataclasses.replace(
@@ -140,6 +173,15 @@ def test_an_application_overrides_a_named_recipe(name):
     )
     assert same == RECIPES[name]
     assert (APPLICATIONS / name / "main.py").is_file()
+    head = (APPLICATIONS / name / "recipe.py").read_text()
+    for word in (
+        "Hardware:",
+        "Time:",
+        "Expected:",
+        "Measured:",
+        "main.py --run-folder",
+    ):
+        assert word in head
 
 
 def test_bad_names_and_files(tmp_path):
