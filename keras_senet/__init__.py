@@ -35,17 +35,19 @@ from keras_senet.models.se_shufflenet import SEShuffleNet
 from keras_senet.models.se_vgg import SEVGG16
 from keras_senet.models.senet import SENet154
 from keras_senet.preprocessing import decode_predictions, preprocess_input
-from keras_senet.surgery import features, fold, graft, ungraft
+from keras_senet.surgery import features, fold, graft, prune, ungraft
 from keras_senet.version import __version__
 from keras_senet.weights import Preprocessing, list_weights
 
 _LAZY = {
+    "compare_variants": "keras_senet.export",
     "evaluate": "keras_senet.evaluation",
     "export_onnx": "keras_senet.export",
     "export_saved_model": "keras_senet.export",
     "export_tflite": "keras_senet.export",
     "load_pretrained": "keras_senet.hub",
     "save_pretrained": "keras_senet.hub",
+    "search_int8": "keras_senet.export",
     "verify": "keras_senet.export",
 }
 
@@ -76,6 +78,7 @@ __all__ = [
     "SEWideResNet16_8",
     "SqueezeExcite",
     "__version__",
+    "compare_variants",
     "complexity",
     "create_model",
     "decode_predictions",
@@ -90,7 +93,9 @@ __all__ = [
     "list_weights",
     "load_pretrained",
     "preprocess_input",
+    "prune",
     "save_pretrained",
+    "search_int8",
     "ungraft",
     "verify",
 ]

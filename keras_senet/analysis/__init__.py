@@ -5,6 +5,7 @@ from keras_senet.analysis.excitation import (
     Excitation,
     LayerExcitation,
     excitation_statistics,
+    mean_gates,
 )
 from keras_senet.analysis.removal import Removal, Trial, removal_accuracy
 from keras_senet.analysis.report import write_report
@@ -18,6 +19,7 @@ __all__ = [
     "Trial",
     "complexity",
     "excitation_statistics",
+    "mean_gates",
     "removal_accuracy",
     "write_report",
 ]

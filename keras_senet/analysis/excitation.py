@@ -176,6 +176,34 @@ def excitation_statistics(
     )
 
 
+def mean_gates(
+    model: keras.Model, data, *, batch_size: int = 64
+) -> dict[str, np.ndarray]:
+    """Returns the mean gate of each channel, over images without labels.
+
+    Args:
+        model: As for `excitation_statistics`.
+        data: Images as the model takes them: an array, or batches of images, alone or
+            the first of a tuple; a tuple of arrays (images, labels) does as well.
+        batch_size: Images that go through the model at a time, for arrays.
+
+    Returns:
+        The name of each SE layer -> `(channels,)`.
+
+    Raises:
+        ValueError: If the model has no SE layer, or there are no images.
+    """
+    if isinstance(data, tuple):
+        data = data[0]
+    if isinstance(data, np.ndarray):
+        parts = np.array_split(data, range(batch_size, len(data), batch_size))
+        data = parts if len(data) else ()
+    unlabelled = (part[0] if isinstance(part, (tuple, list)) else part for part in data)
+    pairs = ((x, np.zeros(len(x), "int64")) for x in unlabelled)
+    statistics = excitation_statistics(model, pairs)
+    return {layer.name: layer.mean for layer in statistics.layers}
+
+
 def _top(layer):
     """The value that the gate is measured by: 1, or where it starts in units of."""
     if not layer.identity_start:

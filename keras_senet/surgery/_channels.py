@@ -1,0 +1,133 @@
+"""Which channels of a network belong together.
+
+A space is what one convolution or dense layer writes, under the names of all the layers
+that hand it on. It can be made narrower if everything that touches it is known.
+"""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from keras_senet.layers import SqueezeExcite
+from keras_senet.utils import graph
+
+# One value a channel in, the same channel out; weights, if any, are a channel's own.
+_PASSING = (
+    layers.Activation,
+    layers.BatchNormalization,
+    layers.ReLU,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.ZeroPadding2D,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    SqueezeExcite,
+)
+
+
+@dataclasses.dataclass(eq=False)
+class Space:
+    """Channels that are kept or removed together.
+
+    Attributes:
+        size: Their number; 0 where it does not matter.
+        fixed: Whether all of them stay.
+    """
+
+    size: int = 0
+    fixed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+    """The spaces of a model.
+
+    Attributes:
+        calls: The model's calls, inputs first.
+        spaces: `id` of a tensor -> its space.
+    """
+
+    calls: tuple[graph.Call, ...]
+    spaces: dict[int, Space]
+
+    def before(self, call: graph.Call) -> Space:
+        """The space that a call reads."""
+        return self.spaces[id(call.inputs[0])]
+
+    def behind(self, call: graph.Call) -> Space:
+        """The space that a call writes."""
+        return self.spaces[id(call.outputs[0])]
+
+    def free(self) -> list[Space]:
+        """The spaces that can be made narrower, in the order of the graph."""
+        written = (self.behind(c) for c in self.calls if is_matrix(c.layer))
+        return [s for s in dict.fromkeys(written) if not s.fixed and s.size > 1]
+
+    def readers(self, tensor) -> list[graph.Call]:
+        """The calls that take a tensor."""
+        return [c for c in self.calls if any(t is tensor for t in c.inputs)]
+
+
+def find(model: keras.Model) -> Channels:
+    """Finds the spaces of a functional model.
+
+    What is not understood, a sum among them, keeps all channels that it touches.
+    """
+    calls = tuple(graph.calls(model))
+    times: dict[int, int] = {}
+    for call in calls:
+        times[id(call.layer)] = times.get(id(call.layer), 0) + 1
+    spaces = {id(t): Space(fixed=True) for t in _flat(model.inputs)}
+    for call in calls:
+        layer = call.layer
+        inputs = [spaces[id(t)] for t in call.inputs]
+        shared = times[id(layer)] > 1 and bool(getattr(layer, "weights", ()))
+        if shared or len(call.outputs) != 1:
+            space = _fix(inputs)
+        elif is_matrix(layer):
+            space = Space(_width(layer), fixed=_mixes(layer))
+        elif len(inputs) == 1 and _passes(layer) and not _mixes(layer):
+            space = inputs[0]
+        else:
+            space = _fix(inputs)
+        spaces.update((id(t), space) for t in call.outputs)
+    _fix([spaces[id(t)] for t in _flat(model.outputs)])
+    return Channels(calls, spaces)
+
+
+def is_matrix(layer) -> bool:
+    """Whether a layer mixes all its input channels: a convolution without groups."""
+    if isinstance(layer, (layers.Conv2DTranspose, layers.DepthwiseConv2D)):
+        return False
+    if isinstance(layer, layers.Conv2D):
+        return layer.groups == 1
+    return isinstance(layer, layers.Dense)
+
+
+def _passes(layer):
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return layer.depth_multiplier == 1
+    return isinstance(layer, _PASSING)
+
+
+def _mixes(layer):
+    """Whether its activation looks at all channels at once."""
+    functions = (getattr(layer, name, None) for name in ("activation", "gate"))
+    return any("softmax" in getattr(f, "__name__", "") for f in functions)
+
+
+def _width(layer):
+    return layer.units if isinstance(layer, layers.Dense) else layer.filters
+
+
+def _fix(spaces):
+    for space in spaces:
+        space.fixed = True
+    return Space(fixed=True)
+
+
+def _flat(tensors):
+    return keras.tree.flatten(tensors)

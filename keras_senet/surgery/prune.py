@@ -1,0 +1,273 @@
+"""A narrower network: without the channels that matter least."""
+
+from typing import Literal
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_senet.analysis import mean_gates
+from keras_senet.layers import SqueezeExcite
+from keras_senet.surgery import _channels
+from keras_senet.surgery._copying import fill, fresh
+from keras_senet.utils import graph
+
+IMPORTANCES = ("gates", "weights", "both")
+
+
+def prune(
+    model: keras.Model,
+    data=None,
+    keep: float = 0.7,
+    importance: Literal["gates", "weights", "both"] = "gates",
+    *,
+    name: str | None = None,
+) -> keras.Model:
+    """Returns a narrower copy of a network, its least important channels removed.
+
+    Pruned are the channels that nothing ties to others: those between the convolutions
+    of a residual unit, a stem's in front of a projection, all of a network without
+    residual sums. Each group of channels keeps the same share. What a sum ties together
+    stays: every unit of a stage writes to those channels, and one unit's gate says only
+    what that unit adds to them. Grouped convolutions, concatenations and layers that
+    the function does not know keep what they touch as it is.
+
+    The importance of a channel is
+
+    - "gates": the mean of its gate over the data, where an SE layer gates it (SE inside
+      the unit, VGG, MobileNet). Where SE gates what is made of it (standard placement):
+      the length of the weights that read it, each times the gain of the normalisation
+      and the mean gate behind it; and so back through the convolutions of the unit.
+      Where a network has no gate, in some of its stages, weights and gains decide.
+    - "weights": the sum of the magnitudes of the kernel that makes it (Li et al., arXiv
+      1608.08710).
+    - "both": the product of the two.
+
+    The copy is not compiled; train it on to regain accuracy.
+
+    Reference: Hu et al., [Squeeze-and-Excitation Networks](
+    https://arxiv.org/abs/1709.01507), whose conclusion proposes gates for pruning.
+
+    Args:
+        model: A functional model; it stays as it is.
+        data: Images as the model takes them, an array or batches; labels beside them
+            are not used. Not needed for "weights".
+        keep: The share of the channels that is kept, rounded, at least one channel.
+        importance: What decides.
+        name: Name of the new model, by default the old one's.
+
+    Returns:
+        A functional model with the same inputs and outputs.
+
+    Raises:
+        ValueError: If an argument is out of range, the data is missing, or there is
+            nothing to prune: no free channels, or no gates to judge them by.
+
+    Example:
+
+    >>> small = keras_senet.prune(model, images, keep=0.5)
+    >>> keras_senet.complexity(small).gflops / keras_senet.complexity(model).gflops
+    0.53
+    """
+    _check(model, keep, importance)
+    channels = _channels.find(model)
+    free = channels.free()
+    if not free:
+        raise ValueError(
+            "`model` must have channels that no sum, group or concatenation ties to "
+            f"others. Received: {model.name!r}, which has none."
+        )
+    scores = _scores(model, channels, free, data, importance)
+    kept = {}
+    for space in free:
+        count = max(1, round(keep * space.size))
+        order = np.argsort(-scores[space], kind="stable")
+        kept[space] = np.sort(order[:count])
+    return _rebuild(model, channels, kept, name)
+
+
+def _check(model, keep, importance):
+    if not graph.is_functional(model) or len(model.inputs) != 1:
+        raise ValueError(
+            "`model` must be a functional or built sequential model with one input. "
+            f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
+        )
+    if not 0 < keep <= 1:
+        raise ValueError(f"`keep` must be above 0, at most 1. Received: keep={keep!r}")
+    if importance not in IMPORTANCES:
+        raise ValueError(
+            f"`importance` must be one of {', '.join(map(repr, IMPORTANCES))}. "
+            f"Received: importance={importance!r}"
+        )
+
+
+def _scores(model, channels, free, data, importance):
+    """Space -> one number a channel."""
+    magnitudes = {space: _magnitude(channels, space) for space in free}
+    if importance == "weights":
+        return magnitudes
+    if data is None:
+        raise ValueError(
+            f"`data` must be images for importance={importance!r}: the gates depend on "
+            "them. Received: data=None. Give some, or use importance='weights'."
+        )
+    gates = mean_gates(model, data)
+    judge = _Judge(channels, gates)
+    scores = {space: judge.score(space) for space in free}
+    if not judge.used:
+        raise ValueError(
+            f"`importance` can be {importance!r} only where gates act on the channels "
+            "that are pruned, or on what is made of them: SE inside the unit or at the "
+            f"end of its branch. Received: {model.name!r}, where none does. Use "
+            "importance='weights'."
+        )
+    if importance == "both":
+        return {space: magnitudes[space] * scores[space] for space in free}
+    return scores
+
+
+def _magnitude(channels, space):
+    """The sum of magnitudes of each channel's kernel, over all its makers."""
+    total = np.zeros(space.size)
+    for call in channels.calls:
+        if _channels.is_matrix(call.layer) and channels.behind(call) is space:
+            kernel = _array(call.layer.kernel)
+            total += np.abs(kernel).sum(axis=tuple(range(kernel.ndim - 1)))
+    return total
+
+
+class _Judge:
+    """How much of each channel the gates let through."""
+
+    def __init__(self, channels, gates):
+        self.channels = channels
+        self.gates = gates
+        self.known = {}
+        self.used = False
+
+    def score(self, space):
+        """One number for each channel of a space."""
+        if space not in self.known:
+            self.known[space] = self._own(space)
+            if self.known[space] is None:
+                self.known[space] = self._through_weights(space)
+        return self.known[space]
+
+    def _own(self, space):
+        """The mean gates of the SE layers on a space, None where there is none."""
+        found = [
+            self.gates[call.layer.name]
+            for call in self.channels.calls
+            if isinstance(call.layer, SqueezeExcite)
+            and self.channels.before(call) is space
+        ]
+        self.used = self.used or bool(found)
+        return np.prod(np.abs(found), axis=0) if found else None
+
+    def _through_weights(self, space):
+        squares = np.zeros(space.size)
+        for call in self.channels.calls:
+            if _channels.is_matrix(call.layer) and self.channels.before(call) is space:
+                kernel = _array(call.layer.kernel) * self._strength(call)
+                axes = (*range(kernel.ndim - 2), kernel.ndim - 1)
+                squares += np.square(kernel).sum(axis=axes)
+        return np.sqrt(squares)
+
+    def _strength(self, call):
+        """What follows a convolution: normalisation's gain times the gate, or more."""
+        strength = np.ones(_array(call.layer.kernel).shape[-1])
+        linear = True
+        readers = self.channels.readers(call.outputs[0])
+        while len(readers) == 1:
+            (reader,) = readers
+            layer = reader.layer
+            if isinstance(layer, SqueezeExcite):
+                self.used = True
+                return strength * np.abs(self.gates[layer.name])
+            if self.channels.behind(reader) is not self.channels.before(reader):
+                break
+            if isinstance(layer, layers.BatchNormalization) and linear:
+                strength = strength * _gain(layer)
+            linear = linear and not isinstance(layer, (layers.Activation, layers.ReLU))
+            readers = self.channels.readers(reader.outputs[0])
+        behind = self.channels.behind(call)
+        return strength if behind.fixed else strength * self.score(behind)
+
+
+def _gain(norm):
+    """What batch normalisation multiplies each channel with."""
+    gain = 1.0 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
+    return np.abs(gain * _array(norm.gamma)) if norm.scale else gain
+
+
+def _rebuild(model, channels, kept, name):
+    by_layer = {id(call.layer): call for call in channels.calls}
+    copies = {}
+
+    def sides(layer):
+        call = by_layer[id(layer)]
+        return (kept.get(s) for s in (channels.before(call), channels.behind(call)))
+
+    def run(call, args, kwargs):
+        if id(call.layer) not in copies:
+            copies[id(call.layer)] = _narrow(call.layer, *sides(call.layer))
+        return copies[id(call.layer)](*args, **kwargs)
+
+    inputs, outputs = graph.replay(model, run)
+    for identity, copy in copies.items():
+        layer = by_layer[identity].layer
+        before, behind = sides(layer)
+        if (before is None and behind is None) or not getattr(layer, "weights", ()):
+            fill(copy, layer)
+        else:
+            _fill_narrow(copy, layer, before, behind)
+    pruned = keras.Model(inputs, outputs, name=name or model.name)
+    if hasattr(model, "preprocessing"):
+        pruned.preprocessing = model.preprocessing
+    return pruned
+
+
+def _narrow(layer, before, behind):
+    """A fresh layer for the channels that are kept; None is all."""
+    changes = {}
+    if isinstance(layer, SqueezeExcite) and before is not None:
+        # The squeeze keeps its width.
+        width = layer.reduce.filters
+        changes = {"reduction": None, "squeeze_filters": width, "divisor": 1}
+    elif isinstance(layer, layers.Dense) and behind is not None:
+        changes = {"units": len(behind)}
+    elif _channels.is_matrix(layer) and behind is not None:
+        changes = {"filters": len(behind)}
+    if not changes:
+        return fresh(layer)
+    return type(layer).from_config({**layer.get_config(), **changes})
+
+
+def _fill_narrow(copy, layer, before, behind):
+    """Gives a narrow layer the values of the channels that are kept."""
+    if isinstance(layer, SqueezeExcite):
+        _fill_narrow(copy.reduce, layer.reduce, before, None)
+        _fill_narrow(copy.expand, layer.expand, None, behind)
+        return
+    for target, source in zip(copy.variables, layer.variables, strict=True):
+        target.assign(_slice(layer, source, before, behind))
+
+
+def _slice(layer, variable, before, behind):
+    value = _array(variable)
+    if _channels.is_matrix(layer) and value.ndim > 1:
+        sides = ((value.ndim - 2, before), (value.ndim - 1, behind))
+    elif isinstance(layer, layers.DepthwiseConv2D) and value.ndim > 1:
+        sides = ((2, before),)
+    elif value.ndim == 1:  # a bias, or what batch normalisation has
+        sides = ((0, behind),)
+    else:
+        sides = ()
+    for axis, kept in sides:
+        if kept is not None:
+            value = np.take(value, kept, axis)
+    return value
+
+
+def _array(variable):
+    return keras.ops.convert_to_numpy(variable)
