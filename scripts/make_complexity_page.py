@@ -37,8 +37,8 @@ class Row:
 
     network: str
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    gflops: tuple[float, float] | None = None
-    millions: tuple[float, float] | None = None
+    gflops: tuple[str, str] | None = None
+    millions: tuple[str, str] | None = None
     note: str = ""
 
     @property
@@ -52,22 +52,22 @@ ROWS = (
     Row(
         network="se_resnet50",
         arguments=_CAFFE,
-        gflops=(3.86, 3.87),
-        millions=(25.6, 28.1),
+        gflops=("3.86", "3.87"),
+        millions=("25.6", "28.1"),
     ),
-    Row(network="se_resnet101", arguments=_CAFFE, gflops=(7.58, 7.60)),
-    Row(network="se_resnet152", arguments=_CAFFE, gflops=(11.30, 11.32)),
-    Row(network="se_resnext50", gflops=(4.24, 4.25)),
-    Row(network="se_resnext101", gflops=(7.99, 8.00)),
-    Row(network="se_vgg16", gflops=(15.47, 15.48)),
-    Row(network="se_bn_inception", gflops=(2.03, 2.04)),
+    Row(network="se_resnet101", arguments=_CAFFE, gflops=("7.58", "7.60")),
+    Row(network="se_resnet152", arguments=_CAFFE, gflops=("11.30", "11.32")),
+    Row(network="se_resnext50", gflops=("4.24", "4.25")),
+    Row(network="se_resnext101", gflops=("7.99", "8.00")),
+    Row(network="se_vgg16", gflops=("15.47", "15.48")),
+    Row(network="se_bn_inception", gflops=("2.03", "2.04")),
     Row(
         network="se_inception_resnet_v2",
-        gflops=(11.75, 11.76),
+        gflops=("11.75", "11.76"),
         note="the keras.applications host is a larger variant",
     ),
-    Row(network="se_mobilenet", gflops=(0.569, 0.572), millions=(4.2, 4.7)),
-    Row(network="se_shufflenet", gflops=(0.140, 0.142), millions=(1.8, 2.4)),
+    Row(network="se_mobilenet", gflops=("0.569", "0.572"), millions=("4.2", "4.7")),
+    Row(network="se_shufflenet", gflops=("0.140", "0.142"), millions=("1.8", "2.4")),
     Row(network="se_inception_v3"),
     Row(network="senet154"),
     Row(network="se_resnet18"),
