@@ -60,12 +60,16 @@ def make_datasets(
         step: The batch of that epoch that they start with.
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
-    if recipe.step_batch_size % replicas:
+    if recipe.accumulation_steps > 1 and replicas > 1:
         raise ValueError(
-            f"`global_batch_size` must be a multiple of the {replicas} devices, and of "
-            "`accumulation_steps` times that. Received: "
-            f"global_batch_size={recipe.global_batch_size}, "
-            f"accumulation_steps={recipe.accumulation_steps}"
+            "`accumulation_steps` must be 1 on "
+            f"{replicas} devices: Keras accumulates gradients on one device only. "
+            f"Received: accumulation_steps={recipe.accumulation_steps}"
+        )
+    if recipe.global_batch_size % replicas:
+        raise ValueError(
+            f"`global_batch_size` must be a multiple of the {replicas} devices. "
+            f"Received: global_batch_size={recipe.global_batch_size}"
         )
     common = {
         "image_size": recipe.image_size,

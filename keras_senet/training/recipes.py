@@ -41,6 +41,7 @@ class Recipe:
             `accumulation_steps` together.
         accumulation_steps: Each batch goes through the network in so many equal parts,
             whose gradients are averaged. Batch normalisation sees one part at a time.
+            More than one is for one device only.
         optimizer: Keras' SGD or AdamW.
         learning_rate: The highest learning rate, for batches of
             `reference_batch_size`. It scales linearly: the rate used is

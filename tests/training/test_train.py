@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -53,6 +54,11 @@ class Interrupt(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.now == self.at and batch == 1:
             raise KeyboardInterrupt
+
+
+def read_progress(path):
+    with h5py.File(path) as file:
+        return {name: file["training"].attrs[name] for name in ("epoch", "step")}
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +142,19 @@ def test_another_seed_gives_other_batches():
     assert labels[0] == labels[1] != labels[2]
 
 
-def test_a_resumed_run_ends_as_the_undisturbed_one(run, tmp_path):
+@pytest.mark.parametrize("every", [None, 1])
+def test_a_resumed_run_ends_as_the_undisturbed_one(run, tmp_path, every):
     folder = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
-        train(TINY, folder, callbacks=[Interrupt(2)], verbose=0)
+        train(
+            TINY,
+            folder,
+            checkpoint_every=every,
+            callbacks=[Interrupt(2)],
+            verbose=0,
+        )
+    done = read_progress(folder / "checkpoints" / "last.weights.h5")
+    assert done == {"epoch": 2, "step": 2 if every else 0}
     # As if the process had died between the history and the checkpoint.
     with open(folder / "history.csv", "a") as file:
         file.write("2,0.1,0.1,0.1,0.1,0.1\n")
@@ -230,7 +245,7 @@ def test_the_run_folder_speaks_of_its_parts(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"senet154", "places365"}))
 def test_smoke_of_every_recipe(name, tmp_path):
     result = train(RECIPES[name].smoke(), tmp_path / "run", verbose=0)
     assert math.isfinite(result.history["val_loss"][-1])

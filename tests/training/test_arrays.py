@@ -1,0 +1,97 @@
+"""Training on arrays, with TensorFlow and without."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_senet.training import Recipe, fit_arrays
+
+TINY = Recipe(
+    model="se_resnet",
+    model_arguments={
+        "block": "basic",
+        "blocks": (1, 1, 1, 1),
+        "filters": (8, 8, 8, 8),
+        "stem_filters": (8,),
+        "reduction": 4,
+    },
+    epochs=3,
+    global_batch_size=8,
+    learning_rate=0.05,
+    reference_batch_size=8,
+    ema_momentum=0.5,
+    warmup_epochs=1.0,
+)
+
+WITHOUT_TENSORFLOW = """
+import json, sys
+import keras
+import numpy as np
+from keras_senet.training import Recipe, fit_arrays
+
+assert keras.backend.backend() == "jax"
+rng = np.random.default_rng(0)
+labels = np.arange(32) % 2
+images = rng.integers(0, 100, (32, 32, 32, 1)) + 150 * labels[:, None, None, None]
+recipe = Recipe.from_json(json.loads(sys.argv[1]))
+held_out = (images[:8], labels[:8])
+model, history = fit_arrays(recipe, images, labels, validation=held_out, verbose=0)
+again, _ = fit_arrays(recipe, images, labels, verbose=0)
+for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+    np.testing.assert_array_equal(a, b)
+predicted = np.argmax(model.predict(images, verbose=0), 1)
+print(json.dumps([history, "tensorflow" in sys.modules, (predicted == labels).mean()]))
+"""
+
+
+def test_without_tensorflow():
+    pytest.importorskip("jax")
+    recipe = dataclasses.replace(TINY, ema_momentum=None)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(recipe.to_json())],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    history, has_tensorflow, accuracy = json.loads(done.stdout.splitlines()[-1])
+    assert not has_tensorflow
+    assert history["loss"][-1] < history["loss"][0]
+    assert accuracy > 0.9
+    assert len(history["val_accuracy"]) == 3
+    half = 0.05 / 2
+    np.testing.assert_allclose(history["learning_rate"], [0.05, half, 0], atol=1e-7)
+
+
+def test_raw_images_are_normalised_in_the_model():
+    recipe = dataclasses.replace(TINY, epochs=1, warmup_epochs=0.0)
+    rng = np.random.default_rng(1)
+    images = rng.uniform(0, 60, (8, 32, 32, 3))
+    model, _ = fit_arrays(recipe, images, np.arange(8), verbose=0)
+    normalised = np.array(model.get_layer("preprocessing")(images))
+    np.testing.assert_allclose(normalised.mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(normalised.std((0, 1, 2)), 1, atol=1e-4)
+    assert model.output_shape == (None, 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "labels", "message"),
+    [
+        ({}, (8, 32, 31, 1), 8, "must be square"),
+        ({}, (8, 32, 32), 8, "must be square"),
+        ({}, (8, 32, 32, 1), 7, "one integer for each"),
+        ({}, (7, 32, 32, 1), 7, "7 images, global_batch_size=8"),
+        ({"augmentation": "flip"}, (8, 32, 32, 1), 8, "`augmentation` needs Tensor"),
+        ({"freeze_batch_norm_epochs": 1}, (8, 32, 32, 1), 8, "`freeze_batch_norm"),
+        ({"synchronized_batch_norm": True}, (8, 32, 32, 1), 8, "`synchronized_batch"),
+    ],
+)
+def test_what_arrays_cannot_have(values, shape, labels, message):
+    recipe = dataclasses.replace(TINY, **values)
+    with pytest.raises(ValueError, match=message):
+        fit_arrays(recipe, np.zeros(shape), np.zeros(labels, int))
