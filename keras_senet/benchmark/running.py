@@ -114,7 +114,7 @@ def _select(part: Part, pattern: str) -> list[Group]:
     if not groups:
         names = sorted({s.name for group in part.groups for s in group.subjects})
         raise ValueError(
-            f"`only` must match a subject of {part.title!r}: {', '.join(names)}. "
+            f"`only` must match a subject of {part.title!r}: {'; '.join(names)}. "
             f"Received: only={pattern!r}"
         )
     return groups
