@@ -71,6 +71,8 @@ def test_classes_of_different_size_one_hot_labels_and_names():
     (layer,) = found.layers
     close(layer.means[:, 0], [0.75, 0.15])
     close(layer.mean[0], (0.05 + 0.25 + 0.75) / 3)
+    # 2/3 * 0.2^2 + 1/3 * 0.4^2 of the variance of 0.05, 0.25 and 0.75.
+    close(layer.selectivity, 0.08 / np.var([0.05, 0.25, 0.75]))
 
 
 def test_identity_start_is_measured_by_its_own_top():

@@ -1,0 +1,62 @@
+"""docs/complexity.md says what the networks of today cost."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script():
+    path = ROOT / "scripts" / "make_complexity_page.py"
+    spec = importlib.util.spec_from_file_location("make_complexity_page", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_page_has_the_rows_of_the_script(script):
+    page = script.PAGE.read_text("utf-8")
+    assert script.line(script.Row(network="se_resnet20")) in page
+    for row in script.ROWS:
+        golden = ROOT / "tests" / "goldens" / f"{row.network}.json"
+        (line,) = [x for x in page.splitlines() if x.startswith(f"| {row.label} |")]
+        counts = json.loads(golden.read_text())
+        both = (counts[key]["parameters"] / 1e6 for key in ("plain", "with_se"))
+        assert "| {:.2f} → {:.2f} |".format(*both) in line
+        if not row.arguments:
+            both = (counts[k]["multiply_adds"] / 1e9 for k in ("plain", "with_se"))
+            assert "| {:.3f} → {:.3f} |".format(*both) in line
+        for published in (row.gflops, row.millions):
+            if published:
+                assert "| {} → {} |".format(*published) in line
+
+
+def test_times_come_from_a_report(script, tmp_path):
+    results = pytest.importorskip("keras_senet.benchmark.results")
+    machine_type = results.Machine
+    fields = {f.name: f"{f.name}-x" for f in dataclasses.fields(machine_type)}
+    seconds = {
+        ("se_resnet50 plain, inference", 1): (0.010, 0.010, 0.020),
+        ("se_resnet50 with SE, inference", 1): (0.011, 0.012, 0.022),
+    }
+    measurements = [
+        {"subject": subject, "batch": batch, "samples": samples}
+        for (subject, batch), samples in seconds.items()
+    ]
+    part = {"measurements": measurements, "skipped": {}, "versions": {}}
+    part |= {"load": 0.5, "seconds": 1.0}
+    report = {"format": results.FORMAT, "machine": fields, "toy": False}
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({**report, "parts": {"family": part}}))
+    text = script.times(path)
+    assert "| `se_resnet50` | 10.0 → 12.0 | 1.100 (1.100 to 1.150) |  |  |" in text
+    assert "se_vgg16" not in text
+    path.write_text(json.dumps({**report, "toy": True, "parts": {"family": part}}))
+    with pytest.raises(SystemExit, match="at full size"):
+        script.times(path)
+    assert "not measured" in script.times(None)
