@@ -187,9 +187,11 @@ def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
         builder.download_and_prepare()
     # Whatever a data set's own script may raise, the user needs the same line.
     except Exception as error:
+        by_hand = (builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split()
+        reason = " ".join([_first_line(error), *by_hand])
         raise OSError(
             f"tensorflow_datasets cannot download or prepare {name!r} in "
-            f"{str(builder.data_dir)!r}: {_first_line(error)}"
+            f"{str(builder.data_dir)!r}: {reason}"
         ) from error
     if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
         raise ValueError(
@@ -215,7 +217,8 @@ def _keys(name: str, builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
     features = dict(builder.info.features.items())
-    keys = builder.info.supervised_keys or ("image", "label")
+    # Some sets have a third key: places365_small's is the name of the file.
+    keys = (builder.info.supervised_keys or ("image", "label"))[:2]
     kinds = tfds.features.Image, tfds.features.ClassLabel
     fits = len(keys) == 2 and all(
         isinstance(features.get(key), kind)

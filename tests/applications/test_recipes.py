@@ -32,7 +32,7 @@ def test_each_folder_is_the_same(name):
 
 def test_the_recipe_beside_it_is_what_a_program_takes(tmp_path):
     done = run("mobile", "--run-folder", tmp_path / "run", "--rand-augment", "2")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "`rand_augment` must be at least 0 and at most 1" in done.stderr
 
 

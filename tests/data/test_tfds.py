@@ -227,6 +227,30 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
         open_source("mnist", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("imagenet2012", 1000),
+        ("cifar10", 10),
+        ("places365_small", 365),
+        ("oxford_flowers102", 102),
+    ],
+)
+def test_the_names_that_the_documentation_names(tmp_path, monkeypatch, name, classes):
+    opened = []
+
+    def fail(self, **kwargs):
+        opened.append(self.info.features["label"].num_classes)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(OSError, match=f"'{name}' in .*no route to host") as error:
+        open_source(name, data_dir=tmp_path)
+    assert opened == [classes]
+    assert "\n" not in str(error.value)
+    assert ("ILSVRC2012_img_train.tar" in str(error.value)) == (name == "imagenet2012")
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "shape"), [("cifar10", (32, 32, 3)), ("fashion_mnist", (28, 28, 1))]
