@@ -142,6 +142,12 @@ class _Fold:
         if type(layer) is BatchNormalization:
             copy = keras.layers.BatchNormalization.from_config(layer.get_config())
         else:
-            copy = fresh(layer)
+            try:
+                copy = fresh(layer)
+            except (NotImplementedError, TypeError, ValueError):
+                why = "its `get_config` does not make it again; both models share it"
+                step = Step(layer=layer.name, done="kept", why=why, model=plan.name)
+                self.steps.append(step)
+                return layer
         copied.append((copy, layer))
         return copy

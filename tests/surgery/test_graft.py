@@ -240,6 +240,42 @@ def test_normalization_keeps_its_statistics():
     equal(model, keras_senet.graft(model), values(model))
 
 
+@pytest.mark.parametrize("name", ["resnet_bottleneck", "mobilenet"])
+def test_channels_first_host_becomes_the_zoos_network(name):
+    form = {"data_format": "channels_first", "input_shape": (3, 32, 32)}
+    host = randomised(cases.build(name, se=False, **form))
+    network = cases.build(name, identity_start=True, **form)
+    grafted = keras_senet.graft(host, reduction=4)
+    assert [x.get_config() for x in grafted.layers] == [
+        x.get_config() for x in network.layers
+    ]
+    assert grafted.get_layer(se_names(grafted)[0]).data_format == "channels_first"
+    equal(host, grafted, values(host))
+
+
+def test_mixed_precision_host():
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        model = randomised(residual())
+    finally:
+        keras.config.set_dtype_policy(policy)
+    grafted = keras_senet.graft(model)
+    se = grafted.get_layer("unit_se")
+    assert (se.compute_dtype, se.reduce.kernel.dtype) == ("bfloat16", "float32")
+    equal(model, grafted, values(model))
+
+
+def test_names_that_are_taken_are_numbered():
+    inputs = keras.Input((6, 6, 8))
+    x = layers.Conv2D(8, 1, activation="relu", name="c")(inputs)
+    x = layers.Conv2D(8, 1, activation="relu", name="c_se")(x)
+    model = randomised(keras.Model(inputs, x))
+    grafted = keras_senet.graft(model, ["c", "c_se"])
+    assert se_names(grafted) == ["c_se_1", "c_se_se"]
+    equal(model, grafted, values(model))
+
+
 def test_gates_are_skipped():
     grafted = keras_senet.graft(residual())
     (place,) = places(grafted)
