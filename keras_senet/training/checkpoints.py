@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -146,11 +147,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.progress["step"] = step
         try:
             save_state(self.model, last, self.progress)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
             kept = f"The one before, {last}, is whole." if last.exists() else ""
             raise OSError(
-                f"The checkpoint could not be written: {error}. {kept} Make room, then "
-                "resume the run."
+                f"The checkpoint could not be written: {reason}. {kept} Make room, "
+                "then resume the run."
             ) from error
 
     def _stop_if_asked(self):

@@ -30,7 +30,7 @@ def explained(data: str, *, several_workers: bool) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        text = error.message.strip().split("\n")[0]
+        text = _reason(error.message)
         if "IteratorGetNext" in str(error) and not isinstance(error, _LOST):
             raise OSError(
                 f"The data {data!r} cannot be read any more: {text}. Mend them, then "
@@ -42,3 +42,14 @@ def explained(data: str, *, several_workers: bool) -> Iterator[None]:
                 "run on all workers; it goes on from the last checkpoint."
             ) from error
         raise
+
+
+def _reason(message):
+    """The line that says why: of an error in a graph it stands after the stack."""
+    before, _, _ = message.partition("[[")
+    lines = [line.strip() for line in before.splitlines()]
+    stack = [i for i, line in enumerate(lines) if line.startswith('File "')]
+    rest = lines[stack[-1] + 1 :] if stack else lines
+    heads = ("Graph execution error", "Detected at node", "<stack traces")
+    reasons = [line for line in rest if line and not line.startswith(heads)]
+    return reasons[0] if reasons else "for no reason given"

@@ -111,7 +111,7 @@ def run_with_kills(folder, kills, seed):
         if process.poll() is not None:
             break
         process.kill()
-        process.wait()
+        process.communicate()
         found.append(progress(folder))
         process = start(folder, "--resume")
     finish(process)
@@ -158,7 +158,7 @@ def test_killed_with_other_recipes(tmp_path, values):
     wait_for_checkpoint(process, folder, newer_than=time.time())
     time.sleep(0.5)
     process.kill()
-    process.wait()
+    process.communicate()
     assert progress(folder)
     finish(start(folder, "--resume", recipe=recipe))
     check_equal(folder, tmp_path / "whole")

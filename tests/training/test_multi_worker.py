@@ -172,7 +172,7 @@ def test_a_dead_worker_ends_the_others_and_the_run_goes_on(whole, tmp_path):
         assert chief.poll() is None, chief.communicate()[0]
         time.sleep(0.05)
     other.kill()
-    other.wait()
+    other.communicate()
     died = time.monotonic()
     output, _ = chief.communicate(timeout=400)
     assert time.monotonic() - died < NOTICED_WITHIN

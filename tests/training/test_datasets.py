@@ -1,0 +1,41 @@
+"""What of a recipe reaches its batches."""
+
+import numpy as np
+
+from keras_senet.data import open_source
+from keras_senet.training import Recipe
+from keras_senet.training.datasets import make_datasets, resolve_recipe
+
+
+def first_batches(**values):
+    source = open_source("bundled")
+    recipe = Recipe(model="se_resnet20", limit=40, global_batch_size=20, **values)
+    training, validation = make_datasets(resolve_recipe(recipe, source), source)
+    return next(training.as_numpy_iterator()), list(validation.as_numpy_iterator())
+
+
+def test_labels_are_rows_and_only_training_ones_are_mixed():
+    (_, labels), validation = first_batches(cutmix=1.0)
+    assert labels.shape == (20, 10)
+    np.testing.assert_allclose(labels.sum(-1), 1, atol=1e-6)
+    assert ((labels > 0).sum(-1) == 2).mean() > 0.5
+    for _, rows in validation:
+        assert set(np.unique(rows)) == {0, 1}
+    (_, labels), _ = first_batches()
+    assert set(np.unique(labels)) == {0, 1}
+
+
+def test_images_are_erased_in_training_only():
+    (plain, _), expected = first_batches()
+    (images, _), validation = first_batches(random_erasing=1.0)
+    assert np.any(images != plain, axis=(1, 2, 3)).mean() > 0.8
+    for (seen, _), (known, _) in zip(validation, expected, strict=True):
+        assert np.array_equal(seen, known)
+
+
+def test_slices_of_the_training_set():
+    splits = {"train_split": "train[:90%]", "validation_split": "train[90%:]"}
+    (images, _), validation = first_batches(**splits)
+    held_out = {image.tobytes() for batch, _ in validation for image in batch}
+    assert len(held_out) == 40
+    assert not held_out & {image.tobytes() for image in images}
