@@ -102,6 +102,7 @@ def test_batches_of_everything_can_be_resumed_anywhere():
         assert np.array_equal(labels, same_labels)
     soft = np.concatenate([labels for _, labels in whole])
     assert ((soft > 0).sum(-1) == 2).mean() > 0.5
+    assert len({np.sort(labels.max(-1)).tobytes() for _, labels in whole}) > 5
     del kwargs["mixup"], kwargs["cutmix"]
     hard = [labels for _, labels in batches(source, "train", epoch=0, **kwargs).take(5)]
     assert np.array_equal(np.sum(hard, axis=(0, 1)), [4] * 10)
