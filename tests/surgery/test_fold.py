@@ -127,6 +127,21 @@ def test_full_zoo(name, calibrate, images, relative_error):
     assert not foreign(folded)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "stay"),
+    # The normalisation of a pre-activated sum stays.
+    [("MobileNetV2", 0), ("EfficientNetB0", 0), ("ResNet50V2", 17)],
+)
+def test_applications(name, stay, calibrate, images, relative_error):
+    make = getattr(keras.applications, name)
+    kwargs = {"weights": None, "include_top": False, "pooling": "avg"}
+    model = calibrate(make(input_shape=(96, 96, 3), **kwargs), batch=4)
+    folded = fold(model)
+    check(model, folded, images, relative_error)
+    assert len(kept(folded)) == stay
+
+
 MERGED = {
     "resnet_bottleneck": {
         "conv2_block1_se": "conv2_block1_3_conv",
