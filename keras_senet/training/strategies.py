@@ -11,9 +11,9 @@ def make_strategy() -> tf.distribute.Strategy:
     """Returns a strategy over all visible GPUs, or over the CPU without one.
 
     Where the environment's TF_CONFIG names several workers, it is one over all of them;
-    it must then come before anything else that TensorFlow does. Else it is a
-    MirroredStrategy. A machine whose CPU was split by
-    `tf.config.set_logical_device_configuration` gets one copy of the model on each
+    it must then come before anything else that TensorFlow does. Else several devices
+    get a MirroredStrategy, and one a OneDeviceStrategy. A machine whose CPU was split
+    by `tf.config.set_logical_device_configuration` gets one copy of the model on each
     part, so that several devices can be tried anywhere.
     """
     cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
@@ -22,6 +22,8 @@ def make_strategy() -> tf.distribute.Strategy:
         return Workers()
     devices = tf.config.list_logical_devices("GPU")
     devices = devices or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:  # Where gradients can be accumulated.
+        return tf.distribute.OneDeviceStrategy(devices[0].name)
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 

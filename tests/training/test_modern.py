@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_senet.data import open_source
-from keras_senet.training import Recipe
+from keras_senet.training import Recipe, make_strategy
 from keras_senet.training.callbacks import FreezeBatchNormalization
 from keras_senet.training.checkpoints import Checkpoints
 from keras_senet.training.datasets import make_datasets, resolve_recipe
@@ -63,6 +63,15 @@ def test_accumulated_gradients_are_those_of_the_whole_batch():
         assert int(model.optimizer.iterations) == 2
     for one, two in zip(*results, strict=True):
         np.testing.assert_allclose(two, one, atol=1e-6)
+
+
+def test_accumulation_works_in_our_strategy():
+    with make_strategy().scope():
+        model, _ = make(accumulation_steps=2, ema_momentum=0.5)
+    before = weights(model)
+    model.fit(data(4), shuffle=False, verbose=0)
+    for old, new in zip(before, weights(model), strict=True):
+        assert not np.array_equal(old, new)
 
 
 def test_accumulation_is_for_one_device():
