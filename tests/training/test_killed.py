@@ -167,7 +167,7 @@ def test_killed_with_other_recipes(tmp_path, values):
     check_equal(folder, tmp_path / "whole")
 
 
-def test_sigterm_saves_and_has_its_code(whole, tmp_path):
+def test_sigterm_saves_and_has_its_code(tmp_path):
     """The command itself; here without deterministic operations."""
     folder, recipe = tmp_path / "run", tmp_path / "recipe.json"
     recipe.write_text(json.dumps(RECIPE | {"epochs": 500}))
