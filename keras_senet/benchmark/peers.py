@@ -24,7 +24,7 @@ def image_classifiers(name: str, image_size: int | None = None) -> keras.Model:
         from classification_models.models import senet
     except ImportError as error:
         raise _missing("image-classifiers", error) from error
-    row, arguments = senet.MODELS_PARAMS[name], {}
+    row, arguments = senet.MODELS_PARAMS[name], {"input_shape": (224, 224, 3)}
     if image_size is not None:
         row = row._replace(repetitions=(1, 1, 1, 1))
         arguments = {"classes": 10, "input_shape": (image_size, image_size, 3)}
