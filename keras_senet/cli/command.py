@@ -19,6 +19,7 @@ from keras_senet.version import __version__
 VERBS = {
     "quickstart": "train, evaluate, export and verify a network on the bundled images",
     "train": "train a network by a recipe",
+    "finetune": "fit a trained network to your own images, report and export",
     "evaluate": "measure the accuracy of a model or an exported file",
     "predict": "say what is on images",
     "export": "write a SavedModel or a .tflite file, and verify it",

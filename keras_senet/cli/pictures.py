@@ -14,6 +14,8 @@ def draw_predictions(
     labels: np.ndarray,
     class_names: Sequence[str],
     path: Path,
+    *,
+    title: str = "Held-out images: green is right, red is wrong",
 ) -> None:
     """Draws images with what the model says of them into a PNG file.
 
@@ -23,6 +25,7 @@ def draw_predictions(
         labels: The classes, N integers.
         class_names: Names of the classes.
         path: The file to write; an older one is replaced.
+        title: Stands above the images.
     """
     from matplotlib.figure import Figure
 
@@ -42,6 +45,6 @@ def draw_predictions(
             text += f"\n(is {class_names[label]})"
         color = _RIGHT if top == label else _WRONG
         axes.set_title(text, fontsize=8, color=color)
-    figure.suptitle("Held-out images: green is right, red is wrong", fontsize=11)
+    figure.suptitle(title, fontsize=11)
     with atomic_path(path, overwrite=True) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

@@ -4,12 +4,27 @@ import keras
 
 from keras_senet.training.arrays import fit_arrays
 from keras_senet.training.checkpoints import TrainingStopped
+from keras_senet.training.finetune_recipe import FinetuneRecipe
 from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
 
-__all__ = ["RECIPES", "Recipe", "TrainingStopped", "fit_arrays", "load_recipe"]
+__all__ = [
+    "RECIPES",
+    "FinetuneRecipe",
+    "Recipe",
+    "TrainingStopped",
+    "fit_arrays",
+    "load_recipe",
+]
 
 if keras.backend.backend() == "tensorflow":
+    from keras_senet.training.finetune import FinetuneResult, finetune
     from keras_senet.training.strategies import make_strategy
     from keras_senet.training.train import TrainingResult, train
 
-    __all__ += ["TrainingResult", "make_strategy", "train"]
+    __all__ += [
+        "FinetuneResult",
+        "TrainingResult",
+        "finetune",
+        "make_strategy",
+        "train",
+    ]

@@ -1,0 +1,202 @@
+"""The report of a fine-tuning: report.json, report.md and the worst mistakes."""
+
+import json
+
+import numpy as np
+
+from keras_senet.cli.pictures import draw_predictions
+from keras_senet.utils.files import atomic_path
+
+_SHOWN = 24
+
+
+def write_worst(result, images, labels, path) -> list[dict]:
+    """Draws the images whose own class the network gave the lowest scores.
+
+    Args:
+        result: A `FinetuneResult`.
+        images: Raw images (N, H, W, C), 0..255.
+        labels: Their classes, N integers.
+        path: The picture; without mistakes there is none.
+
+    Returns:
+        What each picture is and what the network says, the worst first.
+    """
+    scores = result.model.predict(images, verbose=0)
+    own = scores[np.arange(len(labels)), labels]
+    order = np.argsort(own, kind="stable")
+    wrong = [i for i in order if scores[i].argmax() != labels[i]][:_SHOWN]
+    if not wrong:
+        return []
+    names = result.source.class_names
+    draw_predictions(
+        scores[wrong],
+        images[wrong],
+        labels[wrong],
+        names,
+        path,
+        title="The worst mistakes on held-out images",
+    )
+    return [
+        {
+            "class": names[labels[i]],
+            "predicted": names[scores[i].argmax()],
+            "score": float(scores[i].max()),
+            "score_of_class": float(own[i]),
+        }
+        for i in wrong
+    ]
+
+
+def write_report(result, evaluation, worst, verifications) -> None:
+    """Writes report.json and report.md into the run folder.
+
+    Args:
+        result: A `FinetuneResult`.
+        evaluation: A `keras_senet.evaluate` of it on the validation split.
+        worst: What `write_worst` returned.
+        verifications: `keras_senet.verify` reports of the exported files.
+    """
+    folder = result.run_folder
+    values = {
+        "data": result.source.name,
+        "recipe": result.recipe.to_json(),
+        "split": describe_split(result),
+        "skipped_images": result.source.skipped,
+        "classes": [
+            {"name": name, "images": count, "weight": weight, "accuracy": accuracy}
+            for name, count, weight, accuracy in _classes(result, evaluation)
+        ],
+        "phases": _phases(result.history),
+        "evaluation": json.loads(evaluation.to_json()),
+        "worst": worst,
+        "verifications": [json.loads(report.to_json()) for report in verifications],
+    }
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    for name, content in (
+        ("report.json", text + "\n"),
+        ("report.md", _markdown(result, evaluation, worst, verifications, values)),
+    ):
+        with atomic_path(folder / name, overwrite=True) as path:
+            path.write_text(content, encoding="utf-8")
+
+
+def describe_split(result) -> str:
+    """Says which images the network was trained and which it was measured on."""
+    recipe, source = result.recipe, result.source
+    train, held_out = (
+        source.part(split).images
+        for split in (recipe.train_split, recipe.validation_split)
+    )
+    text = (
+        f"Trained on {train:,} images ({recipe.train_split}), measured on {held_out:,} "
+        f"others ({recipe.validation_split})."
+    )
+    alone = [
+        name
+        for name, count, _, measured in _rows(result)
+        if count == 1 and measured == 0
+    ]
+    if alone:
+        text += (
+            " Of these classes the single image is trained on and nothing is measured: "
+            f"{', '.join(alone)}."
+        )
+    return text
+
+
+def _rows(result):
+    from keras_senet.training.finetune import count_images
+
+    held_out = count_images(result.source, result.recipe.validation_split)
+    names = result.source.class_names
+    counts, weights = result.image_counts, result.class_weights
+    return zip(names, counts, weights, held_out, strict=True)
+
+
+def _classes(result, evaluation):
+    for (name, count, weight, _), accuracy in zip(
+        _rows(result), evaluation.class_accuracy, strict=True
+    ):
+        yield name, count, weight, None if np.isnan(accuracy) else float(accuracy)
+
+
+def _phases(history):
+    phases = []
+    for number, title in ((1, "new classifier"), (2, "all layers")):
+        places = [i for i, phase in enumerate(history["phase"]) if phase == number]
+        if places:
+            best = min(places, key=lambda i: history["val_loss"][i])
+            phases.append(
+                {
+                    "title": title,
+                    "epochs": len(places),
+                    "best_epoch": best + 1,
+                    "val_loss": history["val_loss"][best],
+                    "val_accuracy": history["val_accuracy"][best],
+                }
+            )
+    return phases
+
+
+def _markdown(result, evaluation, worst, verifications, values):
+    recipe = result.recipe
+    lines = [
+        f"# {result.model.name} on {result.source.name}",
+        "",
+        f"**{evaluation.top1:.1%}** of the held-out images right, "
+        f"{evaluation.top5:.1%} among the first {evaluation.top_k}, loss "
+        f"{evaluation.loss:.3f} nats, calibration error "
+        f"{evaluation.calibration_error:.1%}.",
+        "",
+        f"{values['split']} {_how_held_out(result)}",
+    ]
+    if recipe.patience is not None:
+        lines += [
+            "",
+            "The epoch was chosen on the same held-out images, so expect a little less "
+            "on images that nobody has looked at.",
+        ]
+    if result.source.skipped:
+        lines += ["", f"{result.source.skipped} images could not be read: skipped."]
+    lines += [
+        "",
+        "| phase | epochs | best epoch | loss | top-1 |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {p['title']} | {p['epochs']} | {p['best_epoch']} | {p['val_loss']:.3f} | "
+        f"{p['val_accuracy']:.1%} |"
+        for p in values["phases"]
+    ]
+    lines += [
+        "",
+        "![curves](curves.png)",
+        "",
+        "| class | trained on | weight | top-1 |",
+    ]
+    lines += ["|---|--:|--:|--:|"]
+    lines += [
+        f"| {c['name']} | {c['images']} | {c['weight']:.2f} | "
+        f"{'-' if c['accuracy'] is None else format(c['accuracy'], '.1%')} |"
+        for c in values["classes"]
+    ]
+    lines += ["", "![confusion](confusion.png)", ""]
+    lines += ["![worst mistakes](worst.png)" if worst else "There are no mistakes.", ""]
+    if verifications:
+        lines += ["| exported file | max. difference | verdict |", "|---|--:|---|"]
+        lines += [
+            f"| {v.file.rpartition('/')[2]} | {v.max_difference:.1e} | "
+            f"{'pass' if v.passed else 'FAIL'} |"
+            for v in verifications
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _how_held_out(result):
+    share = result.recipe.held_out
+    return (
+        f"Where the data has no part for it, {share:.0%} of each class are held out, "
+        "chosen by their names: the same ones every time."
+    )

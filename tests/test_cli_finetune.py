@@ -1,0 +1,168 @@
+"""`keras-senet finetune` on folders as they are."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_senet
+from keras_senet.cli import main
+from keras_senet.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small network with five classes, as a file."""
+    keras.utils.set_random_seed(1)
+    model = keras_senet.SEResNet(
+        block="basic",
+        blocks=(1, 1, 1, 1),
+        filters=(8, 8, 8, 8),
+        stem_filters=(8,),
+        reduction=4,
+        weights=None,
+        classes=5,
+        input_shape=(32, 32, 3),
+        include_preprocessing=True,
+    )
+    return save_weights(model, tmp_path_factory.mktemp("cli") / "tiny.weights.h5")
+
+
+def photo(path, color, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 120, (40, 50, 3))
+    Image.fromarray((noise + color).astype("uint8")).save(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two colours, nested, with umlauts, a broken file, and a class of one image."""
+    root = tmp_path_factory.mktemp("photos") / "Fotos aus Köln"
+    for i in range(10):
+        photo(root / "Äpfel" / "grün" / f"Bild {i}.png", (0, 130, 0), i)
+        photo(root / "Möwen" / f"{i}.jpg", (0, 0, 130), 10 + i)
+    photo(root / "Einzelstück" / "1.jpg", (130, 0, 0), 99)
+    (root / "Möwen" / "kaputt.jpg").write_bytes(b"not an image")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folder, weights, tmp_path_factory):
+    """The run folder of a fine-tuning, and its exit code."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    words = ["finetune", folder, "--weights", weights, "--run-folder", path]
+    words += ["--head-epochs", 6, "--epochs", 1, "--head-learning-rate", 0.05]
+    words += ["--global-batch-size", 8, "--patience", 9]
+    with (
+        pytest.warns(UserWarning, match="1 images below .* are skipped"),
+        pytest.warns(UserWarning, match="single image"),
+    ):
+        code = main([str(word) for word in words])
+    return path, code
+
+
+def test_a_folder_of_real_life(run):
+    path, code = run
+    assert code == 0
+    report = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    classes = {row["name"]: row for row in report["classes"]}
+    assert list(classes) == ["Einzelstück", "Möwen", "Äpfel"]
+    assert [row["images"] for row in classes.values()] == [1, 8, 8]
+    # 17 images in three classes.
+    expected = [17 / 3, 17 / 24, 17 / 24]
+    assert [row["weight"] for row in classes.values()] == pytest.approx(expected)
+    assert classes["Einzelstück"]["accuracy"] is None
+    assert report["skipped_images"] == 1
+    assert report["evaluation"]["images"] == 4
+    assert "Trained on 17 images (train), measured on 4" in report["split"]
+    assert "nothing is measured: Einzelstück." in report["split"]
+    assert [phase["epochs"] for phase in report["phases"]] == [6, 1]
+
+
+def test_the_report_for_people(run):
+    path, _ = run
+    text = (path / "report.md").read_text(encoding="utf-8")
+    assert "Fotos aus Köln" in text
+    assert "| Einzelstück | 1 | 5.67 | - |" in text
+    assert "1 images could not be read" in text
+    assert "20% of each class are held out" in text
+    for picture in ("curves.png", "confusion.png"):
+        assert f"({picture})" in text
+        assert (path / picture).stat().st_size > 5_000
+    assert ("(worst.png)" in text) == (path / "worst.png").exists()
+
+
+def test_its_files_are_verified(run, weights):
+    path, _ = run
+    report = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    proofs = {proof["file"].split("/")[-1]: proof for proof in report["verifications"]}
+    assert set(proofs) == {"saved_model", "model.tflite"}
+    assert all(proof["passed"] and proof["images"] == 4 for proof in proofs.values())
+    exported = keras_senet.evaluate(path / "export" / "model.tflite", _arrays())
+    assert exported.class_names == ("Einzelstück", "Möwen", "Äpfel")
+    model = keras.saving.load_model(path / "model.keras")
+    assert exported.loss == pytest.approx(
+        keras_senet.evaluate(model, _arrays()).loss, rel=1e-3
+    )
+
+
+def _arrays():
+    images = np.random.default_rng(0).uniform(0, 255, (6, 32, 32, 3))
+    return images.astype("float32"), np.arange(6) % 3
+
+
+def test_the_worst_mistakes(tmp_path):
+    from keras_senet.cli.finetune_report import write_worst
+
+    class Model:
+        @staticmethod
+        def predict(images, verbose):
+            scores = images[:, 0, 0, :] / 100
+            return scores.astype("float32")
+
+    class Result:
+        model = Model
+
+        class source:
+            class_names = ("a", "b", "c")
+
+    images = np.zeros((4, 8, 8, 3), "float32")
+    images[:, 0, 0] = [[80, 15, 5], [20, 30, 50], [3, 95, 2], [0, 40, 60]]
+    labels = np.array([0, 1, 0, 1])
+    worst = write_worst(Result, images, labels, tmp_path / "worst.png")
+    assert [(row["class"], row["predicted"]) for row in worst] == [
+        ("a", "b"),
+        ("b", "c"),
+        ("b", "c"),
+    ]
+    assert [row["score_of_class"] for row in worst] == pytest.approx([0.03, 0.3, 0.4])
+    assert worst[0]["score"] == pytest.approx(0.95)
+    with Image.open(tmp_path / "worst.png") as picture:
+        assert len(np.unique(picture)) > 20
+    right = np.array([0, 2, 1, 2])
+    assert write_worst(Result, images, right, tmp_path / "none.png") == []
+    assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{one}"], "has one class folder, 'Äpfel'; a classifier needs two or more"),
+        (["{one}/nowhere"], "nowhere"),
+        (["bundled", "--layer-decay", "2"], "Received: layer_decay=2.0"),
+        (["bundled", "--model", "se_resnet5"], "Did you mean"),
+        (["bundled", "--weights", "no/where.h5"], "no/where.h5"),
+    ],
+)
+def test_errors_are_one_line(words, message, tmp_path, capsys):
+    photo(tmp_path / "one" / "Äpfel" / "1.png", (0, 99, 0), 0)
+    photo(tmp_path / "one" / "Äpfel" / "2.png", (0, 99, 0), 1)
+    words = [word.format(one=tmp_path / "one") for word in words]
+    run_folder = tmp_path / "run"
+    code = main(["finetune", *words, "--run-folder", str(run_folder)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code in (1, 2)
+    assert message in line
+    assert not run_folder.exists()
