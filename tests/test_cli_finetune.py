@@ -5,10 +5,12 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import keras_senet
 from keras_senet.cli import main
+from keras_senet.data import open_source
 from keras_senet.weights import save_weights
 
 
@@ -118,31 +120,34 @@ def test_the_worst_mistakes(tmp_path):
 
     class Model:
         @staticmethod
-        def predict(images, verbose):
-            scores = images[:, 0, 0, :] / 100
-            return scores.astype("float32")
+        def predict_on_batch(images):
+            return images[:, 0, 0, :] / 100
 
     class Result:
         model = Model
-
-        class source:
-            class_names = ("a", "b", "c")
+        source = open_source("bundled")
 
     images = np.zeros((4, 8, 8, 3), "float32")
     images[:, 0, 0] = [[80, 15, 5], [20, 30, 50], [3, 95, 2], [0, 40, 60]]
-    labels = np.array([0, 1, 0, 1])
-    worst = write_worst(Result, images, labels, tmp_path / "worst.png")
+
+    def batches(*labels):
+        targets = np.eye(3)[list(labels)]
+        return tf.data.Dataset.from_tensor_slices((images, targets)).batch(2)
+
+    top, trousers, pullover = Result.source.class_names[:3]
+    Result.validation = batches(0, 1, 0, 1)
+    worst = write_worst(Result, tmp_path / "worst.png")
     assert [(row["class"], row["predicted"]) for row in worst] == [
-        ("a", "b"),
-        ("b", "c"),
-        ("b", "c"),
+        (top, trousers),
+        (trousers, pullover),
+        (trousers, pullover),
     ]
     assert [row["score_of_class"] for row in worst] == pytest.approx([0.03, 0.3, 0.4])
     assert worst[0]["score"] == pytest.approx(0.95)
     with Image.open(tmp_path / "worst.png") as picture:
         assert len(np.unique(picture)) > 20
-    right = np.array([0, 2, 1, 2])
-    assert write_worst(Result, images, right, tmp_path / "none.png") == []
+    Result.validation = batches(0, 2, 1, 2)
+    assert write_worst(Result, tmp_path / "none.png") == []
     assert not (tmp_path / "none.png").exists()
 
 

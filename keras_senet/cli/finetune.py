@@ -54,15 +54,12 @@ class Finetune:
             )
         finally:
             progress.stop()
-        split = result.recipe.validation_split
-        evaluation = evaluate(result.model, result.source, split=split)
-        evaluation.save_confusion_picture(self.run_folder / "confusion.png")
-        # Of a large data set, the worst of its first ones.
-        images, labels = first_images(
-            result.source, split, result.model, 2000, result.model.preprocessing
+        evaluation = evaluate(
+            result.model, result.source, split=result.recipe.validation_split
         )
-        worst = write_worst(result, images, labels, self.run_folder / "worst.png")
-        reports = self._export(result, images, labels) if self.export else []
+        evaluation.save_confusion_picture(self.run_folder / "confusion.png")
+        worst = write_worst(result, self.run_folder / "worst.png")
+        reports = self._export(result) if self.export else []
         write_report(result, evaluation, worst, reports)
         console.print(
             f"{100 * evaluation.top1:.1f} % of {evaluation.images} held-out images "
@@ -74,7 +71,7 @@ class Finetune:
             print_verifications(console, reports, size)
         return 0 if all(report.passed for report in reports) else 1
 
-    def _export(self, result, images, labels):
+    def _export(self, result):
         from keras_senet.export import export_saved_model, export_tflite, verify
 
         folder, names = self.run_folder / "export", result.source.class_names
@@ -82,6 +79,13 @@ class Finetune:
             export_saved_model(result.model, folder / "saved_model", labels=names),
             export_tflite(result.model, folder / "model.tflite", labels=names),
         ]
+        images, labels = first_images(
+            result.source,
+            result.recipe.validation_split,
+            result.model,
+            200,
+            result.model.preprocessing,
+        )
         return [verify(result.model, file, images, labels) for file in files]
 
 

@@ -1,6 +1,7 @@
 """The report of a fine-tuning: report.json, report.md and the worst mistakes."""
 
 import json
+import operator
 
 import numpy as np
 
@@ -10,41 +11,38 @@ from keras_senet.utils.files import atomic_path
 _SHOWN = 24
 
 
-def write_worst(result, images, labels, path) -> list[dict]:
-    """Draws the images whose own class the network gave the lowest scores.
+def write_worst(result, path) -> list[dict]:
+    """Draws the held-out images whose own class the network gave the lowest scores.
 
     Args:
         result: A `FinetuneResult`.
-        images: Raw images (N, H, W, C), 0..255.
-        labels: Their classes, N integers.
         path: The picture; without mistakes there is none.
 
     Returns:
         What each picture is and what the network says, the worst first.
     """
-    scores = result.model.predict(images, verbose=0)
-    own = scores[np.arange(len(labels)), labels]
-    order = np.argsort(own, kind="stable")
-    wrong = [i for i in order if scores[i].argmax() != labels[i]][:_SHOWN]
-    if not wrong:
+    worst = []
+    for images, targets in result.validation.as_numpy_iterator():
+        labels = targets.argmax(-1)
+        scores = result.model.predict_on_batch(images)
+        own = scores[np.arange(len(labels)), labels]
+        wrong = np.flatnonzero(scores.argmax(-1) != labels)
+        worst += [(own[i], scores[i], images[i], labels[i]) for i in wrong]
+        worst = sorted(worst, key=operator.itemgetter(0))[:_SHOWN]
+    if not worst:
         return []
+    _, scores, images, labels = (np.stack(part) for part in zip(*worst, strict=True))
     names = result.source.class_names
-    draw_predictions(
-        scores[wrong],
-        images[wrong],
-        labels[wrong],
-        names,
-        path,
-        title="The worst mistakes on held-out images",
-    )
+    title = "The worst mistakes on held-out images"
+    draw_predictions(scores, images, labels, names, path, title=title)
     return [
         {
-            "class": names[labels[i]],
-            "predicted": names[scores[i].argmax()],
-            "score": float(scores[i].max()),
-            "score_of_class": float(own[i]),
+            "class": names[label],
+            "predicted": names[row.argmax()],
+            "score": float(row.max()),
+            "score_of_class": float(row[label]),
         }
-        for i in wrong
+        for row, label in zip(scores, labels, strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ def draw_predictions(
 
     from keras_senet.utils.files import atomic_path
 
-    columns = 8
+    columns = min(max(len(images), 3), 8)  # three are as wide as the title
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.6 * columns, 1.95 * rows + 0.5), layout="constrained")
     grid = np.atleast_2d(figure.subplots(rows, columns)).ravel()

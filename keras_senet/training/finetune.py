@@ -34,6 +34,7 @@ class FinetuneResult:
         model: The fine-tuned network; it takes raw images, 0..255.
         recipe: How it was made.
         source: The data.
+        validation: The batches that each epoch was evaluated on; labels are one-hot.
         image_counts: Images of each class in the training split.
         class_weights: How much each class counts in the loss; all 1 without weights.
         run_folder: Where everything was written.
@@ -43,6 +44,7 @@ class FinetuneResult:
     model: keras.Model
     recipe: FinetuneRecipe
     source: data.Source
+    validation: tf.data.Dataset
     image_counts: tuple[int, ...]
     class_weights: tuple[float, ...]
     run_folder: Path
@@ -114,6 +116,7 @@ def finetune(
         model=model,
         recipe=recipe,
         source=source,
+        validation=validation,
         image_counts=counts,
         class_weights=weights,
         run_folder=folder.path,
