@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_senet
+from keras_senet.cli import main
 from keras_senet.data import open_source
 from keras_senet.evaluation import evaluate
 from keras_senet.export import export_tflite
+from keras_senet.weights import save_weights
 
 
 def _model(classes=10, shape=(28, 28, 1), activation="softmax", seed=0):
@@ -214,3 +217,18 @@ def test_confusion_picture(model, arrays, tmp_path):
         result.save_confusion_picture(path)
     result.save_confusion_picture(path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["confusion.png"]
+
+
+def test_a_network_is_built_for_the_size_asked_for(tmp_path, capsys):
+    """As section 5.4 has SENet-154, at 224 and at 320 pixels."""
+    network = keras_senet.SEResNet20(weights=None, include_preprocessing=True)
+    file = save_weights(network, tmp_path / "a.weights.h5")
+    words = ["evaluate", "se_resnet20", "--weights", str(file), "--limit", "20"]
+    for size, crop in ((40, 0.875), (32, 1.0)):
+        output = tmp_path / f"at {size}"
+        options = ["--image-size", str(size), "--crop-fraction", str(crop)]
+        assert main([*words, *options, "--output", str(output)]) == 0
+        assert f"{size} x {size} pixels" in capsys.readouterr().out
+        result = json.loads((output / "evaluation.json").read_text())
+        assert result["image_size"] == [size, size]
+        assert result["crop_fraction"] == crop

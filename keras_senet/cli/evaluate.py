@@ -51,7 +51,7 @@ class Evaluate:
                 f"{str(self.output)!r}, which exists. Choose another folder."
             )
         result = evaluate(
-            open_model(self.model, self.weights).model,
+            open_model(self.model, self.weights, image_size=self.image_size).model,
             open_source(self.data, data_dir=self.data_dir),
             split=self.split,
             image_size=self.image_size,

@@ -44,7 +44,11 @@ class OpenedModel:
 
 
 def open_model(
-    name: str, weights: str | None = None, *, trained: bool = True
+    name: str,
+    weights: str | None = None,
+    *,
+    trained: bool = True,
+    image_size: int | None = None,
 ) -> OpenedModel:
     """Opens what the command line calls a model.
 
@@ -53,6 +57,8 @@ def open_model(
             name of a network.
         weights: The weights of a network: a preset or a file.
         trained: Whether a network without weights is refused.
+        image_size: Height and width that a network is built for, if not its own; a
+            file has the size that it has.
 
     Raises:
         ValueError: If there is no such model.
@@ -62,7 +68,7 @@ def open_model(
     if (path / "model.keras").is_file():
         path = path / "model.keras"
     if weights is not None or not path.exists():
-        return _open_network(name, weights, trained)
+        return _open_network(name, weights, trained, image_size)
     if path.suffix != ".keras":
         return OpenedModel(name=name, model=path)
     import keras_senet.layers  # noqa: F401  registers what the file names
@@ -86,7 +92,7 @@ def open_model(
     )
 
 
-def _open_network(name, weights, trained):
+def _open_network(name, weights, trained, image_size):
     known = list_models()
     if name not in known and "." not in name:
         raise ValueError(
@@ -98,6 +104,12 @@ def _open_network(name, weights, trained):
         raise FileNotFoundError(f"There is no model {name!r}.")
     arguments = {} if weights is None else {"weights": weights}
     model = create_model(name, include_preprocessing=True, **arguments)
+    if image_size not in (None, model.input_shape[1]):
+        # Only the network that is built knows how many channels its weights take.
+        shape = (image_size, image_size, model.input_shape[-1])
+        model = create_model(
+            name, include_preprocessing=True, input_shape=shape, **arguments
+        )
     if trained and weights is None and "." not in name:
         raise ValueError(
             f"The network {name!r} needs its weights here. Received none. Give a "
