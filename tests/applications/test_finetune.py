@@ -1,0 +1,88 @@
+"""The comparison of fine-tuning with training from scratch, as a program."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "applications" / "finetune"
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, FOLDER / "main.py", *map(str, words)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_both_see_the_same_images_as_often():
+    values = runpy.run_path(str(FOLDER / "recipe.py"))
+    tuned, scratch = values["recipe"], values["scratch"]
+    assert tuned.head_epochs + tuned.epochs == scratch.head_epochs + scratch.epochs
+    assert scratch.weights is None
+    assert not scratch.freeze_batch_norm
+    for name in ("model", "global_batch_size", "augmentation", "patience"):
+        assert getattr(tuned, name) == getattr(scratch, name)
+
+
+def finish(folder, arm, images, accuracies):
+    """Writes what done cells leave behind, as the program itself would name them."""
+    values = runpy.run_path(str(FOLDER / "recipe.py"))
+    recipe = values["recipe" if arm == "pre-trained" else "scratch"].to_json()
+    if arm != "pre-trained":
+        recipe["learning_rate"] = float(arm.rpartition("-")[2])
+    for seed, top1 in enumerate(accuracies):
+        first, last = (10 * images * n for n in (seed, seed + 1))
+        changes = {"train_split": f"train[{first}:{last}]", "seed": seed}
+        cell = folder / arm / f"images-{images}" / f"seed-{seed}"
+        cell.mkdir(parents=True)
+        result = {"top1": top1, "test_data": "bundled", "recipe": {**recipe, **changes}}
+        (cell / "result.json").write_text(json.dumps(result))
+
+
+@pytest.fixture
+def done(tmp_path):
+    finish(tmp_path, "pre-trained", 10, [0.60, 0.64])
+    finish(tmp_path, "scratch-0.001", 10, [0.30, 0.34])
+    finish(tmp_path, "scratch-0.003", 10, [0.55, 0.53])
+    finish(tmp_path, "scratch-0.01", 10, [0.40, 0.40])
+    return tmp_path
+
+
+def test_table_of_known_results(done):
+    result = run("--output", done, "--images", 10, "--seeds", 0, 1)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(": was done") == 8
+    page = (done / "finetune.md").read_text()
+    assert "| 10 | pre-trained | 62.00 | 2.83 | 60.00, 64.00 |" in page
+    assert "| 10 | scratch 0.003 | 54.00 | 1.41 | 55.00, 53.00 |" in page
+    assert "With 10 images a class pre-training is worth +8.00 points" in page
+    rows = json.loads((done / "finetune.json").read_text())
+    assert [row["arm"] for row in rows][::3] == ["pre-trained", "scratch 0.01"]
+
+
+def test_another_recipe_is_refused(done):
+    result = run("--output", done, "--images", 10, "--seeds", 0, "--weights", "other")
+    assert result.returncode == 1
+    assert "which was made with others" in result.stderr
+
+
+@pytest.mark.slow
+def test_smoke_can_be_repeated(tmp_path):
+    first = run("--output", tmp_path, "--smoke")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count(": done") == 2
+    page = (tmp_path / "finetune.md").read_text()
+    assert page.count("| 1 | ") == 2
+    again = run("--output", tmp_path, "--smoke")
+    assert again.stdout.count(": was done") == 2
+    cell = tmp_path / "pre-trained" / "images-1" / "seed-0"
+    assert (cell / "curves.png").exists()
+    assert not [path for path in cell.parent.iterdir() if path.name != "seed-0"]
