@@ -46,6 +46,9 @@ class _BundledReader:
     def reordered(self, part: Part, seed: tf.Tensor) -> None:
         return None
 
+    def first_unreadable(self) -> None:
+        return None
+
     def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
         return crop(record, window)
 

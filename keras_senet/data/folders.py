@@ -90,6 +90,11 @@ class _FolderReader:
     def reordered(self, part: Part, seed: tf.Tensor) -> None:
         return None
 
+    def first_unreadable(self) -> str | None:
+        files = [file for listed in self._files.values() for file in listed]
+        with ThreadPoolExecutor() as pool:
+            return next(filter(None, pool.map(_trouble, files)), None)
+
     def decode(
         self, record: tuple[tf.Tensor, tf.Tensor], window: Window | None = None
     ) -> tf.Tensor:
@@ -111,6 +116,15 @@ class _FolderReader:
         if window is None and self._image_size:
             return tf.ensure_shape(image, (*self._image_size, channels))
         return image
+
+
+def _trouble(file: _File) -> str | None:
+    """Says what is wrong with a file now, with its name."""
+    try:
+        check_image(file.path, whole=True)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -184,11 +198,14 @@ def _checked_files(
     class_names: tuple[str, ...],
     on_error: str,
 ) -> tuple[dict[str, list[_File]], int]:
-    """Reads every header; returns the readable files and how many are not."""
+    """Reads every file's header, or all of it where unreadable ones are skipped.
+
+    Returns the readable files and how many are not.
+    """
 
     def checked(path: Path, label: int) -> _File | ValueError:
         try:
-            return _File(path, label, *check_image(path))
+            return _File(path, label, *check_image(path, whole=on_error == "skip"))
         except ValueError as error:
             return error
 

@@ -64,8 +64,12 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
     return _with_image(path, pixels)
 
 
-def check_image(path: str | os.PathLike) -> ImageHeader:
+def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
     """Reads an image's header, and as much more as tells whether the file is whole.
+
+    Args:
+        path: The image file.
+        whole: Decode all of it: of a JPEG only that finds what is broken inside.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -76,13 +80,15 @@ def check_image(path: str | os.PathLike) -> ImageHeader:
         orientation = _orientation(image)
         # MPO is Pillow's word for a JPEG with further pictures behind the first one.
         jpeg = image.format in ("JPEG", "MPO")
-        if not (jpeg and _ends_as_jpeg(path)):
-            image.load()
-        return ImageHeader(
+        found = ImageHeader(
             size=image.size if orientation >= 5 else image.size[::-1],
             grey=image.mode in GREY_MODES,
             plain_jpeg=jpeg and image.mode in ("L", "RGB") and orientation == 1,
         )
+        if whole or not (jpeg and _ends_as_jpeg(path)):
+            image.draft(None, (1, 1))  # All bytes of a JPEG, an eighth of its pixels.
+            image.load()
+        return found
 
     return _with_image(path, header)
 

@@ -49,6 +49,12 @@ class Reader(Protocol):
     def decode(self, record: Any, window: Window | None = None) -> tf.Tensor:
         """Returns a record's image, uint8 (H, W, C), or the part in a window of it."""
 
+    def first_unreadable(self) -> str | None:
+        """Says which image file cannot be read any more, and why; None if all can.
+
+        It decodes every file: this is for after an error, which names no file.
+        """
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:

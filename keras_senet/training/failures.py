@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from keras_senet.data import Source
+
 # What the other workers' collectives end with when one worker is gone.
 _LOST = (
     tf.errors.AbortedError,
@@ -16,11 +18,12 @@ _LOST = (
 
 
 @contextlib.contextmanager
-def explained(data: str, *, several_workers: bool) -> Iterator[None]:
+def explained(source: Source, *, several_workers: bool) -> Iterator[None]:
     """Lets errors of TensorFlow that come from the data or the network say so.
 
     Args:
-        data: The name of the data, for the message.
+        source: The data. Where they are image files, the one that cannot be read any
+            more is searched for, since TensorFlow does not name it.
         several_workers: Whether several machines train together.
 
     Raises:
@@ -32,9 +35,10 @@ def explained(data: str, *, several_workers: bool) -> Iterator[None]:
     except tf.errors.OpError as error:
         text = _reason(error.message)
         if "IteratorGetNext" in str(error) and not isinstance(error, _LOST):
+            text = (source.reader.first_unreadable() or text).rstrip(".")
             raise OSError(
-                f"The data {data!r} cannot be read any more: {text}. Mend them, then "
-                "resume the run."
+                f"The data {source.name!r} cannot be read any more: {text}. Mend them, "
+                "then run again; a training can be resumed."
             ) from error
         if several_workers and isinstance(error, _LOST):
             raise ConnectionError(

@@ -105,7 +105,7 @@ def finetune(
     fit = _Fit(
         trained, recipe, training, validation, weights, folder, callbacks, verbose
     )
-    with explained(source.name, several_workers=False):
+    with explained(source, several_workers=False):
         done = fit.phase(1, recipe.head_epochs, recipe.head_learning_rate, 0)
         fit.phase(2, recipe.epochs, recipe.learning_rate, done)
     _set_trainable(model, lambda layer: True)

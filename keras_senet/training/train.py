@@ -146,7 +146,7 @@ def train(
         ours = _callbacks(recipe, source, written, checkpoints, logger)
         start = time.perf_counter()
         try:
-            with explained(recipe.data, several_workers=is_multi_worker(strategy)):
+            with explained(source, several_workers=is_multi_worker(strategy)):
                 model.fit(
                     training,
                     validation_data=validation,

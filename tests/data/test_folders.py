@@ -223,6 +223,31 @@ def test_broken_images_are_skipped_and_counted_when_asked(folder):
     assert len(images) == 4
 
 
+def spoil(path):
+    """Something that its header does not show, and its end neither."""
+    contents = path.read_bytes()
+    pixels = contents.rfind(b"\xff\xda")
+    path.write_bytes(contents[:pixels] + b"\xff\xda\x00\x01 nothing \xff\xd9")
+
+
+def test_images_broken_inside_are_skipped_too_when_asked(folder):
+    root = folder({"a": 4, "b": 4})
+    spoil(root / "a" / "2.jpg")
+    assert sum(open_source(root).splits.values()) == 8
+    with pytest.warns(UserWarning, match=r"1 images .*the first: .*a/2\.jpg"):
+        source = open_source(root, on_error="skip")
+    assert source.skipped == 1
+    assert sum(1 for split in source.splits for _ in source.dataset(split)) == 7
+
+
+def test_the_first_image_that_cannot_be_read_any_more(folder):
+    root = folder({"a": 3, "b": 3})
+    source = open_source(root)
+    assert source.reader.first_unreadable() is None
+    spoil(root / "b" / "1.jpg")
+    assert "b/1.jpg' cannot be read: " in source.reader.first_unreadable()
+
+
 def test_a_class_of_broken_images_is_an_error_even_then(folder):
     root = folder({"a": 2, "b": 1})
     (root / "b" / "0.jpg").write_bytes(b"")

@@ -1,16 +1,23 @@
 """What ends a training from outside, and how it says so."""
 
+import re
 import resource
+import shutil
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from keras_senet.data import batches, open_source
 from keras_senet.training.checkpoints import Checkpoints
 from keras_senet.training.failures import explained
 from keras_senet.training.state import load_last_state
+
+SOURCE = open_source("bundled")
 
 
 def make_model(units):
@@ -50,38 +57,59 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
     assert load_last_state(make_model(10_000), last).progress["epoch"] == 2
 
 
-def jpeg_data(paths):
-    def read(path):
-        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=1)
-        return tf.reshape(tf.cast(image, tf.float32), [-1])[:3] / 255, tf.zeros(2)
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of images in the format that is asked for."""
 
-    return tf.data.Dataset.from_tensor_slices([str(p) for p in paths]).map(read)
+    def make(suffix):
+        rng = np.random.default_rng(0)
+        for i in range(8):
+            path = tmp_path / "photos" / "ab"[i % 2] / f"{i}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 255, (32, 32, 3), "uint8")
+            Image.fromarray(pixels).save(path)
+        return tmp_path / "photos"
+
+    return make
+
+
+def spoil(path):
+    """Something that its header does not show: where the pixels begin, noise does."""
+    contents = path.read_bytes()
+    middle = contents.rfind(b"\xff\xda") if path.suffix == ".jpg" else 60
+    path.write_bytes(contents[:middle] + b"\xff\xda\x00\x01 no picture \xff\xd9")
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("suffix", "damage", "message"),
     [
-        (lambda path: path.write_bytes(b"\xff\xd8\xff no picture"), "JPEG|decod"),
-        (lambda path: path.unlink(), "No such file"),
+        (".jpg", spoil, "cannot be read: "),
+        (".png", spoil, "cannot be read: "),
+        (".jpg", lambda path: path.unlink(), "There is no image file"),
+        (".jpg", lambda path: shutil.rmtree(path.parents[1]), "There is no image file"),
     ],
-    ids=["broken", "vanished"],
+    ids=["broken JPEG", "broken PNG", "vanished file", "vanished folder"],
 )
-def test_data_that_go_bad_while_training(tmp_path, damage, message):
-    paths = [tmp_path / f"{i}.jpg" for i in range(4)]
-    for path in paths:
-        path.write_bytes(tf.io.encode_jpeg(np.zeros((2, 2, 1), np.uint8)).numpy())
-    data = jpeg_data(paths).batch(2)
-    model = make_model(2)
-    with explained("photos", several_workers=False):
+def test_data_that_go_bad_while_training(photos, suffix, damage, message):
+    source = open_source(photos(suffix))
+    data = batches(source, "train", image_size=8, batch_size=2, one_hot=True)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    model.compile("sgd", "mse", jit_compile=False)
+    with explained(source, several_workers=False):
         model.fit(data, shuffle=False, verbose=0)
-    damage(paths[-1])
+    *_, ((bad, _), _) = source.reader.records(source.part("train"))
+    damage(Path(bad.numpy().decode()))
     with (
         pytest.raises(OSError, match=message) as error,
-        explained("photos", several_workers=False),
+        explained(source, several_workers=False),
     ):
         model.fit(data, shuffle=False, verbose=0)
-    assert str(error.value).startswith("The data 'photos' cannot be read any more: ")
-    assert "\n" not in str(error.value)
+    text = str(error.value)
+    assert text.startswith(f"The data '{source.name}' cannot be read any more: ")
+    assert re.search(r"photos/[ab]/\d\.(jpg|png)'", text)
+    assert "\n" not in text
 
 
 def test_a_lost_worker():
@@ -89,12 +117,12 @@ def test_a_lost_worker():
     lost = tf.errors.UnavailableError(None, None, text)
     with (
         pytest.raises(ConnectionError, match=r"has gone.*: failed to connect\. Resume"),
-        explained("photos", several_workers=True),
+        explained(SOURCE, several_workers=True),
     ):
         raise lost
     with (
         pytest.raises(tf.errors.UnavailableError),
-        explained("photos", several_workers=False),
+        explained(SOURCE, several_workers=False),
     ):
         raise lost
 
@@ -104,6 +132,6 @@ def test_other_errors_stay_as_they_are():
     for several in (False, True):
         with (
             pytest.raises(tf.errors.InvalidArgumentError),
-            explained("photos", several_workers=several),
+            explained(SOURCE, several_workers=several),
         ):
             raise shapes
