@@ -8,9 +8,15 @@ import numpy as np
 
 from keras_senet.data import Source, batches, open_source
 from keras_senet.export._frozen import check_exportable
+from keras_senet.preprocessing import preprocess_input
+from keras_senet.weights import Preprocessing
 
 # A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
 _RAW_SCALE = 0.1
+# A mean above this is one of pixels, such as 104, 117, 124.
+_RAW_MEAN = 1.0
+# Interpolation may exceed the range of the pixels by so much of it.
+_RANGE_MARGIN = 0.05
 
 
 def calibration_images(
@@ -31,8 +37,8 @@ def calibration_images(
 
     Raises:
         ValueError: If there are none, their shape is not the model's, a value is
-            not finite, or their range is not 0..255 though the model normalises
-            such images itself.
+            not finite, or their range is not the model's, where that is known: 0..255
+            if it normalises such images itself, else what `model.preprocessing` says.
     """
     check_exportable(model)
     if dataset is None:
@@ -60,14 +66,19 @@ def calibration_images(
     expected = tuple(model.inputs[0].shape)[1:]
     for image in images:
         _check_shape(image, expected)
-    _check_range(images, takes_raw_images(model))
+    _check_range(images, model)
     return images
 
 
 def source_batches(
     model: keras.Model, source: Source, split: str, *, limit: int | None = None
 ):
-    """Returns a tf.data dataset of (images, labels) as a model takes them."""
+    """Returns a tf.data dataset of (images, labels) as a model takes them.
+
+    Raises:
+        ValueError: If their size or their normalisation is not known.
+    """
+    raw = takes_raw_images(model)
     height, width, channels = model.inputs[0].shape[1:]
     record = getattr(model, "preprocessing", None)
     if None in (height, width):
@@ -79,11 +90,17 @@ def source_batches(
             f"{source.name!r} for {model.name}, which takes {model.inputs[0].shape}. "
             "Pass batches as the model takes them."
         )
+    if record is None and not raw and getattr(model, "constructor", None):
+        raise ValueError(
+            f"A data source gives raw images 0..255. Received: {source.name!r} for "
+            f"{model.name}, which does not normalise them. Build it with "
+            "include_preprocessing=True, or pass batches as the model takes them."
+        )
     options = {}
     if record is not None and source.image_size != (height, width):
         options["crop_fraction"] = record.crop_fraction
         options["interpolation"] = record.interpolation
-    return batches(
+    dataset = batches(
         source,
         split,
         image_size=(height, width),
@@ -91,6 +108,14 @@ def source_batches(
         channels=channels,
         limit=limit,
         **options,
+    )
+    if record is None or raw:
+        return dataset
+    return dataset.map(
+        lambda images, labels: (
+            preprocess_input(images, "channels_last", preset=record),
+            labels,
+        )
     )
 
 
@@ -125,7 +150,7 @@ def _check_shape(image: np.ndarray, expected: tuple) -> None:
         )
 
 
-def _check_range(images: list[np.ndarray], raw: bool) -> None:
+def _check_range(images: list[np.ndarray], model: keras.Model) -> None:
     low = float(np.min([image.min() for image in images]))
     high = float(np.max([image.max() for image in images]))
     received = f"Received: values from {low:g} to {high:g}."
@@ -135,30 +160,54 @@ def _check_range(images: list[np.ndarray], raw: bool) -> None:
         raise ValueError(
             f"The representative images must differ from each other. {received}"
         )
-    if raw and (low < 0 or high > 255):
+    record = getattr(model, "preprocessing", None)
+    if takes_raw_images(model):
+        _check_raw(low, high, received)
+    elif record is not None:
+        _check_normalised(low, high, received, record)
+
+
+def _check_raw(low: float, high: float, received: str) -> None:
+    if low < 0 or high > 255:
         raise ValueError(
             "The model normalises raw images 0..255 itself, so the representative "
             f"images must not be normalised. {received} Pass the images as they are "
             "in the files."
         )
-    if raw and high <= 1:
+    if high <= 1:
         raise ValueError(
             "The model normalises raw images 0..255 itself, and the representative "
             f"images look scaled to 0..1. {received} Multiply them by 255."
         )
 
 
+def _check_normalised(low, high, received: str, record: Preprocessing) -> None:
+    scale, offset = (np.asarray(value) for value in record.scale_and_offset())
+    black, white = float(np.min(offset)), float(np.max(255 * scale + offset))
+    margin = _RANGE_MARGIN * (white - black)
+    # Where black is negative, photographs have pixels that are, too.
+    if low < black - margin or high > white + margin or low >= 0 > black:
+        raise ValueError(
+            "The representative images must be normalised as `model.preprocessing` "
+            f"says: black is {black:.3g}, white is {white:.3g}. {received} Normalise "
+            "them, keras_senet.preprocess_input(images, preset=model.preprocessing)."
+        )
+
+
 def takes_raw_images(model: keras.Model) -> bool:
     """Whether the model begins by normalising images of 0..255.
 
-    True where a Rescaling or Normalization layer with a factor near 1/255 is reached
-    from the input through layers that do not change the range of the values.
+    True where the first layer that changes the range of the values is a Rescaling or
+    Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling):
-            return bool(np.max(np.abs(layer.scale)) < _RAW_SCALE)
+            scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
+            if np.max(np.abs(scale)) < _RAW_SCALE:
+                return True
+            return bool(np.max(-offset / scale) > _RAW_MEAN)
         if isinstance(layer, keras.layers.Normalization):
-            return bool(np.max(np.asarray(layer.mean)) > 1)
+            return bool(np.max(np.asarray(layer.mean)) > _RAW_MEAN)
         if layer.weights:
             return False
     return False

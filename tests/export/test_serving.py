@@ -130,6 +130,19 @@ def test_normalisation_is_added_where_the_model_has_none(tmp_path):
     np.testing.assert_allclose(mirror(content)[0], expected, atol=1e-5)
 
 
+def test_means_in_pixels_are_subtracted_once(tmp_path):
+    """As in the networks that Caffe's publishers trained: no division by 255."""
+    mean = np.array([124.0, 117.0, 104.0])
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Rescaling([1.0, 1.0, 1.0], list(-mean))(inputs)
+    model = keras.Model(inputs, keras.layers.Flatten()(x))
+    path = export_saved_model(model, tmp_path / "a", preprocessing=RECORD, top=1000)
+    content = encoded.files()["png rgb"]
+    expected = np.sort((_evaluated(content, tmp_path) - mean).numpy().ravel())[::-1]
+    found = _signature(path)(image_bytes=tf.constant([content]))["scores"]
+    np.testing.assert_allclose(found[0], expected, atol=1e-3)
+
+
 def test_classes_scores_and_indices_are_sorted(folder, model, images):
     scores = model.predict(images, verbose=0)
     best = np.argsort(-scores, axis=1)[:, :3]

@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_senet
 from keras_senet.export import export_tflite, open_runner
-from keras_senet.export._calibration import calibration_images
+from keras_senet.export._calibration import calibration_images, takes_raw_images
 from keras_senet.export._convert import check_builtin
 from keras_senet.export._flatbuffer import read_tflite
 from keras_senet.export.saved_model import export_saved_model
@@ -168,6 +168,44 @@ def test_representative_data_from_a_source(tmp_path):
         export_tflite(
             model, path, quantization="int8", representative_dataset="./nowhere"
         )
+
+
+def test_a_source_is_normalised_where_the_network_does_not():
+    inputs = keras.Input((28, 28, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    model = keras.Model(inputs, x)
+    source = keras_senet.data.open_source("bundled")
+    raw = np.concatenate(calibration_images(model, source, limit=20))
+    assert raw.max() > 200
+    record = keras_senet.Preprocessing(mean=(0.3,), std=(0.5,), image_size=28)
+    model.preprocessing = record
+    taken = np.concatenate(calibration_images(model, source, limit=20))
+    np.testing.assert_allclose(taken, (raw / 255 - 0.3) / 0.5, atol=1e-6)
+    for wrong in (raw, raw / 255):
+        message = r"black is -0.6, white is 1.4\. Received: values from 0 to "
+        with pytest.raises(ValueError, match=message):
+            calibration_images(model, wrong, limit=20)
+    calibration_images(model, taken, limit=20)
+    network = keras_senet.SEResNet20(weights=None, input_shape=(28, 28, 1))
+    with pytest.raises(ValueError, match=r"raw images.*include_preprocessing=True"):
+        calibration_images(network, source, limit=20)
+
+
+@pytest.mark.parametrize(
+    ("layer", "raw"),
+    [
+        (keras.layers.Rescaling(1 / 127.5, -1), True),
+        (keras.layers.Rescaling([1.0] * 3, [-123.68, -116.78, -103.94]), True),
+        (keras.layers.Normalization(mean=120.0, variance=3600.0), True),
+        (keras.layers.Rescaling([4.4, 4.5, 4.4], [-2.1, -2.0, -1.8]), False),
+        (keras.layers.Normalization(mean=0.45, variance=0.05), False),
+        (keras.layers.Conv2D(3, 1), False),
+    ],
+)
+def test_networks_that_take_raw_images_are_known(layer, raw):
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Rescaling(1 / 255)(layer(inputs)))
+    assert takes_raw_images(model) == raw
 
 
 def test_flex_is_refused(needs_flex, tmp_path):
