@@ -61,7 +61,7 @@ def average_statistics(model: keras.Model) -> None:
     @tf.function
     def average():
         context = tf.distribute.get_replica_context()
-        values = [tf.convert_to_tensor(variable.value) for variable in variables]
+        values = [tf.identity(variable.value) for variable in variables]
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
         for variable, mean in zip(variables, means, strict=True):
             variable.assign(mean)

@@ -52,6 +52,7 @@ from keras_senet.data import open_source
 from keras_senet.training import Recipe, make_strategy
 from keras_senet.training.datasets import make_datasets, resolve_recipe
 from keras_senet.training.network import compile_model
+from keras_senet.training.strategies import average_statistics
 
 recipe = Recipe(
     model="se_resnet20", epochs=2, global_batch_size=16, limit=64, l2=1e-3, seed=3
@@ -84,6 +85,21 @@ history = model.fit(
     verbose=0,
 ).history
 np.savez(path, **{name: np.array(values) for name, values in history.items()})
+
+# Each copy of the statistics has another value, the number of its device.
+with strategy.scope():
+    other = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+mean = other.layers[0].moving_mean
+
+@tf.function
+def differ():
+    number = tf.distribute.get_replica_context().replica_id_in_sync_group
+    mean.assign(tf.fill([4], tf.cast(number, "float32")))
+
+strategy.run(differ)
+average_statistics(other)
+for copy in strategy.experimental_local_results(mean.value):
+    assert set(copy.numpy()) == {(replicas - 1) / 2}
 """
 
 
