@@ -9,8 +9,8 @@ import keras_senet
 from keras_senet.cli import main
 from keras_senet.data import open_source
 from keras_senet.evaluation import evaluate
-from keras_senet.export import export_tflite
-from keras_senet.weights import save_weights
+from keras_senet.export import export_saved_model, export_tflite
+from keras_senet.weights import save_model, save_weights
 
 
 def _model(classes=10, shape=(28, 28, 1), activation="softmax", seed=0):
@@ -97,13 +97,22 @@ def test_every_form_of_data_gives_the_same(model, arrays):
         assert result.class_names[9] == "Ankle boot"
 
 
-def test_exported_file_gives_the_same(model, arrays, tmp_path):
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "tflite"])
+def test_every_file_of_a_model_gives_the_same(model, arrays, tmp_path, kind):
     names = [f"class {i}" for i in range(10)]
-    path = export_tflite(model, tmp_path / "a.tflite", labels=names)
+    if kind == "keras":
+        path = save_model(model, tmp_path / "a.keras", {"labels": names})
+    elif kind == "saved_model":
+        path = export_saved_model(model, tmp_path / "a", labels=names)
+    else:
+        path = export_tflite(model, tmp_path / "a.tflite", labels=names)
     expected, result = evaluate(model, arrays), evaluate(path, arrays)
     np.testing.assert_array_equal(result.confusion, expected.confusion)
-    assert result.loss == pytest.approx(expected.loss, rel=1e-4)
-    assert (result.kind, result.model) == ("tflite", str(path))
+    np.testing.assert_array_equal(result.class_accuracy, expected.class_accuracy)
+    for name in ("loss", "calibration_error"):
+        found = getattr(result, name)
+        assert found == pytest.approx(getattr(expected, name), rel=1e-4)
+    assert (result.kind, result.model) == (kind, str(path))
     assert result.class_names == tuple(names)
 
 
@@ -223,6 +232,9 @@ def test_a_network_is_built_for_the_size_asked_for(tmp_path, capsys):
     """As section 5.4 has SENet-154, at 224 and at 320 pixels."""
     network = keras_senet.SEResNet20(weights=None, include_preprocessing=True)
     file = save_weights(network, tmp_path / "a.weights.h5")
+    options = ["--limit", "20", "--output", str(tmp_path / "its own")]
+    assert main(["evaluate", str(file), *options]) == 0
+    assert "32 x 32 pixels" in capsys.readouterr().out
     words = ["evaluate", "se_resnet20", "--weights", str(file), "--limit", "20"]
     for size, crop in ((40, 0.875), (32, 1.0)):
         output = tmp_path / f"at {size}"

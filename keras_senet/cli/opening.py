@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from keras_senet.models import create_model, list_models
+from keras_senet.preprocessing import imagenet_classes
 from keras_senet.utils.errors import nearest
-from keras_senet.weights import Preprocessing
+from keras_senet.weights import Preprocessing, find_preset, open_checkpoint
 from keras_senet.weights.header import MEMBER, parse_header
 
 
@@ -53,8 +54,8 @@ def open_model(
     """Opens what the command line calls a model.
 
     Args:
-        name: A run folder, a .keras file, a .tflite file, a SavedModel folder, or the
-            name of a network.
+        name: A run folder, a .keras file, a .weights.h5 file that names its network,
+            a .tflite file, a SavedModel folder, or the name of a network.
         weights: The weights of a network: a preset or a file.
         trained: Whether a network without weights is refused.
         image_size: Height and width that a network is built for, if not its own; a
@@ -69,6 +70,10 @@ def open_model(
         path = path / "model.keras"
     if weights is not None or not path.exists():
         return _open_network(name, weights, trained, image_size)
+    if path.name.endswith(".weights.h5"):
+        network = open_checkpoint(path, None).constructor
+        if network is not None:
+            return _open_network(network, name, trained, image_size)
     if path.suffix != ".keras":
         return OpenedModel(name=name, model=path)
     import keras_senet.layers  # noqa: F401  registers what the file names
@@ -128,6 +133,23 @@ def _read_header(path):
         if MEMBER not in archive.namelist():
             return {}
         return parse_header(archive.read(MEMBER), path)
+
+
+def class_names(
+    opened: OpenedModel, weights: str | None = None
+) -> tuple[str, ...] | None:
+    """Returns a model's class names, else those of its preset, where one is known.
+
+    Args:
+        opened: The model.
+        weights: What it was opened with.
+    """
+    preset = find_preset(weights or opened.name, opened.name)
+    if opened.labels is not None or preset is None:
+        return opened.labels
+    if preset.labels is None and preset.classes == len(imagenet_classes()):
+        return tuple(name for _, name in imagenet_classes())
+    return preset.labels
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
