@@ -9,11 +9,15 @@ from typing import Any
 
 import keras
 
-from keras_senet import SqueezeExcite, complexity, create_model
+from keras_senet import SqueezeExcite, complexity, create_model, evaluate
+from keras_senet.data import open_source
 from keras_senet.training import Recipe, train
 from keras_senet.utils.files import atomic_path
 
 RESULT = "result.json"
+
+# The split that judges a cell, once, after its training.
+TEST = "test"
 
 # Of SE-ResNet-50 with r = 16, average, sigmoid, standard placement in all stages.
 BASE_ERRORS = (22.28, 6.03)
@@ -28,12 +32,14 @@ class Cell:
         changes: Its architecture arguments beside the base's.
         paper: Published top-1 and top-5 error of SE-ResNet-50 on ImageNet, per cent.
         millions: Published number of its parameters, in millions.
+        gflops: Published number of its multiply-adds, in thousand millions.
     """
 
     label: str
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paper: tuple[float, float] | None = None
     millions: float | None = None
+    gflops: float | None = None
 
     @property
     def name(self) -> str:
@@ -67,29 +73,24 @@ class Table:
     cells: Sequence[Cell]
 
 
-def tables(stages: Sequence[int]) -> list[Table]:
-    """Returns section 6 for a network with these stages.
+def tables(stages: Sequence[int], reduction: int) -> list[Table]:
+    """Returns section 6 for a network with these stages and this reduction.
 
     The paper's stages 2, 3, 4 stand beside the first, second and third one.
     """
     plain = Cell(
-        label="no SE", changes={"se": False}, paper=(23.30, 6.55), millions=25.6
+        label="no SE",
+        changes={"se": False},
+        paper=(23.30, 6.55),
+        millions=25.6,
+        gflops=3.86,
     )
-    paper = [(23.03, 6.48), (23.04, 6.32), (22.68, 6.22), None]
-    only = [
-        Cell(label=f"stage {stage} only", changes={"se_stages": (stage,)}, paper=errors)
-        for stage, errors in zip(stages, paper, strict=False)
-    ]
     return [
         Table(
             name="reduction",
             title="Reduction ratio (section 6.1)",
             cells=[
-                _reduced(2, (22.29, 6.00), 45.7),
-                _reduced(4, (22.25, 6.09), 35.7),
-                _reduced(8, (22.26, 5.99), 30.7),
-                _base("r = 16"),
-                _reduced(32, (22.72, 6.20), 26.9),
+                *(_reduced(*row, base=reduction) for row in _REDUCTIONS),
                 plain,
             ],
         ),
@@ -99,7 +100,13 @@ def tables(stages: Sequence[int]) -> list[Table]:
             cells=[
                 _base("average"),
                 Cell(label="max", changes={"squeeze": "max"}, paper=(22.57, 6.09)),
-                Cell(label="none", changes={"squeeze": "none"}, paper=(22.93, 6.39)),
+                Cell(
+                    label="no squeeze",
+                    changes={"squeeze": "none"},
+                    paper=(22.93, 6.39),
+                    millions=28.1,
+                    gflops=4.27,
+                ),
             ],
         ),
         Table(
@@ -114,38 +121,65 @@ def tables(stages: Sequence[int]) -> list[Table]:
         Table(
             name="stages",
             title="Stages (section 6.4)",
-            cells=[*only, _base("all stages"), plain],
+            cells=[*_single_stages(stages), _base("all stages"), plain],
         ),
         Table(
             name="placement",
             title="Placement (section 6.5)",
-            cells=[
-                _base("standard"),
-                *(
-                    Cell(label=label, changes={"placement": placement}, paper=errors)
-                    for placement, label, errors in (
-                        ("pre", "PRE", (22.23, 6.00)),
-                        ("post", "POST", (22.78, 6.35)),
-                        ("identity", "Identity", (22.20, 6.15)),
-                        ("3x3", "SE_3x3", (22.48, 6.02)),
-                    )
-                ),
-            ],
+            cells=[_base("standard"), *(_placed(*row) for row in _PLACEMENTS)],
         ),
     ]
 
 
+# r, errors, millions of parameters.
+_REDUCTIONS = (
+    (2, (22.29, 6.00), 45.7),
+    (4, (22.25, 6.09), 35.7),
+    (8, (22.26, 5.99), 30.7),
+    (16, BASE_ERRORS, 28.1),
+    (32, (22.72, 6.20), 26.9),
+)
+
+# Errors, millions of parameters.
+_SINGLE_STAGES = (
+    ((23.03, 6.48), 25.6),
+    ((23.04, 6.32), 25.7),
+    ((22.68, 6.22), 26.4),
+    (None, None),
+)
+
+# Argument, label, errors, millions of parameters.
+_PLACEMENTS = (
+    ("pre", "PRE", (22.23, 6.00), None),
+    ("post", "POST", (22.78, 6.35), None),
+    ("identity", "Identity", (22.20, 6.15), None),
+    ("3x3", "SE_3x3", (22.48, 6.02), 25.8),
+)
+
+
 def _base(label):
-    return Cell(label=label, paper=BASE_ERRORS, millions=28.1)
+    return Cell(label=label, paper=BASE_ERRORS, millions=28.1, gflops=3.87)
 
 
-def _reduced(reduction, errors, millions):
-    return Cell(
-        label=f"r = {reduction}",
-        changes={"reduction": reduction},
-        paper=errors,
-        millions=millions,
-    )
+def _reduced(reduction, errors, millions, *, base):
+    changes = {} if reduction == base else {"reduction": reduction}
+    label = f"r = {reduction}"
+    return Cell(label=label, changes=changes, paper=errors, millions=millions)
+
+
+def _single_stages(stages):
+    for stage, (errors, millions) in zip(stages, _SINGLE_STAGES, strict=False):
+        yield Cell(
+            label=f"stage {stage} only",
+            changes={"se_stages": (stage,)},
+            paper=errors,
+            millions=millions,
+        )
+
+
+def _placed(placement, label, errors, millions):
+    changes = {"placement": placement}
+    return Cell(label=label, changes=changes, paper=errors, millions=millions)
 
 
 def distinct(chosen: Sequence[Table]) -> list[Cell]:
@@ -154,47 +188,74 @@ def distinct(chosen: Sequence[Table]) -> list[Cell]:
     return sorted(cells.values(), key=lambda cell: cell.name != "base")
 
 
-def run_cell(
-    cell: Cell, base: Recipe, seed: int, output: Path, data_dir: Path | None
-) -> bool:
-    """Trains one cell with one seed, or what is left of it.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """One training: a cell with a seed.
 
-    Its run folder is `output`/NAME/seed-SEED, and gets result.json when it is done.
-
-    Returns:
-        Whether there was something to do.
-
-    Raises:
-        ValueError: If the folder holds a run of another recipe.
+    Attributes:
+        cell: The cell.
+        recipe: How it is trained.
+        folder: Its run folder, which gets result.json when it is done.
+        data_dir: Where the data lies, if not in its usual place.
     """
-    recipe = cell.recipe(base, seed)
-    folder = output / cell.name / f"seed-{seed}"
-    if (folder / RESULT).is_file():
-        _check_same(json.loads((folder / RESULT).read_text("utf-8")), recipe, folder)
-        return False
-    try:
-        trained = train(
-            recipe,
-            folder,
-            data_dir=data_dir,
-            resume=(folder / "recipe.json").is_file(),
-            verbose=0,
+
+    cell: Cell
+    recipe: Recipe
+    folder: Path
+    data_dir: Path | None = None
+
+    def is_done(self) -> bool:
+        """Whether there is a result.
+
+        Raises:
+            ValueError: If it is one of another recipe.
+        """
+        path = self.folder / RESULT
+        if not path.is_file():
+            return False
+        _check_same(json.loads(path.read_text("utf-8")), self.recipe, self.folder)
+        return True
+
+    def run(self) -> None:
+        """Trains the cell, or does what is left of it, and judges it once.
+
+        Raises:
+            ValueError: If the folder holds a run of another recipe.
+        """
+        started = (self.folder / "recipe.json").is_file()
+        try:
+            trained = train(
+                self.recipe,
+                self.folder,
+                data_dir=self.data_dir,
+                resume=started,
+                verbose=0,
+            )
+        except FloatingPointError as error:
+            result = {"diverged": str(error)}
+        else:
+            result = {**self._judge(trained), "seconds": trained.seconds}
+        with atomic_path(self.folder / RESULT) as path:
+            values = {**result, "recipe": self.recipe.to_json()}
+            path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+        keras.backend.clear_session()
+        gc.collect()
+
+    def _judge(self, trained):
+        evaluation = evaluate(
+            trained.model,
+            open_source(self.recipe.data, data_dir=self.data_dir),
+            split=TEST,
+            crop_fraction=self.recipe.crop_fraction,
+            limit=self.recipe.limit,
         )
-    except FloatingPointError as error:
-        result = {"diverged": str(error)}
-    else:
-        result = {
-            "error": 100 * (1 - trained.history["val_accuracy"][-1]),
-            "loss": trained.history["val_loss"][-1],
+        return {
+            "error": 100 * (1 - evaluation.top1),
+            "images": evaluation.images,
+            "loss": evaluation.loss,
             "training_loss": trained.history["loss"][-1],
             **describe(trained.model),
         }
-    with atomic_path(folder / RESULT) as path:
-        values = {**result, "recipe": recipe.to_json()}
-        path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
-    keras.backend.clear_session()
-    gc.collect()
-    return True
 
 
 def _check_same(result, recipe, folder):
@@ -210,15 +271,16 @@ def describe(model: keras.Model) -> dict[str, Any]:
     """Returns what a network costs, and the squeeze widths of its stages."""
     cost = complexity(model)
     blocks = [x for x in model.layers if isinstance(x, SqueezeExcite)]
+    widths = dict.fromkeys((x.expand.filters, x.reduce.filters) for x in blocks)
     return {
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,
-        "widths": list(dict.fromkeys(x.reduce.filters for x in blocks)),
+        "widths": [width for _, width in widths],
     }
 
 
-def stages_of(recipe: Recipe) -> tuple[int, ...]:
-    """Returns the numbers of a network's stages."""
+def architecture_of(recipe: Recipe) -> Any:
+    """Returns the architecture row of a recipe's network."""
     model = create_model(recipe.model, weights=None, **recipe.model_arguments)
     keras.backend.clear_session()
-    return model.architecture.stages
+    return model.architecture

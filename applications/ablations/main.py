@@ -8,14 +8,17 @@ README.md beside this file says what it writes.
 import dataclasses
 import os
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import grid
 import report
 import tyro
+import workers
 
-from keras_senet.training import Recipe, load_recipe
+from keras_senet.training import Recipe, TrainingStopped, load_recipe
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pages import write_block
 
 HERE = Path(__file__).parent
 PICTURE = "ablations.png"
@@ -33,6 +36,7 @@ class Ablations:
         model: Another network than the recipe's.
         limit: Another number of images than the recipe's.
         epochs: Another number of epochs than the recipe's.
+        jobs: So many trainings at a time, each in a process with one thread.
         data_dir: Where the data lies, if not in its usual place.
         docs: A page to write the result into, between its marks.
         smoke: Shrink every cell to seconds on the bundled images.
@@ -46,6 +50,7 @@ class Ablations:
     model: str | None = None
     limit: int | None = None
     epochs: int | None = None
+    jobs: int = 1
     data_dir: Path | None = None
     docs: Path | None = None
     smoke: bool = False
@@ -60,15 +65,18 @@ class Ablations:
         return recipe.smoke() if self.smoke else recipe
 
     def run(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"`jobs` must be at least 1. Received: jobs={self.jobs}")
         base = self.base()
-        tables = self._tables(grid.tables(grid.stages_of(base)))
-        cells = grid.distinct(tables)
+        architecture = grid.architecture_of(base)
+        tables = grid.tables(architecture.stages, architecture.reduction)
+        tables = self._chosen(tables)
         if not self.report:
-            self._train(base, tables, cells)
-        self._write(base, tables, cells)
+            self._train(base, tables)
+        self._write(base, tables)
         print(f"Written to {self.output / 'ablations.md'}")
 
-    def _tables(self, tables):
+    def _chosen(self, tables):
         names = [table.name for table in tables]
         unknown = set(self.only).difference(names)
         if unknown:
@@ -78,40 +86,49 @@ class Ablations:
             )
         return [table for table in tables if not self.only or table.name in self.only]
 
-    def _train(self, base, tables, cells):
+    def _train(self, base, tables):
         # Seed by seed, so that a grid that was stopped has something of each cell.
-        runs = [(cell, seed) for seed in self.seeds for cell in cells]
-        for number, (cell, seed) in enumerate(runs, 1):
-            trained = grid.run_cell(cell, base, seed, self.output, self.data_dir)
-            state = "trained" if trained else "was done"
-            print(
-                f"{number}/{len(runs)}  {cell.name}, seed {seed}: {state}", flush=True
+        works = [
+            grid.Work(
+                cell=cell,
+                recipe=cell.recipe(base, seed),
+                folder=self.output / cell.name / f"seed-{seed}",
+                data_dir=self.data_dir,
             )
-            if trained:
-                self._write(base, tables, cells)
+            for seed in self.seeds
+            for cell in grid.distinct(tables)
+        ]
+        left = [work for work in works if not work.is_done()]
+        done = len(works) - len(left)
+        print(f"{done} of {len(works)} trainings were done before", flush=True)
+        for number, work in enumerate(workers.run_all(left, self.jobs), done + 1):
+            self._write(base, tables)
+            name = work.folder.relative_to(self.output)
+            print(f"{number}/{len(works)}  {name}", flush=True)
 
-    def _write(self, base, tables, cells):
+    def _write(self, base, tables):
         self.output.mkdir(parents=True, exist_ok=True)
-        results = report.read(self.output, cells, self.seeds)
-        with atomic_path(self.output / PICTURE, overwrite=True) as path:
-            report.draw(results, tables, path)
-        block = report.text(results, tables, base, self.seeds, PICTURE)
+        results = report.read(self.output, grid.distinct(tables), self.seeds)
+
+        def block(picture: Path, link: str) -> str:
+            with atomic_path(picture, overwrite=True) as path:
+                report.draw(results, tables, path)
+            return report.text(results, tables, base, self.seeds, link)
+
+        text = block(self.output / PICTURE, PICTURE)
         with atomic_path(self.output / "ablations.md", overwrite=True) as path:
-            path.write_text(f"# Ablations\n\n{block}", "utf-8")
-        if self.docs is None:
-            return
-        picture = self.docs.parent / "images" / PICTURE
-        with atomic_path(picture, overwrite=True) as path:
-            report.draw(results, tables, path)
-        block = report.text(results, tables, base, self.seeds, f"images/{PICTURE}")
-        page = report.insert(self.docs.read_text("utf-8"), block)
-        with atomic_path(self.docs, overwrite=True) as path:
-            path.write_text(page, "utf-8")
+            path.write_text(f"# Ablations\n\n{text}", "utf-8")
+        if self.docs is not None:
+            picture = self.docs.parent / "images" / PICTURE
+            write_block(self.docs, "ablations", block(picture, f"images/{PICTURE}"))
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         tyro.cli(Ablations).run()
-    except (ValueError, OSError) as error:
+    except TrainingStopped as stop:
+        print(stop)
+        sys.exit(143)  # 128 and the number of SIGTERM, as shells have it
+    except (ValueError, OSError, BrokenProcessPool) as error:
         sys.exit(f"error: {error}")

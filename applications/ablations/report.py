@@ -12,8 +12,6 @@ from grid import BASE_ERRORS, RESULT, Cell, Table
 
 from keras_senet.training import Recipe
 
-BEGIN, END = "<!-- ablations -->", "<!-- end of the ablations -->"
-
 # A difference counts from this many standard errors on: of sixteen that are pure
 # chance about one in ten grids has one as large.
 CLEAR = 3.0
@@ -28,11 +26,15 @@ class Results:
     Attributes:
         errors: Cell name -> top-1 errors in per cent, one a seed that is done.
         facts: Cell name -> parameters, multiply_adds, widths.
+        seconds: Of each training, evaluation after each epoch included.
+        images: Number of the images that judged.
         diverged: Names of the cells that had a seed without a finite loss.
     """
 
     errors: Mapping[str, list[float]]
     facts: Mapping[str, Mapping[str, Any]]
+    seconds: Sequence[float]
+    images: int
     diverged: Sequence[str]
 
     def mean(self, cell: Cell) -> float | None:
@@ -60,7 +62,7 @@ class Results:
 
 def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
     """Reads what is done of a grid."""
-    errors, facts, diverged = {}, {}, []
+    errors, facts, seconds, images, diverged = {}, {}, [], 0, []
     for cell in cells:
         for seed in seeds:
             path = output / cell.name / f"seed-{seed}" / RESULT
@@ -72,7 +74,11 @@ def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
                 continue
             errors.setdefault(cell.name, []).append(result["error"])
             facts[cell.name] = result
-    return Results(errors=errors, facts=facts, diverged=diverged)
+            seconds.append(result["seconds"])
+            images = result["images"]
+    return Results(
+        errors=errors, facts=facts, seconds=seconds, images=images, diverged=diverged
+    )
 
 
 def text(
@@ -83,21 +89,24 @@ def text(
     picture: str,
 ) -> str:
     """Returns the tables and what they show as Markdown."""
-    base = Cell(label="base")
-    parts = [_setting(recipe, seeds), f"![All cells, ours and the paper's]({picture})"]
+    base = Cell(label="base", paper=BASE_ERRORS)
+    setting = _setting(results, recipe, seeds)
+    parts = [setting, f"![All cells, ours and the paper's]({picture})"]
     for table in tables:
         parts.append(f"### {table.title}\n\n{_table(results, table, base)}")
     parts.append(f"### What it shows\n\n{_findings(results, tables, base)}")
     return "\n\n".join(parts) + "\n"
 
 
-def _setting(recipe, seeds):
+def _setting(results, recipe, seeds):
     images = f"{recipe.limit:,} training images" if recipe.limit else "all images"
     arguments = ", ".join(f"{k}={v!r}" for k, v in recipe.model_arguments.items())
     return (
         f"Ours: `{recipe.model}` ({arguments or 'defaults'}) on {recipe.data}, "
         f"{images}, {recipe.epochs} epochs, seeds {', '.join(map(str, seeds))}; top-1 "
-        f"error on the {recipe.validation_split!r} images after the last epoch. "
+        f"error on {results.images:,} test images, used once, after the training. "
+        f"{len(results.seconds)} trainings, {sum(results.seconds) / 60:.0f} minutes of "
+        "training one after another. "
         "The paper's: "
         "SE-ResNet-50 on ImageNet, about 300 epochs, top-1 / top-5 error. Differences "
         "are of top-1, from the base, in points: a positive one is worse."
@@ -107,26 +116,29 @@ def _setting(recipe, seeds):
 def _table(results, table, base):
     lines = [
         "| | squeeze widths | parameters | multiply-adds, M | our error, % "
-        "| difference | paper's error, % | difference | paper's parameters |",
+        "| difference | paper's error, % | difference | paper's cost |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    published = BASE_ERRORS[0]
+    published = [cell.paper for cell in table.cells if cell.name == base.name]
+    reference = (published or [BASE_ERRORS])[0][0]
     for cell in table.cells:
-        facts = results.facts.get(cell.name)
-        widths = ", ".join(map(str, facts["widths"])) if facts else ""
-        parameters = f"{facts['parameters']:,}" if facts else ""
-        adds = f"{facts['multiply_adds'] / 1e6:.2f}" if facts else ""
-        paper = ["", "", f"{cell.millions} M" if cell.millions else ""]
-        if cell.paper:
-            paper[0] = "{:.2f} / {:.2f}".format(*cell.paper)
-        if cell.paper and cell.name != base.name:
-            paper[1] = _signed(cell.paper[0] - published)
-        lines.append(
-            f"| {cell.label} | {widths or '-'} | {parameters} | {adds} "
-            f"| {_error(results, cell)} | {_difference(results, cell, base)} "
-            f"| {' | '.join(paper)} |"
-        )
+        cells = [cell.label, *_cost(results.facts.get(cell.name))]
+        cells += [_error(results, cell), _difference(results, cell, base)]
+        paper = "{:.2f} / {:.2f}".format(*cell.paper) if cell.paper else ""
+        further = cell.paper and cell.name != base.name
+        cells += [paper, _signed(cell.paper[0] - reference) if further else ""]
+        cost = [f"{cell.millions} M"] * (cell.millions is not None)
+        cost += [f"{cell.gflops} G"] * (cell.gflops is not None)
+        lines.append(f"| {' | '.join([*cells, ', '.join(cost)])} |")
     return "\n".join(lines)
+
+
+def _cost(facts):
+    if facts is None:
+        return "", "", ""
+    widths = ", ".join(map(str, facts["widths"]))
+    adds = f"{facts['multiply_adds'] / 1e6:.2f}"
+    return widths or "-", f"{facts['parameters']:,}", adds
 
 
 def _error(results, cell):
@@ -174,19 +186,19 @@ def _findings(results, tables, base):
         f"- Worse than the base: {_names(worse)}.",
         f"- Better than the base: {_names(better)}.",
         f"- Not told from the base: {_names(rest)}.",
-        _order(results, cells.values(), base),
+        _order(results, [base, *cells.values()]),
     ]
     return "\n".join(line for line in lines if line is not None)
 
 
 def _names(cells):
-    return ", ".join(cell.label for cell in cells) or "none"
+    return ", ".join(f"`{cell.name}`" for cell in cells) or "nothing"
 
 
-def _order(results, cells, base):
-    """How far our differences go the way of the paper's."""
+def _order(results, cells):
+    """How far our errors go the way of the paper's."""
     pairs = [
-        (results.mean(cell) - results.mean(base), cell.paper[0] - BASE_ERRORS[0])
+        (results.mean(cell), cell.paper[0])
         for cell in cells
         if cell.paper and cell.name in results.errors
     ]
@@ -198,7 +210,7 @@ def _order(results, cells, base):
     except statistics.StatisticsError:
         return None
     return (
-        f"- Rank correlation of our differences with the paper's over {len(pairs)} "
+        f"- Rank correlation of our errors with the paper's over {len(pairs)} "
         f"cells: {correlation:.2f}".replace("-0", "\N{MINUS SIGN}0")
         + "."
     )
@@ -207,17 +219,6 @@ def _order(results, cells, base):
 def _ranks(values):
     ordered = sorted(values)
     return [ordered.index(v) + (ordered.count(v) - 1) / 2 for v in values]
-
-
-def insert(page: str, block: str) -> str:
-    """Returns a page with a fresh block between its marks."""
-    if BEGIN not in page or END not in page:
-        raise ValueError(
-            f"The page must hold the marks {BEGIN!r} and {END!r}. Received a page "
-            "without."
-        )
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{block}\n{END}{rest.split(END)[1]}"
 
 
 def draw(results: Results, tables: Sequence[Table], path: Path) -> None:
@@ -236,7 +237,7 @@ def draw(results: Results, tables: Sequence[Table], path: Path) -> None:
             ours.plot(results.mean(cell), place, "|", color="black", ms=13, mew=2)
         if cell.paper:
             paper.plot(cell.paper[0], place, "D", color=_PAPER, ms=5)
-    base = Cell(label="base")
+    base = Cell(label="base", paper=BASE_ERRORS)
     if results.mean(base) is not None:
         ours.axvline(results.mean(base), color="0.6", lw=1, zorder=0)
     paper.axvline(BASE_ERRORS[0], color="0.6", lw=1, zorder=0)
