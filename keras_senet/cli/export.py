@@ -9,10 +9,8 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.opening import open_model
+from keras_senet.cli.opening import class_names, open_model
 from keras_senet.cli.reports import first_images, print_verifications
-from keras_senet.preprocessing import imagenet_classes
-from keras_senet.weights import find_preset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,7 @@ class Export:
                 "Only a SavedModel folder has a version. Received: "
                 f"{str(self.output)!r}, version={self.version}"
             )
-        arguments = {"labels": _labels(opened, self.weights), "fold": self.fold}
+        arguments = {"labels": class_names(opened, self.weights), "fold": self.fold}
         model = opened.keras_model()
         if kind == ".onnx":
             return export_onnx(model, self.output, **arguments)
@@ -132,16 +130,6 @@ class Export:
 
         source = open_source(self.data, data_dir=self.data_dir)
         return first_images(source, split, opened.model, limit, opened.preprocessing)
-
-
-def _labels(opened, weights):
-    """The model's class names, else those of its preset."""
-    preset = find_preset(weights or opened.name, opened.name)
-    if opened.labels is not None or preset is None:
-        return opened.labels
-    if preset.labels is None and preset.classes == len(imagenet_classes()):
-        return [name for _, name in imagenet_classes()]
-    return preset.labels
 
 
 def parse(arguments: Sequence[str]) -> Export | None:
