@@ -1,0 +1,174 @@
+"""SE against its plain host on CIFAR-10 and Fashion-MNIST, as a table of a page.
+
+    python applications/ablations/evidence.py --output runs/evidence --docs README.md
+
+Both networks of a data set have the recipe of its shipped weights, but shorter. The
+folder is a grid like that of main.py, one for each data set, and goes on as it does.
+"""
+
+import dataclasses
+import math
+import os
+import statistics
+import sys
+from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import grid
+import report
+import tyro
+import workers
+
+from keras_senet.training import RECIPES, Recipe, TrainingStopped
+from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pages import write_block
+
+CELLS = (
+    grid.Cell(label="ResNet20", changes={"se": False}),
+    grid.Cell(label="SEResNet20"),
+)
+TITLES = {"cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST"}
+
+_SPLITS = {"train_split": "train[:98%]", "validation_split": "train[98%:]"}
+BASES = {
+    "cifar10": dataclasses.replace(
+        RECIPES["cifar10"],
+        model_arguments={"reduction": 4},
+        nesterov=True,
+        l2=5e-4,
+        schedule="cosine",
+        warmup_epochs=1.0,
+        **_SPLITS,
+    ),
+    "fashion_mnist": dataclasses.replace(RECIPES["fashion_mnist"], **_SPLITS),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Trains both networks on both data sets with every seed, and compares.
+
+    Attributes:
+        output: The folder of all runs, new or of a comparison that goes on.
+        seeds: Every network is trained once with each.
+        epochs: Of each training.
+        limit: Train on so many images, if not on all.
+        jobs: So many trainings at a time, each in a process with one thread.
+        data_dir: Where the data lies, if not in its usual place.
+        docs: A page to write the table into, between its marks.
+        smoke: Shrink every training to seconds on the bundled images.
+    """
+
+    output: Path
+    seeds: tuple[int, ...] = (0, 1, 2)
+    epochs: int = 12
+    limit: int | None = None
+    jobs: int = 1
+    data_dir: Path | None = None
+    docs: Path | None = None
+    smoke: bool = False
+
+    def run(self) -> None:
+        # Seed by seed, so that a comparison that was stopped has something of each.
+        works = [
+            grid.Work(
+                cell=cell,
+                recipe=cell.recipe(base, seed),
+                folder=self.output / name / cell.name / f"seed-{seed}",
+                data_dir=self.data_dir,
+            )
+            for seed in self.seeds
+            for name, base in self.bases().items()
+            for cell in CELLS
+        ]
+        left = [work for work in works if not work.is_done()]
+        done = len(works) - len(left)
+        print(f"{done} of {len(works)} trainings were done before", flush=True)
+        for number, work in enumerate(workers.run_all(left, self.jobs), done + 1):
+            name = work.folder.relative_to(self.output)
+            print(f"{number}/{len(works)}  {name}", flush=True)
+            self.write()
+        self.write()
+        print(f"Written to {self.output / 'evidence.md'}")
+
+    def bases(self) -> dict[str, Recipe]:
+        """The recipe of each data set."""
+        changes = {"epochs": self.epochs, "limit": self.limit}
+        bases = {n: dataclasses.replace(b, **changes) for n, b in BASES.items()}
+        return {n: b.smoke() for n, b in bases.items()} if self.smoke else bases
+
+    def write(self) -> None:
+        """Writes the table of what is done into its file and the page."""
+        results = {
+            name: report.read(self.output / name, CELLS, self.seeds) for name in BASES
+        }
+        text = table(results, self.bases())
+        with atomic_path(self.output / "evidence.md", overwrite=True) as path:
+            path.write_text(f"# SE against its plain host\n\n{text}\n", "utf-8")
+        if self.docs is not None:
+            write_block(self.docs, "evidence", text)
+
+
+def table(results: Mapping[str, report.Results], recipes: Mapping[str, Recipe]) -> str:
+    """Returns the comparison as Markdown.
+
+    Args:
+        results: What is done, by the name of the data set.
+        recipes: How it was trained, by the name of the data set.
+    """
+    (epochs,) = {recipe.epochs for recipe in recipes.values()}
+    (limit,) = {recipe.limit for recipe in recipes.values()}
+    images = f"{limit:,} training images" if limit else "98 % of the training images"
+    lines = [
+        f"Top-1 accuracy in per cent on the test images, used once, after {epochs} "
+        f"epochs on {images}; mean and standard deviation over the seeds.",
+        "",
+        "| data | network | parameters | multiply-adds, M | accuracy | each seed |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    for name, found in results.items():
+        for cell in CELLS:
+            cells = [TITLES[name], cell.label, *_cost(found.facts.get(cell.name))]
+            lines.append(f"| {' | '.join([*cells, *_accuracies(found, cell)])} |")
+    lines.append("")
+    return "\n".join([*lines, *(_gain(name, results[name]) for name in results)])
+
+
+def _cost(facts):
+    if facts is None:
+        return "", ""
+    return f"{facts['parameters']:,}", f"{facts['multiply_adds'] / 1e6:.2f}"
+
+
+def _accuracies(results, cell):
+    values = [100 - error for error in results.errors.get(cell.name, ())]
+    each = [f"{value:.2f}" for value in values]
+    each += ["diverged"] * results.diverged.count(cell.name)
+    if not values:
+        return "not yet", ", ".join(each)
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}", ", ".join(each)
+
+
+def _gain(name, results):
+    plain, se = CELLS
+    errors = [results.errors.get(cell.name, []) for cell in CELLS]
+    if not all(errors):
+        return f"- {TITLES[name]}: not yet."
+    gain = results.mean(plain) - results.mean(se)
+    if results.deviation is None:
+        return f"- {TITLES[name]}: {gain:+.2f} points with SE, of one seed."
+    error = results.deviation * math.sqrt(sum(1 / len(e) for e in errors))
+    return f"- {TITLES[name]}: {gain:+.2f} points with SE, standard error {error:.2f}."
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        tyro.cli(Evidence).run()
+    except TrainingStopped as stop:
+        print(stop)
+        sys.exit(143)  # 128 and the number of SIGTERM, as shells have it
+    except (ValueError, OSError, BrokenProcessPool) as error:
+        sys.exit(f"error: {error}")
