@@ -1,0 +1,212 @@
+"""Makes a web page that runs a trained network in the browser, and serves it.
+
+    python applications/web/main.py runs/quickstart --output runs/page --serve
+
+README.md beside this file says what the page shows and what it needs.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tyro
+from PIL import Image
+from server import serve
+
+import keras_senet
+from keras_senet.cli.opening import class_names, open_model
+from keras_senet.data import batches, is_image_file, open_source
+from keras_senet.utils.files import atomic_path
+
+HERE = Path(__file__).parent
+PACKAGES = HERE / "node_modules" / "@litertjs"
+# With threads, without, and for browsers without relaxed SIMD.
+RUNTIMES = ("litert_wasm_threaded", "litert_wasm", "litert_wasm_compat")
+# Multiply-adds from which threads make one picture faster.
+WORTH_THREADS = 100_000_000
+SCORES = "scores"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Page:
+    """Makes a web page that runs a trained network in the browser.
+
+    Attributes:
+        model: A run folder, a .keras file, a preset, or a network with --weights.
+        output: The folder of the page, a new one.
+        weights: Of a network: a preset or a file.
+        title: What the page calls the network, if not by its own name.
+        examples: A folder whose pictures the page offers. A network of the bundled
+            data's classes has some of its test images otherwise.
+        serve: Serves the page on this machine afterwards, until ctrl-C.
+        port: Where it is served; 0 is any that is free.
+    """
+
+    model: tyro.conf.Positional[str]
+    output: Path
+    weights: str | None = None
+    title: str | None = None
+    examples: Path | None = None
+    serve: bool = False
+    port: int = 8000
+
+    def run(self) -> None:
+        with atomic_path(self.output, what="folder of a page") as folder:
+            install()
+            opened = open_model(self.model, self.weights)
+            model = opened.keras_model()
+            labels = class_names(opened, self.weights)
+            if labels is None:
+                labels = [f"class {i}" for i in range(model.output_shape[-1])]
+            shutil.copytree(HERE / "page", folder)
+            copy_runtime(folder / "litert")
+            network = with_gates(model)
+            keras_senet.export_tflite(
+                network, folder / "model.tflite", labels=labels, batch_size=1
+            )
+            cost = keras_senet.complexity(model)
+            description = {
+                "title": self.title or model.name,
+                "file": "model.tflite",
+                "parameters": cost.parameters,
+                "threads": cost.multiply_adds >= WORTH_THREADS,
+                "labels": list(labels),
+                **picture(model, opened.preprocessing),
+                SCORES: SCORES,
+                "layers": [
+                    {"name": name, "channels": gate.shape[-1]}
+                    for name, gate in network.output.items()
+                    if name != SCORES
+                ],
+                "examples": self._examples(folder / "examples", labels),
+            }
+            text = json.dumps(description, indent=1, ensure_ascii=False)
+            (folder / "model.json").write_text(text + "\n", "utf-8")
+        print(f"Written to {self.output}", flush=True)
+        if self.serve:
+            serve(self.output, self.port)
+
+    def _examples(self, folder, labels):
+        """Copies or writes the examples and returns their files and names."""
+        folder.mkdir()
+        if self.examples is not None:
+            paths = sorted(filter(is_image_file, self.examples.iterdir()))
+            for path in paths:
+                shutil.copy(path, folder)
+            named = [(path.name, path.stem) for path in paths]
+        else:
+            named = list(write_bundled(folder, labels))
+        return [{"file": f"examples/{file}", "name": name} for file, name in named]
+
+
+def with_gates(model: keras.Model) -> keras.Model:
+    """Returns a model with a classifier's probabilities and its gates as outputs.
+
+    Args:
+        model: A classifier; the SE layers that it calls itself are shown, not those of
+            models inside it.
+
+    Returns:
+        A model of raw images 0..255 with the outputs "scores", `(N, classes)`, and for
+        each SE layer one of the layer's name, `(N, channels)`: what the channels are
+        multiplied by, averaged over the positions where it differs among them.
+    """
+    folded = keras_senet.fold(model)
+    scores = folded.output
+    activation = getattr(model.layers[-1], "activation", None)
+    if activation is keras.activations.linear:
+        scores = keras.ops.softmax(scores)
+    outputs = {SCORES: scores}
+    for layer in model.layers:
+        if isinstance(layer, keras_senet.SqueezeExcite):
+            # Folded, SE is a product of the map and its gate.
+            _, gate = folded.get_layer(layer.name).input
+            outputs[layer.name] = keras.ops.mean(gate, (1, 2))
+    network = keras.Model(folded.inputs, outputs, name=model.name)
+    record = getattr(model, "preprocessing", None)
+    if record is not None and "preprocessing" not in {x.name for x in model.layers}:
+        raw = keras.Input(model.input_shape[1:], name="images")
+        prepared = keras_senet.preprocess_input(raw, "channels_last", preset=record)
+        network = keras.Model(raw, network(prepared), name=model.name)
+    network.preprocessing = record
+    return network
+
+
+def picture(model: keras.Model, record: keras_senet.Preprocessing | None) -> dict:
+    """Returns how the page makes the network's input of a picture."""
+    if record is None:
+        record = keras_senet.Preprocessing(crop_fraction=1.0, interpolation="bilinear")
+    _, height, width, channels = model.input_shape
+    if height != width or channels not in (1, 3):
+        raise ValueError(
+            "The page shows networks of square pictures with 1 or 3 channels. "
+            f"Received: {model.name}, which takes {height} x {width} x {channels}"
+        )
+    return {
+        "size": height or record.image_size,
+        "channels": channels,
+        "crop_fraction": record.crop_fraction,
+        "interpolation": record.interpolation,
+    }
+
+
+def write_bundled(folder: Path, labels: Sequence[str]):
+    """Writes a test image of each class, if they are the network's; yields names."""
+    source = open_source("bundled")
+    if tuple(labels) != source.class_names:
+        return
+    missing = set(range(len(labels)))
+    dataset = batches(source, "test", image_size=source.image_size, batch_size=100)
+    for image, label in dataset.unbatch().as_numpy_iterator():
+        if label in missing:
+            missing.remove(label)
+            name = f"{label}.png"
+            Image.fromarray(image[..., 0].astype("uint8")).save(folder / name)
+            yield name, labels[label]
+
+
+def install() -> None:
+    """Fetches LiteRT.js with npm, unless it is there."""
+    there = HERE / "node_modules" / ".package-lock.json"
+    if there.is_file() and _versions(there) == _versions(HERE / "package-lock.json"):
+        return
+    if shutil.which("npm") is None:
+        raise OSError(
+            "LiteRT.js is fetched with npm, which is not installed. It comes with "
+            "Node.js."
+        )
+    words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(words, cwd=HERE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise OSError(f"npm could not fetch LiteRT.js: {reason}")
+
+
+def _versions(lock: Path) -> dict[str, str]:
+    packages = json.loads(lock.read_text("utf-8"))["packages"]
+    return {name: about["version"] for name, about in packages.items() if name}
+
+
+def copy_runtime(folder: Path) -> None:
+    """Copies LiteRT.js's modules and its WASM files."""
+    (folder / "wasm").mkdir(parents=True)
+    for name in ("core", "wasm-utils"):
+        shutil.copy(PACKAGES / name / "dist" / "index.js", folder / f"{name}.js")
+    for name in RUNTIMES:
+        for suffix in ("js", "wasm"):
+            file = PACKAGES / "core" / "wasm" / f"{name}_internal.{suffix}"
+            shutil.copyfile(file, folder / "wasm" / file.name)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        tyro.cli(Page).run()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
