@@ -101,21 +101,36 @@ def check_equal(folder, whole):
     assert not list(folder.rglob(".*"))
 
 
+def wait_for_writing(process, folder):
+    while process.poll() is None and not being_written(folder):
+        time.sleep(0.001)
+
+
+def being_written(folder):
+    return list((folder / "checkpoints").glob(".*.weights.h5.*"))
+
+
 def run_with_kills(folder, kills, seed, recipe=RECIPE):
-    """Returns where the run was when it was killed, and leaves it finished."""
-    draw, found = random.Random(seed), []
+    """Leaves a run finished that was killed: each second time while it wrote.
+
+    Returns where the run was each time, and how many checkpoints were cut off.
+    """
+    draw, found, cut = random.Random(seed), [], 0
     process = start(folder, recipe=recipe)
-    for _ in range(kills):
+    for kill in range(kills):
         wait_for_checkpoint(process, folder, newer_than=time.time())
-        time.sleep(draw.uniform(0, 0.3))
+        time.sleep(draw.uniform(0, 0.2))
+        if kill % 2:
+            wait_for_writing(process, folder)
         if process.poll() is not None:
             break
         process.kill()
         process.communicate()
         found.append(progress(folder))
+        cut += bool(being_written(folder))
         process = start(folder, "--resume", recipe=recipe)
     finish(process)
-    return found
+    return found, cut
 
 
 @pytest.fixture(scope="module")
@@ -126,19 +141,21 @@ def whole(tmp_path_factory):
 
 
 def test_killed_once(whole, tmp_path):
-    found = run_with_kills(tmp_path / "run", 1, seed=0)
+    found, _ = run_with_kills(tmp_path / "run", 1, seed=0)
     assert len(found) == 1
     check_equal(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
 def test_killed_ten_times(tmp_path):
-    """Every kill comes a step or two further: each process writes before it."""
-    recipe = RECIPE | {"epochs": 6}
+    """Every kill comes a step or more further: each process writes before it."""
+    recipe = RECIPE | {"epochs": 20}
     finish(start(tmp_path / "whole", recipe=recipe))
-    folder = tmp_path / "run"
-    found = run_with_kills(folder, 10, seed=time.time_ns(), recipe=recipe)
+    folder, seed = tmp_path / "run", time.time_ns()
+    found, cut = run_with_kills(folder, 10, seed=seed, recipe=recipe)
+    print(f"seed {seed}: killed at {found}, {cut} times within a file")
     assert len(found) == 10
+    assert cut >= 2
     check_equal(folder, tmp_path / "whole")
 
 

@@ -14,18 +14,11 @@ import pytest
 NOTICED_WITHIN = 60
 
 KERAS_ALONE = """
-import sys
 import keras
 import numpy as np
 import tensorflow as tf
 
-if sys.argv[1] == "ours":
-    from keras_senet.training import make_strategy
-
-    strategy = make_strategy()
-else:
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-with strategy.scope():
+with tf.distribute.MultiWorkerMirroredStrategy().scope():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
 x = np.ones((8, 4), "float32")
@@ -35,7 +28,41 @@ options.experimental_distribute.auto_shard_policy = (
     tf.data.experimental.AutoShardPolicy.DATA
 )
 model.fit(data.with_options(options), epochs=1, verbose=0, shuffle=False)
-print("trained")
+"""
+
+WITHOUT_NORMALIZATION = """
+import json, sys
+import keras
+import numpy as np
+
+from keras_senet import SqueezeExcite
+from keras_senet.data import open_source
+from keras_senet.training import Recipe, make_strategy
+from keras_senet.training.datasets import make_datasets, resolve_recipe
+from keras_senet.training.network import compile_model
+
+strategy = make_strategy()
+source = open_source("bundled")
+recipe = resolve_recipe(Recipe.from_json(json.loads(sys.argv[1])), source)
+keras.utils.set_random_seed(1)
+with strategy.scope():
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            SqueezeExcite(reduction=2),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    compile_model(model, recipe, 4)
+before = model.get_weights()
+training, _ = make_datasets(recipe, source, strategy=strategy)
+model.fit(training, epochs=2, steps_per_epoch=4, shuffle=False, verbose=0)
+for a, b in zip(before, model.get_weights(), strict=True):
+    assert np.abs(a - b).max() > 1e-3  # or the comparison would say nothing
+np.savez(sys.argv[3], *model.get_weights())
 """
 
 TRAIN = """
@@ -109,15 +136,14 @@ def start(program, *arguments, workers=2):
 
 def finish(processes):
     outputs = [process.communicate(timeout=400)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
-    return outputs
+    codes = [process.returncode for process in processes]
+    assert not any(codes), "\n\n".join(map("{}: {}".format, codes, outputs))
 
 
-def start_training(folder, weights, *options, workers=2, **values):
+def start_training(folder, weights, *options, workers=2, program=TRAIN, **values):
     recipe = json.dumps(RECIPE | values).replace("{", "{{").replace("}", "}}")
     arguments = (recipe, folder, weights / "{worker}.npz", *options)
-    return start(TRAIN, *arguments, workers=workers)
+    return start(program, *arguments, workers=workers)
 
 
 def read(path):
@@ -125,15 +151,31 @@ def read(path):
         return [file[name] for name in file.files]
 
 
+def check_like_one_process(path, weights, **options):
+    """All workers have the same bits, and one process alone nearly the same."""
+    first, second = weights
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    finish(start_training(path / "run", path, workers=1, **options))
+    for a, b in zip(first, read(path / "0.npz"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_keras_alone_still_needs_us():
     """If this fails, Keras has learnt it: take `Workers` out of make_strategy."""
-    processes = start(KERAS_ALONE, "keras")
-    for process in processes:
+    for process in start(KERAS_ALONE):
         output, _ = process.communicate(timeout=300)
         assert process.returncode != 0
         assert "Attempt to convert a value (PerReplica" in output
-    assert [o.endswith("trained\n") for o in finish(start(KERAS_ALONE, "ours"))]
+
+
+@pytest.mark.slow
+def test_without_normalization_they_end_like_one_process(tmp_path):
+    options = {"program": WITHOUT_NORMALIZATION, "learning_rate": 0.5}
+    finish(start_training(tmp_path / "run", tmp_path, **options))
+    weights = [read(tmp_path / f"{i}.npz") for i in range(2)]
+    check_like_one_process(tmp_path, weights, **options)
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +187,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_both_workers_end_alike_and_like_one_process(whole, tmp_path):
-    _, (first, second) = whole
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-    finish(start_training(tmp_path / "run", tmp_path, workers=1))
-    one = read(tmp_path / "0.npz")
-    for a, b in zip(first, one, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+def test_with_synchronization_they_end_like_one_process(whole, tmp_path):
+    check_like_one_process(tmp_path, whole[1])
 
 
 @pytest.mark.slow
@@ -163,26 +199,34 @@ def test_without_synchronization_both_workers_end_alike(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
-def test_a_dead_worker_ends_the_others_and_the_run_goes_on(whole, tmp_path):
-    folder = tmp_path / "run"
-    chief, other = start_training(folder, tmp_path)
-    last = folder / "checkpoints" / "last.weights.h5"
-    while not last.exists():
-        assert chief.poll() is None, chief.communicate()[0]
-        time.sleep(0.05)
-    other.kill()
-    other.communicate()
+def kill_after_a_checkpoint(folder, dies, stays):
+    """Kills one process of a run; returns how long the other one lived, its words."""
+    last, began = folder / "checkpoints" / "last.weights.h5", time.time()
+    while not last.exists() or last.stat().st_mtime < began:
+        assert stays.poll() is None, stays.communicate()[0]
+        time.sleep(0.02)
+    dies.kill()
+    dies.communicate()
     died = time.monotonic()
-    output, _ = chief.communicate(timeout=400)
-    assert time.monotonic() - died < NOTICED_WITHIN
-    assert chief.returncode == 1
-    assert "ConnectionError: Another worker has gone" in output
-    assert not (folder / "model.keras").exists()
+    output, _ = stays.communicate(timeout=400)
+    return time.monotonic() - died, output
+
+
+@pytest.mark.slow
+def test_a_dead_worker_or_chief_ends_the_other_and_the_run_goes_on(whole, tmp_path):
+    folder = tmp_path / "run"
+    for options, dead in (((), 1), (("--resume",), 0)):
+        processes = start_training(folder, tmp_path, *options)
+        dies, stays = processes[dead], processes[1 - dead]
+        seconds, output = kill_after_a_checkpoint(folder, dies, stays)
+        print(f"Noticed after {seconds:.1f} s that {dead} is dead")
+        assert stays.returncode == 1, output
+        assert "ConnectionError: Another worker has gone" in output
+        assert seconds < NOTICED_WITHIN
+        assert not (folder / "model.keras").exists()
     finish(start_training(folder, tmp_path, "--resume"))
     for i, expected in enumerate(whole[1]):
         for a, b in zip(read(tmp_path / f"{i}.npz"), expected, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert (folder / "history.csv").read_text() == (
-        whole[0] / "history.csv"
-    ).read_text()
+    histories = [path / "history.csv" for path in (folder, whole[0])]
+    assert histories[0].read_text() == histories[1].read_text()
