@@ -1,23 +1,28 @@
 """What TensorFlow does faster than Keras' formulas; imported on that backend only."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 
-class Affine(NamedTuple):
-    """What batch normalisation did in a training step: output = scale * x + offset.
+class Normalized(NamedTuple):
+    """How batch normalisation made its output in a training step.
 
     Attributes:
         x: The maps that were normalised, (N, H, W, C).
-        scale: One number a channel, (C,).
-        offset: One number a channel, (C,).
+        gamma: Scale, (C,).
+        beta: Offset, (C,).
+        mean: The batch's mean, (C,).
+        deviation: The square root of its variance plus epsilon, (C,).
     """
 
     x: tf.Tensor
-    scale: tf.Tensor
-    offset: tf.Tensor
+    gamma: tf.Tensor
+    beta: tf.Tensor
+    mean: tf.Tensor
+    deviation: tf.Tensor
 
 
 def normalize_batch(x, gamma, beta, epsilon: float):
@@ -54,40 +59,92 @@ def normalize(x, gamma, beta, mean, variance, epsilon: float):
     ).y
 
 
-def excite(y, affine: Affine, gate: Callable):
-    """Squeeze by the mean, excitation and scale, whose gradient does not keep `y`.
+def excite(y, normalized: Normalized, gate: Callable):
+    """Squeeze by the mean, excitation and scale of what batch normalisation made.
 
-    `y` is as large as the convolution's output `x`, which batch normalisation keeps for
-    its own gradient: with y = scale * x + offset, the gradient of a channel's gate,
-    sum(d * y), is scale * sum(d * x) + offset * sum(d). And y's gradient is made in one
-    pass instead of one for the squeeze, one for the product and one for their sum.
+    Normalisation and SE are one operation to the gradient. With x̂ = (x - mean) /
+    deviation, y = gamma * x̂ + beta and a gradient d that comes in, all sums over
+    positions that either of them needs are those of d and of d * x; and the gradient
+    for x is a linear function of d and x, one pass over memory. Separately each
+    would make passes of its own, and `y` would have to be kept.
 
     There is no second derivative.
 
     Args:
         y: The output of batch normalisation, (N, H, W, C).
-        affine: What made it.
+        normalized: What made it.
         gate: Makes the gates from the means, (N, 1, 1, C) -> (N, 1, 1, C).
     """
+    mean, deviation = normalized.mean, normalized.deviation
 
     @tf.custom_gradient
-    def scaled(y):
-        mean = tf.reduce_mean(y, (1, 2), keepdims=True)
-        gates = gate(mean)
+    def scaled(x, gamma, beta):
+        x_hat = (_mean(x) - mean) / deviation
+        squeezed = gamma * x_hat + beta
+        gates = gate(squeezed)
 
         def gradient(d, variables=None):
-            total = tf.reduce_sum(d, (1, 2), keepdims=True)
-            product = tf.reduce_sum(d * affine.x, (1, 2), keepdims=True)
-            d_gates = affine.scale * product + affine.offset * total
+            d = tf.ensure_shape(d, x.shape)
+            size = tf.cast(tf.shape(d)[1] * tf.shape(d)[2], d.dtype)
+            d_mean = _mean(d)
+            d_x_hat = (_mean(d * x) - mean * d_mean) / deviation
+            d_gates = size * (gamma * d_x_hat + beta * d_mean)
             variables = variables or []
             with tf.GradientTape() as tape:
-                tape.watch(mean)
-                again = gate(mean)
-            d_mean, *d_variables = tape.gradient(again, [mean, *variables], d_gates)
-            positions = tf.cast(tf.shape(d)[1] * tf.shape(d)[2], d.dtype)
-            d_y = d * gates + d_mean / positions
-            return (d_y, d_variables) if variables else d_y
+                tape.watch(squeezed)
+                again = gate(squeezed)
+            d_squeezed, *d_variables = tape.gradient(
+                again, [squeezed, *variables], d_gates
+            )
+            # The gradient for y is d * gates + shift; these are its sums.
+            shift = d_squeezed / size
+            d_beta = size * _total(d_mean * gates + shift)
+            d_gamma = size * _total(d_x_hat * gates + shift * x_hat)
+            count = size * tf.cast(tf.shape(d)[0], d.dtype)
+            slope = -gamma * d_gamma / (count * deviation**2)
+            d_x = _in_one_pass(
+                _linear,
+                d,
+                gates * gamma / deviation,
+                x,
+                slope,
+                (shift - d_beta / count) * gamma / deviation - slope * mean,
+            )
+            gradients = d_x, d_gamma, d_beta
+            return (gradients, d_variables) if variables else gradients
 
-        return y * gates, gradient
+        return _in_one_pass(tf.multiply, y, gates), gradient
 
-    return scaled(y)
+    return scaled(normalized.x, normalized.gamma, normalized.beta)
+
+
+def _linear(d, d_factor, x, x_factor, offset):
+    return d * d_factor + x * x_factor + offset
+
+
+def _total(x):
+    return tf.reduce_sum(x, (0, 1, 2))
+
+
+def _mean(x):
+    """The mean over the positions, (N, H, W, C) -> (N, 1, 1, C)."""
+    if None in x.shape[1:3]:
+        return tf.reduce_mean(x, (1, 2), keepdims=True)
+    # Half the time of reduce_mean on a CPU.
+    return tf.nn.avg_pool2d(x, x.shape[1:3], 1, "VALID")
+
+
+def _in_one_pass(function: Callable, *tensors):
+    """Calls an elementwise function, through XLA where one CPU runs it.
+
+    TensorFlow reads and writes memory for each of its operations, XLA once for all.
+    """
+    devices = {device.device_type for device in tf.config.list_logical_devices()}
+    if devices == {"CPU"} and tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        function = _compiled(function)
+    return function(*tensors)
+
+
+@functools.cache
+def _compiled(function):
+    return tf.function(function, autograph=False, jit_compile=True)

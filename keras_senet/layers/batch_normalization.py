@@ -52,9 +52,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._move(self.moving_mean, mean)
         self._move(self.moving_variance, variance)
         if inputs.dtype == "float32":
-            scale = gamma * ops.rsqrt(variance + self.epsilon)
-            affine = kernels.Affine(inputs, scale, beta - mean * scale)
-            outputs._keras_senet_affine = affine
+            outputs._keras_senet_normalized = kernels.Normalized(
+                inputs, gamma, beta, mean, ops.sqrt(variance + self.epsilon)
+            )
         return outputs
 
     def _fits(self, inputs):

@@ -157,12 +157,12 @@ class SqueezeExcite(keras.layers.Layer):
 
     def call(self, inputs):
         # What a BatchNormalization left, on TensorFlow and in training only.
-        affine = getattr(inputs, "_keras_senet_affine", None)
-        if affine is None or self.squeeze != "avg" or not self._is_plain(inputs):
+        normalized = getattr(inputs, "_keras_senet_normalized", None)
+        if normalized is None or self.squeeze != "avg" or not self._is_plain(inputs):
             return inputs * self.excitation(inputs)
         from keras_senet.layers import _tensorflow as kernels
 
-        return kernels.excite(inputs, affine, self._gates)
+        return kernels.excite(inputs, normalized, self._gates)
 
     def excitation(self, inputs):
         """Returns the gate of each channel.

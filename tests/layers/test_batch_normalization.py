@@ -171,19 +171,60 @@ np.testing.assert_allclose(one, two, rtol=1e-5)
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_gradient_from_the_maps_of_the_convolution_is_the_obvious_one():
-    x = tf.random.normal((2, 6, 6, 16))
-    layers = BatchNormalization(), SqueezeExcite(4)
-    kept = {}
-    for name, remembers in (("ours", True), ("obvious", False)):
-        y = layers[0](x, training=True)
+def test_gradient_of_both_together_is_that_of_each_alone():
+    x = tf.random.normal((2, 6, 6, 16), mean=1.0)
+    normalization, se = BatchNormalization(), SqueezeExcite(4)
+    normalization.build(x.shape)
+    gamma, beta = (tf.Variable(tf.random.normal((16,))) for _ in range(2))
+    normalization.gamma.assign(gamma)
+    normalization.beta.assign(beta)
+    weights = [v.value for v in normalization.trainable_variables]
+    gradients = {}
+    for name in ("together", "alone"):
         with tf.GradientTape() as tape:
-            tape.watch(y)
-            if not remembers:
-                del y._keras_senet_affine
-            z = layers[1](y)
-        kept[name] = tape.gradient(z, y).numpy()
-    np.testing.assert_allclose(kept["ours"], kept["obvious"], rtol=1e-4, atol=1e-6)
+            tape.watch(x)
+            y = normalization(x, training=True)
+            if name == "alone":
+                del y._keras_senet_normalized
+            z = se(y)
+        targets = [x, *weights, *(v.value for v in se.trainable_variables)]
+        gradients[name] = tape.gradient(z, targets, tf.cos(z))
+    for a, b in zip(*gradients.values(), strict=True):
+        assert relative_error(a.numpy(), b.numpy()) < 2e-6
+
+
+def test_maps_of_unknown_size_have_the_same_gradient(maps):
+    x, d = (tf.constant(a, "float32") for a in maps)
+    gradients = []
+    for shape in ((7, 6, 32), (None, None, 32)):
+        model = block(BatchNormalization, "float32", shape=shape)
+
+        @tf.function
+        def gradient(x, model=model):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = model(x, training=True)
+            return tape.gradient(y, x, d)
+
+        spec = tf.TensorSpec((None, *shape), tf.float32)
+        gradients.append(gradient.get_concrete_function(spec)(x).numpy())
+    assert relative_error(*gradients) < 2e-6
+
+
+@pytest.mark.parametrize("device, compiles", [("CPU", True), ("GPU", False)])
+def test_only_cpus_compile_the_elementwise_parts(monkeypatch, device, compiles):
+    from keras_senet.layers import _tensorflow as kernels
+
+    devices = [tf.config.LogicalDevice(f"/{d}:0", d) for d in {"CPU", device}]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda: devices)
+    inside = []
+
+    def double(x):
+        inside.append(tf.inside_function())
+        return 2 * x
+
+    assert kernels._in_one_pass(double, tf.constant(2.0)) == 4.0
+    assert inside == [compiles]
 
 
 def test_config_survives():
