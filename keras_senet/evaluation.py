@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
+from keras_senet.training.failures import explained
 from keras_senet.utils.files import atomic_path
 
 _CALIBRATION_BINS = 15
@@ -125,6 +126,7 @@ def evaluate(
     Raises:
         ValueError: If the classes of the model contradict those of the data, there
             are no images, or they do not fit the model.
+        OSError: If an image of a source cannot be read.
 
     Example:
 
@@ -187,7 +189,12 @@ def _open_data(
     )
     about = {"data": data.name, "split": split, "crop_fraction": crop_fraction}
     about |= {"class_names": data.class_names, "image_size": size}
-    return dataset.as_numpy_iterator(), about
+    return _read(dataset, data), about
+
+
+def _read(dataset, source) -> Iterator:
+    with explained(source, several_workers=False):
+        yield from dataset.as_numpy_iterator()
 
 
 def _image_size(image_size, runner, record, source) -> tuple[int, int]:

@@ -200,6 +200,20 @@ def test_data_that_contradict_the_model(data, message):
         evaluate(_model(classes=3), data)
 
 
+def test_an_image_that_cannot_be_read_is_named(model, tmp_path):
+    for i in range(4):
+        path = tmp_path / "ab"[i % 2] / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tf.io.encode_jpeg(np.zeros((28, 28, 1), np.uint8)).numpy())
+    source = open_source(tmp_path, held_out=0.5)
+    for path in tmp_path.rglob("*.jpg"):
+        contents = path.read_bytes()
+        pixels = contents.rfind(b"\xff\xda")
+        path.write_bytes(contents[:pixels] + b"\xff\xda\x00\x01 nothing \xff\xd9")
+    with pytest.raises(OSError, match=r"[ab]/\d\.jpg' cannot be read"):
+        evaluate(_model(classes=2), source)
+
+
 def test_scores_that_are_not_finite_are_an_error(arrays):
     model = _model()
     model.layers[-1].bias.assign(np.full(10, np.nan))
