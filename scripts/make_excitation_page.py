@@ -1,23 +1,27 @@
 """Measures a trained network's gates and writes docs/excitation.md and its pictures.
 
-    python scripts/make_excitation_page.py runs/cifar10 --data cifar10
+    python scripts/make_excitation_page.py se_resnet20.cifar10 --data cifar10 \
+        --classes airplane cat frog truck
 
 The options are those of `keras-senet explain`, but for --output.
 """
 
 import json
-import shutil
+import shlex
 import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from keras_senet.cli import main
+from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pages import write_block
 
 DOCS = Path(__file__).parents[1] / "docs"
-BEGIN, END = "<!-- excitation -->", "<!-- end of the excitation -->"
 PICTURES = {
     "classes": "Figure 6 of the paper: the mean gate of evenly spaced channels, for "
-    "four classes and for all images.",
+    "some classes and for all images.",
     "deviations": "Figure 7: mean and standard deviation within two classes.",
     "maps": "The mean gate of every class and channel; channels sorted by their mean.",
     "course": "The layers' figures along the network, and what is lost without each.",
@@ -27,20 +31,25 @@ PICTURES = {
 def block(folder: Path, command: str) -> str:
     """Returns the page's measured part."""
     facts = json.loads((folder / "report.json").read_text("utf-8"))
-    table = (folder / "layers.md").read_text("utf-8")
-    counts = facts["classes"].values()
     right = facts.get("top1")
     parts = [
         f"```\n{command}\n```",
         f"`{facts['model']}` on {facts['data']}: {facts['images']:,} images of "
-        f"{len(counts)} classes"
+        f"{len(facts['classes'])} classes"
         + ("." if right is None else f", {100 * right:.2f} % of them right."),
-        table.strip(),
+        (folder / "layers.md").read_text("utf-8").strip(),
         facts.get("verdict", ""),
     ]
     for name, caption in PICTURES.items():
         parts.append(f"![{caption}](images/excitation-{name}.png)\n\n{caption}")
     return "\n\n".join(part for part in parts if part)
+
+
+def shrink(source: Path, target: Path) -> None:
+    """Copies a picture in 256 colours: a third of the size, and no visible change."""
+    with atomic_path(target, overwrite=True) as path, Image.open(source) as picture:
+        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+        few.save(path, optimize=True)
 
 
 def run(words: list[str]) -> int:
@@ -50,16 +59,11 @@ def run(words: list[str]) -> int:
         code = main(["explain", *words, "--output", str(folder)])
         if code or not folder.exists():
             return code
-        (DOCS / "images").mkdir(exist_ok=True)
+        command = f"python scripts/make_excitation_page.py {shlex.join(words)}"
+        write_block(DOCS / "excitation.md", "excitation", block(folder, command))
         for name in PICTURES:
             target = DOCS / "images" / f"excitation-{name}.png"
-            shutil.copyfile(folder / f"{name}.png", target)
-        command = " ".join(["python scripts/make_excitation_page.py", *words])
-        page = DOCS / "excitation.md"
-        before, rest = page.read_text("utf-8").split(BEGIN)
-        _, after = rest.split(END)
-        text = f"{before}{BEGIN}\n\n{block(folder, command)}\n\n{END}{after}"
-        page.write_text(text, "utf-8")
+            shrink(folder / f"{name}.png", target)
     return 0
 
 

@@ -18,14 +18,16 @@ def model(tmp_path, randomize):
 
 def test_explain(model, tmp_path, capsys):
     folder = tmp_path / "gates"
-    words = ["explain", model, "--limit", "80", "--output", folder]
+    words = ["explain", model, "--limit", "64", "--output", folder]
     words += ["--classes", "Bag", "Ankle boot", "--layers", "conv2_block1_se"]
     assert main([*map(str, words)]) == 0
     out = capsys.readouterr().out
     assert "conv3_block1_se" in out
     assert "Of 3 SE layers" in out
+    assert "The whole network: " in out
+    assert "Several at once" in out
     facts = json.loads((folder / "report.json").read_text())
-    assert facts["images"] == 80
+    assert facts["images"] == 64
     assert "Ankle boot" in facts["classes"]
     assert "3 SE layers" in (folder / "index.html").read_text()
     assert main([*map(str, words)]) == 1

@@ -71,7 +71,7 @@ def draw_classes(
     Returns:
         A matplotlib figure, a panel a layer.
     """
-    figure, panels = _panels(layers, "mean gate")
+    figure, panels = _gate_panels(layers, "mean gate")
     rows = [statistics.class_names.index(name) for name in classes]
     colours = _colours(len(rows))
     for axes, layer in zip(panels, layers, strict=True):
@@ -100,7 +100,7 @@ def draw_deviations(
     Returns:
         A matplotlib figure, a panel a layer.
     """
-    figure, panels = _panels(layers, "gate")
+    figure, panels = _gate_panels(layers, "gate")
     rows = [statistics.class_names.index(name) for name in classes[:2]]
     colours = _colours(3)[::2]
     for axes, layer in zip(panels, layers, strict=True):
@@ -129,22 +129,22 @@ def draw_maps(
     Returns:
         A matplotlib figure, a panel a layer.
     """
-    figure, panels = _panels(layers, None, height=0.6 + 0.16 * len(classes))
+    height = 0.5 + 0.16 * len(classes)
+    figure, panels = _panels(layers, height, "channels, sorted by their mean gate")
     rows = [statistics.class_names.index(name) for name in classes]
-    top = max(float(layer.means.max()) for layer in layers)
+    low = min(float(layer.means[rows].min()) for layer in layers)
+    high = max(float(layer.means[rows].max()) for layer in layers)
     for axes, layer in zip(panels, layers, strict=True):
         order = np.argsort(layer.mean, kind="stable")
         image = axes.imshow(
             layer.means[np.ix_(rows, order)],
             cmap=COLOURS,
-            vmin=0,
-            vmax=max(1.0, top),
+            vmin=low,
+            vmax=high,
             aspect="auto",
             interpolation="nearest",
         )
         axes.set_yticks(range(len(rows)), classes, fontsize=7)
-        axes.grid(False)
-        axes.set_xlabel("channels, sorted by mean gate", fontsize=7)
     figure.colorbar(image, ax=list(panels), label="mean gate", shrink=0.8)
     figure.suptitle("Mean gate of each class and channel", fontsize=11)
     return figure
@@ -205,27 +205,37 @@ def draw_course(statistics: Excitation, removal: Removal | None = None):
     return figure
 
 
-def _panels(layers, ylabel, height=1.9):
+def _panels(layers, height, xlabel):
+    """A figure with a panel for each layer, three in a row, on one scale."""
     from matplotlib.figure import Figure
 
     columns = min(3, len(layers))
     rows = -(-len(layers) // columns)
-    size = (1.0 + 3.2 * columns, 0.9 + height * rows)
+    size = (1.0 + 3.2 * columns, 1.1 + height * rows)
     figure = Figure(figsize=size, layout="constrained")
-    shared = ylabel is not None
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=shared)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in grid.ravel()[len(layers) :]:
         axes.set_axis_off()
     panels = grid.ravel()[: len(layers)]
     for axes, layer in zip(panels, layers, strict=True):
         axes.set_title(f"{layer.name}, {len(layer.mean)} channels", fontsize=8)
         axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if shared:
-            axes.set_xlabel("channels (50 at most)", fontsize=7)
-    for axes in grid[:, 0] if shared else ():
-        axes.set_ylabel(ylabel, fontsize=8)
+    for axes in panels[-columns:]:
+        axes.set_xlabel(xlabel, fontsize=8)
+    return figure, panels
+
+
+def _gate_panels(layers, ylabel):
+    """Panels of curves over channels, from 0 to 1 where gates stay within."""
+    figure, panels = _panels(layers, 1.8, "channels, evenly spaced, 50 at most")
+    low = min(float((x.means - x.deviations).min()) for x in layers)
+    high = max(float((x.means + x.deviations).max()) for x in layers)
+    low, high = min(low, 0.0), max(high, 1.0)
+    for axes in panels:
+        axes.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+        axes.grid(alpha=0.25)
+    figure.supylabel(ylabel, fontsize=9)
     return figure, panels
 
 

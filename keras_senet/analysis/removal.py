@@ -1,7 +1,9 @@
 """What a network loses without one of its SE layers."""
 
 import dataclasses
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -9,6 +11,8 @@ import numpy as np
 
 from keras_senet.analysis._probe import batches, open_probe
 from keras_senet.analysis.excitation import Excitation, write_csv
+
+_KINDS = ("identity", "mean")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,8 @@ class Removal:
         images: Number of images.
         top1: Of the whole network; None where the labels are not its classes.
         trials: Each layer alone, by the identity and by its mean gate.
+        groups: Several layers at once, likewise: neighbours with the same number of
+            channels, which are a stage of a residual network, and in the end all.
         dispensable: The layers that cost at most `tolerance` alone, each with the
             cheaper replacement.
         together: All of them at once; None where there are none.
@@ -47,18 +53,19 @@ class Removal:
     images: int
     top1: float | None
     trials: tuple[Trial, ...]
+    groups: tuple[Trial, ...]
     dispensable: tuple[Trial, ...]
     together: Trial | None
     tolerance: float
 
     def save_csv(self, folder: str | os.PathLike) -> Path:
-        """Writes removal.csv, a row for each trial, the last of all at once.
+        """Writes removal.csv: a row for each trial, each group, and `together`.
 
         Args:
             folder: A folder; an older file in it is replaced.
         """
         rows = [("layers", "by", "top1", "agreement", "loss")]
-        for trial in (*self.trials, self.together):
+        for trial in (*self.trials, *self.groups, self.together):
             if trial is not None:
                 figures = (trial.top1, trial.agreement, self.loss(trial))
                 rows.append((" ".join(trial.layers), trial.by, *figures))
@@ -82,7 +89,8 @@ def removal_accuracy(
     """Measures a network without each of its SE layers, untrained thereafter.
 
     The paper remarks that SE in the last stage can be left out at little cost (section
-    4, and 7.2: SE_5_2 is near the identity); here each layer's worth is measured.
+    4, and 7.2: SE_5_2 is near the identity); here the worth of each layer and of each
+    stage is measured.
 
     Args:
         model: A functional or sequential model with SqueezeExcite layers.
@@ -103,16 +111,18 @@ def removal_accuracy(
             f"{statistics.model!r} with {len(means)} layers, a model with "
             f"{len(probe.blocks)}"
         )
-    replaced = {"identity": dict.fromkeys(means, 1.0), "mean": means}
-    changes = [{}]
-    changes += [{n: replaced[by][n]} for n in means for by in replaced]
-    whole, *scores = _measure(probe, data, changes, batch_size)
-    names = [((name,), by) for name in means for by in replaced]
-    trials = tuple(_trial(*n, s) for n, s in zip(names, scores, strict=True))
+    gates = {"identity": dict.fromkeys(means, 1.0), "mean": means}
+    sets = [(name,) for name in means] + list(_groups(statistics))
+    tried = [(names, by) for names in sets for by in _KINDS]
+    changes = [{n: gates[by][n] for n in names} for names, by in tried]
+    whole, *scores = _measure(probe, data, [{}, *changes], batch_size)
+    found = tuple(_trial(*t, s) for t, s in zip(tried, scores, strict=True))
+    trials, groups = found[: 2 * len(means)], found[2 * len(means) :]
     result = Removal(
         images=whole["images"],
         top1=whole["top1"],
         trials=trials,
+        groups=groups,
         dispensable=(),
         together=None,
         tolerance=tolerance,
@@ -122,12 +132,23 @@ def removal_accuracy(
     free = tuple(trial for trial in best if result.loss(trial) <= tolerance)
     if not free:
         return result
-    change = {t.layers[0]: replaced[t.by][t.layers[0]] for t in free}
+    change = {t.layers[0]: gates[t.by][t.layers[0]] for t in free}
     _, score = _measure(probe, data, [{}, change], batch_size)
     kinds = {trial.by for trial in free}
     by = kinds.pop() if len(kinds) == 1 else "identity or mean"
     together = _trial(tuple(change), by, score)
     return dataclasses.replace(result, dispensable=free, together=together)
+
+
+def _groups(statistics) -> Iterator[tuple[str, ...]]:
+    """Names of neighbours with the same number of channels, then of all layers."""
+    layers, every = statistics.layers, tuple(x.name for x in statistics.layers)
+    for _, run in itertools.groupby(layers, lambda layer: len(layer.mean)):
+        names = tuple(layer.name for layer in run)
+        if 1 < len(names) < len(layers):
+            yield names
+    if len(layers) > 1:
+        yield every
 
 
 def _trial(layers, by, score):

@@ -15,7 +15,7 @@ from keras_senet.utils.files import atomic_path
 _STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 68em; margin: 2em auto; padding: 0 1em; }
 img { max-width: 100%; } p { max-width: 50em; }
-table { border-collapse: collapse; font-size: 13px; }
+table { border-collapse: collapse; font-size: 13px; margin: 1.5em 0; }
 th, td { padding: 2px 9px; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
 """
@@ -52,8 +52,8 @@ def write_report(
             report.json, classes.png, deviations.png, maps.png, course.png, index.html.
         statistics: From `excitation_statistics`.
         removal: From `removal_accuracy`; its parts are left out without.
-        classes: The classes drawn, by default the four most frequent; in the maps all,
-            up to twenty.
+        classes: The classes drawn, by default the four most frequent; in the maps all
+            where there are at most twenty, else these or the twenty most frequent.
         layers: The layers drawn, by default twelve, evenly spread.
         data: What the images are, for the page.
 
@@ -74,8 +74,11 @@ def write_report(
         statistics.save_csv(temporary)
         if removal is not None:
             removal.save_csv(temporary)
-        table = _markdown(layer_rows(statistics, removal))
-        (temporary / "layers.md").write_text(table, "utf-8")
+        tables = [layer_rows(statistics, removal)]
+        if removal is not None and removal.groups:
+            tables.append(group_rows(statistics, removal))
+        text = "\n".join(map(_markdown, tables))
+        (temporary / "layers.md").write_text(text, "utf-8")
         facts = _facts(statistics, removal, data)
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (temporary / "report.json").write_text(f"{text}\n", "utf-8")
@@ -93,7 +96,9 @@ def draw_all(
 ) -> dict:
     """Returns the report's pictures, matplotlib figures by name."""
     few = plots.choose_classes(statistics, classes, 4)
-    many = plots.choose_classes(statistics, classes, 20)
+    many = statistics.class_names
+    if len(many) > 20:
+        many = plots.choose_classes(statistics, classes, 20)
     drawn = plots.choose_layers(statistics, layers)
     return {
         "classes": plots.draw_classes(statistics, drawn, few),
@@ -109,8 +114,7 @@ def layer_rows(statistics: Excitation, removal: Removal | None = None) -> list[t
     head += ["open", "closed", "constant", "selectivity"]
     losses = {}
     if removal is not None:
-        unit = "points lost" if removal.top1 is not None else "% changed"
-        head += [f"{unit}, gate 1", f"{unit}, gate's mean"]
+        head += _loss_columns(removal)
         for trial in removal.trials:
             losses.setdefault(trial.layers[0], []).append(100 * removal.loss(trial))
     rows = [tuple(head)]
@@ -121,6 +125,24 @@ def layer_rows(statistics: Excitation, removal: Removal | None = None) -> list[t
         cells += [f"{x.selectivity:.2f}"]
         rows.append((*cells, *(f"{loss:.2f}" for loss in losses.get(x.name, ()))))
     return rows
+
+
+def group_rows(statistics: Excitation, removal: Removal) -> list[tuple]:
+    """Returns a table of several layers at once, its head first, all cells as text."""
+    parameters = {x.name: x.parameters for x in statistics.layers}
+    rows = [("layers at once", "parameters", *_loss_columns(removal))]
+    for identity, mean in zip(removal.groups[::2], removal.groups[1::2], strict=True):
+        names = identity.layers
+        label = f"{names[0]} to {names[-1]}"
+        label = "all" if len(names) == len(statistics.layers) else label
+        losses = (f"{100 * removal.loss(t):.2f}" for t in (identity, mean))
+        rows.append((label, f"{sum(parameters[n] for n in names):,}", *losses))
+    return rows
+
+
+def _loss_columns(removal):
+    unit = "points lost" if removal.top1 is not None else "% changed"
+    return [f"{unit}, gate 1", f"{unit}, gate's mean"]
 
 
 def _markdown(rows):
@@ -176,14 +198,24 @@ def _page(statistics, removal, encoded, data):
         if removal.top1 is not None:
             parts.append(f"<p>The whole network: {100 * removal.top1:.2f} % right.")
         parts.append(f"<p>{html.escape(verdict(statistics, removal))}")
-    head, *rows = layer_rows(statistics, removal)
-    parts.append(f"<h2>Layers</h2><table>{_row(head, 'th')}")
-    parts.extend(_row(row, "td") for row in rows)
-    parts.append("</table>")
+    files = ["gates.csv", "layers.csv"] + ["removal.csv"] * (removal is not None)
+    links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
+    parts.append(f"<p>The numbers: {links}.")
+    parts.append(f"<h2>Layers</h2>{_table(layer_rows(statistics, removal))}")
+    if removal is not None and removal.groups:
+        parts.append(_table(group_rows(statistics, removal)))
     for name in ("course", "classes", "deviations", "maps"):
         source = f"data:image/png;base64,{encoded[name]}"
-        parts.append(f'<p>{html.escape(_TEXTS[name])}<p><img alt="" src="{source}">')
+        parts.append(
+            f'<p>{html.escape(_TEXTS[name])}<p><img alt="{name}" src="{source}">'
+        )
     return "\n".join(parts) + "\n</html>\n"
+
+
+def _table(rows):
+    head, *rows = rows
+    body = "".join(_row(row, "td") for row in rows)
+    return f"<table>{_row(head, 'th')}{body}</table>"
 
 
 def _row(cells, tag):

@@ -85,7 +85,7 @@ class Explain:
         title = f"{self.model} on {source.name}, {self.split}"
         _print(console, title, report.layer_rows(statistics, removal))
         if removal is not None:
-            console.print(report.verdict(statistics, removal), markup=False)
+            _print_removal(console, statistics, removal)
         console.print(f"Written to {page}", markup=False)
         return 0
 
@@ -130,6 +130,18 @@ _COLUMNS = {
     "% changed, gate 1": ">changed, gate 1",
     "% changed, gate's mean": ">changed, mean",
 }
+
+
+def _print_removal(console, statistics, removal):
+    from keras_senet.analysis import report
+
+    if removal.groups:
+        head, *rows = report.group_rows(statistics, removal)
+        columns = [head[0], *(f">{name}" for name in head[1:])]
+        print_table(console, "Several at once", columns, rows)
+    if removal.top1 is not None:
+        console.print(f"The whole network: {100 * removal.top1:.2f} % right.")
+    console.print(report.verdict(statistics, removal), markup=False)
 
 
 def _print(console, title, table):

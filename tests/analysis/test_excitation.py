@@ -176,12 +176,36 @@ def test_removal_of_a_gate_of_1_changes_nothing():
     }
     assert [trial.layers for trial in found.dispensable] == [("one",)]
     assert (found.together.layers, found.together.top1) == (("one",), 1.0)
+    both = {t.by: (t.layers, t.top1, t.agreement) for t in found.groups}
+    assert both == dict.fromkeys(("identity", "mean"), (("one", "se"), 0.5, 0.5))
     assert "Of 2 SE layers, 1 can go alone" in report.verdict(
         measure(model, data), found
     )
     loose = analysis.removal_accuracy(model, data, measure(model, data), tolerance=0.5)
     assert loose.together.layers == ("one", "se")
     assert loose.together.top1 == 0.5
+
+
+def test_neighbours_of_one_width_are_tried_at_once():
+    x = inputs = keras.Input((3, 5, 2))
+    for i, channels in enumerate((2, 2, 1, 2, 2, 2)):
+        x = keras.layers.Conv2D(channels, 1)(x)
+        x = keras_senet.SqueezeExcite(squeeze_filters=1, name=f"se{i}")(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    data = (IMAGES, LABELS)
+    statistics = measure(model, data)
+    found = analysis.removal_accuracy(model, data, statistics)
+    every = ("se0", "se1", "se2", "se3", "se4", "se5")
+    for trials, by in ((found.groups[::2], "identity"), (found.groups[1::2], "mean")):
+        assert [t.layers for t in trials] == [every[:2], every[3:], every]
+        assert {t.by for t in trials} == {by}
+    head, *rows = report.group_rows(statistics, found)
+    assert head[:2] == ("layers at once", "parameters")
+    assert [row[:2] for row in rows] == [
+        ("se0 to se1", "14"),
+        ("se3 to se5", "21"),
+        ("all", "39"),
+    ]
 
 
 def test_removal_by_the_mean_keeps_a_constant_gate():
@@ -220,7 +244,10 @@ def test_report(tmp_path):
     tables = {"gates.csv", "layers.csv", "removal.csv", "layers.md", "report.json"}
     assert names == pictures | tables | {"index.html"}
     row = "| se | 2 | 7 | 0.500 | 0.257 | 0.562 | 12 % | 12 % | 50 % | 0.92 |"
-    assert f"{row} 50.00 | 50.00 |" in (folder / "layers.md").read_text()
+    tables = (folder / "layers.md").read_text()
+    assert f"{row} 50.00 | 50.00 |" in tables
+    assert "\n| all | 14 | 50.00 | 50.00 |" in tables
+    assert '<a href="gates.csv">' in text
     with open(folder / "gates.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 3  # layers, channels, classes and all
