@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -102,15 +103,70 @@ def _litert(model, threads):
     return _tflite(model, threads)
 
 
-def _litert_int8(model, threads):
+def _litert_int8(model, threads, quantization="int8"):
     # Ranges need not be the data's: they decide on values, not on time.
     images = np.random.default_rng(1).normal(size=(8, *model.input_shape[1:]))
     return _tflite(
         model,
         threads,
-        quantization="int8",
+        quantization=quantization,
         representative_dataset=[images.astype("float32")],
     )
+
+
+def _litert_unfolded(model, threads):
+    # The converter folds batch normalisation by itself: the squeeze stays behind the
+    # expansion.
+    return _tflite(model, threads, fold=False)
+
+
+def _litert_pool(model, threads):
+    return _tflite(_rewritten(model, _as_pool), threads)
+
+
+def _litert_dense(model, threads):
+    return _tflite(_rewritten(model, _as_dense), threads)
+
+
+def _rewritten(model, rule):
+    """The folded model with other layers for some: `rule(layer)` gives one or None."""
+    from keras_senet.surgery import fold
+
+    folded = fold(model)
+
+    def clone(layer):
+        return rule(layer) or type(layer).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(folded, clone_function=clone)
+    for new, old in zip(copy.weights, folded.weights, strict=True):
+        new.assign(keras.ops.reshape(old, new.shape))
+    return copy
+
+
+def _as_pool(layer):
+    is_squeeze = isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    if is_squeeze and layer.keepdims:
+        size = layer.input.shape[1:3]
+        return keras.layers.AveragePooling2D(size, name=layer.name)
+    return None
+
+
+def _as_dense(layer):
+    if not isinstance(layer, keras.layers.Conv2D):
+        return None
+    # Not the 3x3 ones, where a toy's last map is one position.
+    if layer.kernel_size == layer.input.shape[1:3] == (1, 1):
+        return keras.layers.Dense(
+            layer.filters,
+            activation=layer.activation,
+            use_bias=layer.use_bias,
+            name=layer.name,
+        )
+    return None
+
+
+def _litert_float_gates(model, threads):
+    return _litert_int8(model, threads, quantization="int8_float_gates")
 
 
 def _tflite(model, threads, **options):
@@ -162,6 +218,20 @@ def _training(model, threads):
     return training_step(model)
 
 
+def _training_apart(model, threads):
+    from keras_senet.layers import _tensorflow as kernels
+
+    opened = training_step(model)
+
+    def traced(images):
+        call = opened(images)
+        with mock.patch.object(kernels, "_in_one_pass", lambda f, *x: f(*x)):
+            call()  # The step is traced here, and so for good.
+        return call
+
+    return traced
+
+
 def _training_xla(model, threads):
     return training_step(model, jit_compile=True)
 
@@ -205,8 +275,13 @@ FORMS: dict[str, Form] = {
     "exported": Form(open=_exported),
     "constants": Form(open=_constants),
     "litert": Form(open=_litert),
+    "litert_unfolded": Form(open=_litert_unfolded),
+    "litert_pool": Form(open=_litert_pool),
+    "litert_dense": Form(open=_litert_dense),
     "litert_int8": Form(open=_litert_int8, exact=False),
+    "litert_float_gates": Form(open=_litert_float_gates, exact=False),
     "torch": Form(open=_torch),
     "training": Form(open=_training, exact=False),
+    "training_apart": Form(open=_training_apart, exact=False),
     "training_xla": Form(open=_training_xla, exact=False),
 }

@@ -17,6 +17,8 @@ PartName = Literal[
     "kernels",
     "xla",
     "xla_training",
+    "litert_forms",
+    "training_forms",
     "family",
 ]
 
@@ -228,6 +230,39 @@ PARTS: dict[PartName, Part] = {
             (f"{_SE}, XLA", "se_resnet50", "training_xla"),
         ),
         rounds=7,
+        is_goal=False,
+    ),
+    "litert_forms": Part(
+        title="LiteRT, other forms of SE",
+        groups=(
+            *_groups(
+                (1,),
+                (f"{_PLAIN}, float32", "plain_resnet50", "litert"),
+                (f"{_SE}, float32", "se_resnet50", "litert"),
+                (f"{_SE}, squeeze behind", "se_resnet50", "litert_unfolded"),
+                (f"{_SE}, average pool", "se_resnet50", "litert_pool"),
+                (f"{_SE}, fully connected", "se_resnet50", "litert_dense"),
+            ),
+            *_groups(
+                (1,),
+                (f"{_PLAIN}, int8", "plain_resnet50", "litert_int8"),
+                (f"{_SE}, int8", "se_resnet50", "litert_int8"),
+                (f"{_SE}, int8, float gates", "se_resnet50", "litert_float_gates"),
+            ),
+        ),
+        rounds=25,
+        is_goal=False,
+    ),
+    "training_forms": Part(
+        title="Training step, other forms of SE",
+        groups=_groups(
+            (8,),
+            (_PLAIN, "plain_resnet50", "training"),
+            (_SE, "se_resnet50", "training"),
+            (f"{_SE}, passes apart", "se_resnet50", "training_apart"),
+            (f"{_SE}, fused=False", "se_resnet50_unfused", "training"),
+        ),
+        rounds=9,
         is_goal=False,
     ),
     "family": Part(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_senet
-from keras_senet.benchmark import children, networks, parts, running
+from keras_senet.benchmark import children, forms, networks, parts, running
 from keras_senet.benchmark.forms import FORMS, Form, training_step
 from keras_senet.benchmark.machine import peak_memory
 from keras_senet.benchmark.networks import FAMILIES, NETWORKS, randomize
@@ -207,3 +207,27 @@ def test_a_child_answers_and_its_failure_has_a_reason():
     assert lines == ["counting SEResNet50"]
     with pytest.raises(children.ChildError, match=r"no-such-part.*\(exit code 1\)"):
         children.call("part", {"name": "no-such-part"}, threads=1)
+
+
+@pytest.mark.parametrize(
+    "rule, kind", [("_as_pool", "AveragePooling2D"), ("_as_dense", "Dense")]
+)
+def test_rewritten_gates_are_the_same_function_in_other_layers(rule, kind):
+    model = NETWORKS["se_resnet50"].build(True)
+    other = forms._rewritten(model, getattr(forms, rule))
+    images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
+    np.testing.assert_allclose(other(images), model(images), rtol=1e-4, atol=1e-6)
+    kinds = [type(layer).__name__ for layer in other.layers]
+    blocks = sum(type(layer).__name__ == "SqueezeExcite" for layer in model.layers)
+    assert kinds.count(kind) >= blocks == 4
+
+
+def test_passes_apart_are_not_joined(monkeypatch):
+    from keras_senet.layers import _tensorflow as kernels
+
+    joined = []
+    monkeypatch.setattr(kernels, "_compiled", lambda f: joined.append(f) or f)
+    images = np.zeros((2, networks.TOY_SIZE, networks.TOY_SIZE, 3), "float32")
+    for form in ("training_apart", "training"):
+        FORMS[form].open(NETWORKS["se_resnet50"].build(True), 1)(images)()
+        assert bool(joined) == (form == "training")
