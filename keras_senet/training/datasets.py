@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_senet import data
 from keras_senet.training.recipes import Recipe
-from keras_senet.training.strategies import evaluation_batch_size, is_multi_worker
+from keras_senet.training.strategies import evaluation_batch_sizes, is_multi_worker
 
 
 def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
@@ -48,7 +48,7 @@ def make_datasets(
     strategy: tf.distribute.Strategy | None = None,
     epoch: int = 0,
     step: int = 0,
-) -> tuple[Any, tf.data.Dataset]:
+) -> tuple[Any, Any]:
     """Returns the endless training batches and the evaluation batches of a recipe.
 
     Args:
@@ -60,17 +60,7 @@ def make_datasets(
         step: The batch of that epoch that they start with.
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
-    if recipe.accumulation_steps > 1 and replicas > 1:
-        raise ValueError(
-            "`accumulation_steps` must be 1 on "
-            f"{replicas} devices: Keras accumulates gradients on one device only. "
-            f"Received: accumulation_steps={recipe.accumulation_steps}"
-        )
-    if recipe.global_batch_size % replicas:
-        raise ValueError(
-            f"`global_batch_size` must be a multiple of the {replicas} devices. "
-            f"Received: global_batch_size={recipe.global_batch_size}"
-        )
+    _check_replicas(recipe, replicas)
     common = {
         "image_size": recipe.image_size,
         "channels": recipe.channels,
@@ -99,21 +89,49 @@ def make_datasets(
             **common,
         )
 
-    images = source.part(recipe.validation_split).images
-    validation = data.batches(
-        source,
-        recipe.validation_split,
-        batch_size=evaluation_batch_size(
-            min(images, recipe.limit or images), recipe.step_batch_size, replicas
-        ),
-        **common,
-    )
-    if not is_multi_worker(strategy):
-        return training_part(), validation
-
-    def of_worker(context):
+    def training_of_worker(context):
         worker = (context.input_pipeline_id, context.num_input_pipelines)
         size = context.get_per_replica_batch_size(recipe.step_batch_size)
         return training_part(worker).rebatch(size)
 
-    return strategy.distribute_datasets_from_function(of_worker), validation
+    validation = data.batches(
+        source, recipe.validation_split, batch_size=recipe.step_batch_size, **common
+    )
+    if replicas > 1:
+        images = source.part(recipe.validation_split).images
+        images = min(images, recipe.limit or images)
+        validation = _shared_out(validation, images, recipe.step_batch_size, strategy)
+    if not is_multi_worker(strategy):
+        return training_part(), validation
+    return strategy.distribute_datasets_from_function(training_of_worker), validation
+
+
+def _check_replicas(recipe, replicas):
+    if recipe.accumulation_steps > 1 and replicas > 1:
+        raise ValueError(
+            "`accumulation_steps` must be 1 on "
+            f"{replicas} devices: Keras accumulates gradients on one device only. "
+            f"Received: accumulation_steps={recipe.accumulation_steps}"
+        )
+    if recipe.global_batch_size % replicas:
+        raise ValueError(
+            f"`global_batch_size` must be a multiple of the {replicas} devices. "
+            f"Received: global_batch_size={recipe.global_batch_size}"
+        )
+
+
+def _shared_out(dataset, images, batch_size, strategy):
+    """Gives each copy of the model its part of a data set that ends."""
+    replicas = strategy.num_replicas_in_sync
+    sizes = evaluation_batch_sizes(images, batch_size, replicas)
+
+    def of_worker(context):
+        workers = context.num_input_pipelines
+        copies = replicas // workers
+        batches = dataset.rebatch(sizes).enumerate()
+        mine = batches.filter(
+            lambda i, _: i // copies % workers == context.input_pipeline_id
+        )
+        return mine.map(lambda _, batch: batch)
+
+    return strategy.distribute_datasets_from_function(of_worker)

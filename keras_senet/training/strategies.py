@@ -1,5 +1,7 @@
 """Where a training runs: one device, several of one machine, or several machines."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -69,24 +71,26 @@ def average_statistics(model: keras.Model) -> None:
     strategy.run(average)
 
 
-def evaluation_batch_size(images: int, batch_size: int, replicas: int) -> int:
-    """Returns the batch size for an evaluation on several copies of the model.
+def evaluation_batch_sizes(images: int, batch_size: int, replicas: int) -> list[int]:
+    """Returns the sizes of an evaluation's batches on several copies of the model.
 
-    Keras needs a first batch that can be cut into equal parts; the last one may be
-    smaller, even empty on some copies.
+    They go to the copies in turn. None is empty, which TensorFlow's fused convolutions
+    cannot take on a CPU, and all copies have as many.
 
     Args:
         images: Number of images in the data set.
-        batch_size: The largest batch size that is wanted.
+        batch_size: About how many all copies are to have at a time.
         replicas: Number of copies of the model.
 
     Raises:
         ValueError: If there are fewer images than copies.
     """
-    size = min(images, batch_size) // replicas * replicas
-    if not size:
+    if images < replicas:
         raise ValueError(
             f"The evaluation needs at least one image for each of the {replicas} "
-            f"devices. Received: {images} images in batches of {batch_size}"
+            f"devices. Received: {images} images"
         )
-    return size
+    # With one image at a time there may be fewer images than batches.
+    steps = math.ceil(images / (max(2, batch_size // replicas) * replicas))
+    size, larger = divmod(images, steps * replicas)
+    return [size + 1] * larger + [size] * (steps * replicas - larger)

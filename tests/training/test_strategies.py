@@ -8,20 +8,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_senet.training.strategies import evaluation_batch_size, make_strategy
+from keras_senet.training.strategies import evaluation_batch_sizes, make_strategy
 
 
 @pytest.mark.parametrize(
-    ("images", "batch_size", "replicas", "expected"),
-    [(1000, 128, 1, 128), (1000, 126, 4, 124), (9, 128, 4, 8), (4, 128, 4, 4)],
+    ("images", "batch_size", "replicas"),
+    [(1000, 128, 4), (33, 8, 2), (9, 128, 4), (4, 128, 4), (5, 4, 4), (7, 1, 2)],
 )
-def test_first_batch_can_be_cut(images, batch_size, replicas, expected):
-    assert evaluation_batch_size(images, batch_size, replicas) == expected
+def test_every_copy_has_images_in_every_step(images, batch_size, replicas):
+    sizes = evaluation_batch_sizes(images, batch_size, replicas)
+    assert sum(sizes) == images
+    assert len(sizes) % replicas == 0
+    assert 1 <= min(sizes) <= max(sizes) <= max(2, batch_size // replicas)
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_too_few_images():
     with pytest.raises(ValueError, match="3 images"):
-        evaluation_batch_size(3, 128, 4)
+        evaluation_batch_sizes(3, 128, 4)
 
 
 def test_one_device_here():
