@@ -119,7 +119,7 @@ def run_with_kills(folder, kills, seed, recipe=RECIPE):
     process = start(folder, recipe=recipe)
     for kill in range(kills):
         wait_for_checkpoint(process, folder, newer_than=time.time())
-        time.sleep(draw.uniform(0, 0.2))
+        time.sleep(draw.uniform(0, 0.1))
         if kill % 2:
             wait_for_writing(process, folder)
         if process.poll() is not None:
@@ -149,7 +149,7 @@ def test_killed_once(whole, tmp_path):
 @pytest.mark.slow
 def test_killed_ten_times(tmp_path):
     """Every kill comes a step or more further: each process writes before it."""
-    recipe = RECIPE | {"epochs": 20}
+    recipe = RECIPE | {"epochs": 12}
     finish(start(tmp_path / "whole", recipe=recipe))
     folder, seed = tmp_path / "run", time.time_ns()
     found, cut = run_with_kills(folder, 10, seed=seed, recipe=recipe)
