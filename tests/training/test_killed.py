@@ -56,7 +56,7 @@ def start(folder, *options, recipe=RECIPE):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output.decode()
 
 

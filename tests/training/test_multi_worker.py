@@ -135,7 +135,7 @@ def start(program, *arguments, workers=2):
 
 
 def finish(processes):
-    outputs = [process.communicate(timeout=400)[0] for process in processes]
+    outputs = [process.communicate(timeout=1200)[0] for process in processes]
     codes = [process.returncode for process in processes]
     assert not any(codes), "\n\n".join(map("{}: {}".format, codes, outputs))
 
@@ -165,7 +165,7 @@ def check_like_one_process(path, weights, **options):
 def test_keras_alone_still_needs_us():
     """If this fails, Keras has learnt it: take `Workers` out of make_strategy."""
     for process in start(KERAS_ALONE):
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=1200)
         assert process.returncode != 0
         assert "Attempt to convert a value (PerReplica" in output
 
@@ -208,7 +208,7 @@ def kill_after_a_checkpoint(folder, dies, stays):
     dies.kill()
     dies.communicate()
     died = time.monotonic()
-    output, _ = stays.communicate(timeout=400)
+    output, _ = stays.communicate(timeout=1200)
     return time.monotonic() - died, output
 
 
