@@ -59,7 +59,7 @@ def normalize(x, gamma, beta, mean, variance, epsilon: float):
     ).y
 
 
-def excite(y, normalized: Normalized, gate: Callable):
+def excite(y, normalized: Normalized, gate: Callable, shortcut=None):
     """Squeeze by the mean, excitation and scale of what batch normalisation made.
 
     Normalisation and SE are one operation to the gradient. With x̂ = (x - mean) /
@@ -74,11 +74,12 @@ def excite(y, normalized: Normalized, gate: Callable):
         y: The output of batch normalisation, (N, H, W, C).
         normalized: What made it.
         gate: Makes the gates from the means, (N, 1, 1, C) -> (N, 1, 1, C).
+        shortcut: What is added to the product, of its shape, or None.
     """
     mean, deviation = normalized.mean, normalized.deviation
 
     @tf.custom_gradient
-    def scaled(x, gamma, beta):
+    def scaled(x, gamma, beta, *shortcut):
         x_hat = (_mean(x) - mean) / deviation
         squeezed = gamma * x_hat + beta
         gates = gate(squeezed)
@@ -110,12 +111,17 @@ def excite(y, normalized: Normalized, gate: Callable):
                 slope,
                 (shift - d_beta / count) * gamma / deviation - slope * mean,
             )
-            gradients = d_x, d_gamma, d_beta
+            gradients = d_x, d_gamma, d_beta, *(d for _ in shortcut)
             return (gradients, d_variables) if variables else gradients
 
-        return _in_one_pass(tf.multiply, y, gates), gradient
+        return _in_one_pass(_product, y, gates, *shortcut), gradient
 
-    return scaled(normalized.x, normalized.gamma, normalized.beta)
+    shortcuts = () if shortcut is None else (shortcut,)
+    return scaled(normalized.x, normalized.gamma, normalized.beta, *shortcuts)
+
+
+def _product(y, gates, *shortcut):
+    return tf.add_n([y * gates, *shortcut])
 
 
 def _linear(d, d_factor, x, x_factor, offset):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_senet.layers import BatchNormalization, SqueezeExcite
+from keras_senet.layers import Add, BatchNormalization, SqueezeExcite
 
 tf = pytest.importorskip("tensorflow")
 
@@ -18,7 +18,8 @@ def block(normalization, dtype, *, shape=(7, 6, 32), **kwargs):
     x = keras.layers.Conv2D(32, 1, use_bias=False, dtype=dtype, name="conv")(x)
     x = normalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name="bn")(x)
     x = SqueezeExcite(4, dtype=dtype, name="se", **kwargs)(x)
-    x = keras.layers.Add(dtype=dtype)([inputs, x])
+    add = Add if normalization is BatchNormalization else keras.layers.Add
+    x = add(dtype=dtype, name="add")([inputs, x])
     model = keras.Model(inputs, keras.layers.Activation("relu", dtype=dtype)(x))
     rng = np.random.default_rng(0)
     for weight in model.weights:
@@ -169,6 +170,50 @@ two = losses(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 np.testing.assert_allclose(one, two, rtol=1e-5)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_sum_takes_over_the_product(maps, order):
+    x, shortcut = (tf.constant(a, "float32") for a in maps)
+    normalization, se = BatchNormalization(), SqueezeExcite(4)
+    results = []
+    for add in (Add(), keras.layers.Add()):
+        with tf.GradientTape() as tape:
+            tape.watch([x, shortcut])
+            z = se(normalization(x, training=True))
+            if isinstance(add, Add):
+                assert z._keras_senet_add(shortcut).shape == z.shape
+            y = add([z, shortcut][::order])
+        weights = [v.value for v in se.trainable_variables]
+        gradients = tape.gradient(y, [x, shortcut, *weights], tf.cos(y))
+        results.append([y, *gradients])
+    for a, b in zip(*results, strict=True):
+        assert relative_error(a.numpy(), b.numpy()) < 2e-6
+
+
+def test_sum_that_broadcasts_is_keras_own(maps):
+    z = SqueezeExcite(4)(BatchNormalization()(maps[0].astype("float32"), training=True))
+    other = tf.ones((4, 1, 1, 32))
+    np.testing.assert_array_equal(Add()([z, other]), z + other)
+
+
+def test_graph_of_a_step_has_no_product_beside_the_sum(maps):
+    """TensorFlow drops what SE computed for nobody."""
+    model = block(BatchNormalization, "float32")
+    step = tf.function(lambda x: model(x, training=True))
+    graph = step.get_concrete_function(tf.constant(maps[0], "float32")).graph
+    wanted, reached = [graph.outputs[0].op], set()
+    while wanted:
+        op = wanted.pop()
+        if op.name not in reached:
+            reached.add(op.name)
+            wanted += [x.op for x in op.inputs]
+    compiled = [
+        op
+        for op in graph.get_operations()
+        if op.name in reached and op.type.endswith("PartitionedCall")
+    ]
+    assert len(compiled) == 1
 
 
 def test_gradient_of_both_together_is_that_of_each_alone():
