@@ -9,20 +9,17 @@ import dataclasses
 import json
 import os
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import keras
-import numpy as np
+import report
 import tyro
+from latency import latency
 
 import keras_senet
 from keras_senet.data import batches, open_source
-from keras_senet.export import open_runner
 from keras_senet.utils.files import atomic_path
-
-IMPORTANCES = ("weights", "gates", "both")
+from keras_senet.utils.pages import write_block
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,43 +27,53 @@ class Pruning:
     """Prunes a trained network in several ways and compares them.
 
     Attributes:
-        model: A run folder or a .keras file.
+        model: A run folder, a .keras file, or a network with trained weights, such as
+            se_resnet20.cifar10.
         output: A folder, new or of a comparison that goes on.
+        weights: Of a network that is named: a preset or a file.
         data: What it was trained on.
         data_dir: Where the data lies, if not in its usual place.
+        train_split: The split that gates are measured on and that is trained on.
+        test_split: The split that accuracy is measured on.
         keep: The shares of the channels that are kept.
         epochs: Passes over the training images after pruning.
         learning_rate: The highest rate of training on; it falls to zero.
         batch_size: Images of a step.
         augmentation: Of training on: none, flip or cifar.
-        limit: Use only so many images of each split.
-        seed: Of the order of the images.
+        limit: Train on only so many images.
+        seeds: Of the order of the images; each pruned network is trained on with each.
+        docs: A page to write the result into, between its marks.
     """
 
-    model: tyro.conf.Positional[Path]
+    model: tyro.conf.Positional[str]
     output: Path
+    weights: str | None = None
     data: str = "bundled"
     data_dir: Path | None = None
+    train_split: str = "train"
+    test_split: str = "test"
     keep: tuple[float, ...] = (0.7, 0.5)
     epochs: int = 2
     learning_rate: float = 0.01
     batch_size: int = 64
     augmentation: str = "flip"
     limit: int | None = None
-    seed: int = 0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    docs: Path | None = None
 
     def run(self) -> None:
         rows = self._done()
-        cells = [(1.0, "none")]
-        cells += [(keep, how) for keep in self.keep for how in IMPORTANCES]
-        self.output.mkdir(parents=True, exist_ok=True)
-        for keep, importance in cells:
-            if any((r["keep"], r["importance"]) == (keep, importance) for r in rows):
+        ways = [(1.0, report.WHOLE)]
+        ways += [(keep, how) for keep in self.keep for how in report.IMPORTANCES]
+        wanted = [(*way, seed) for seed in self.seeds for way in ways]
+        for way in wanted:
+            if any(report.key(row) == way for row in rows):
                 continue
-            rows.append(self._measure(keep, importance, rows))
-            self._write(rows)
-            print(_line(rows[-1]), flush=True)
+            rows.append(self._measure(*way, rows))
+            self._store(rows)
+            print(report.line(rows[-1:]), flush=True)
             keras.backend.clear_session()
+        self._write([row for row in rows if report.key(row) in wanted])
         print(f"Written to {self.output / 'pruning.md'}")
 
     def _done(self):
@@ -83,47 +90,58 @@ class Pruning:
         return stored["rows"]
 
     def _options(self):
-        skipped = ("output", "keep", "data_dir")
+        skipped = ("output", "keep", "seeds", "data_dir", "docs")
         values = dataclasses.asdict(self)
         return {k: str(v) for k, v in values.items() if k not in skipped}
 
-    def _measure(self, keep, importance, rows):
-        keras.utils.set_random_seed(self.seed + 1)
-        file = self.model if self.model.suffix else self.model / "model.keras"
-        model = keras.saving.load_model(file, compile=False)
+    def _open(self):
+        path = Path(self.model)
+        if (path / "model.keras").is_file():
+            path = path / "model.keras"
+        if path.is_file():
+            return keras.saving.load_model(path, compile=False)
+        given = {} if self.weights is None else {"weights": self.weights}
+        return keras_senet.create_model(self.model, include_preprocessing=True, **given)
+
+    def _measure(self, keep, importance, seed, rows):
+        keras.utils.set_random_seed(seed + 1)
+        model = self._open()
         source = open_source(self.data, data_dir=self.data_dir)
-        if importance != "none":
-            images = (x for x, _ in self._batches(model, source, "train", limit=1000))
+        if importance != report.WHOLE:
+            images = self._batches(model, source, self.train_split, limit=1000)
             model = keras_senet.prune(model, images, keep=keep, importance=importance)
         cost = keras_senet.complexity(model)
-        test = self._batches(model, source, "test")
-        before = keras_senet.evaluate(model, test).top1
-        self._train(model, source)
-        same = [r["latency"] for r in rows if r["keep"] == keep]
+        test = self._batches(model, source, self.test_split)
+        before = keras_senet.evaluate(model, test)
+        self._train(model, source, seed)
+        timed = [row["latency"] for row in rows if row["keep"] == keep]
         return {
             "keep": keep,
             "importance": importance,
+            "seed": seed,
+            "images": before.images,
             "parameters": cost.parameters,
             "multiply_adds": cost.multiply_adds,
-            "latency": same[0] if same else _latency(model),
-            "before": before,
+            "latency": timed[0] if timed else latency(model),
+            "before": before.top1,
             "after": keras_senet.evaluate(model, test).top1,
         }
 
-    def _batches(self, model, source, split, *, limit=None, **options):
+    def _batches(self, model, source, split, **options):
         return batches(
             source,
             split,
             image_size=model.input_shape[1:3],
             channels=model.input_shape[3],
             batch_size=self.batch_size,
-            limit=limit or self.limit,
             **options,
         )
 
-    def _train(self, model, source):
-        options = {"training": True, "augmentation": self.augmentation}
-        training = self._batches(model, source, "train", seed=self.seed, **options)
+    def _train(self, model, source, seed):
+        options = {"training": True, "augmentation": self.augmentation, "seed": seed}
+        training = self._batches(
+            model, source, self.train_split, limit=self.limit, **options
+        )
         steps = self.epochs * int(training.cardinality())
         model.compile(
             keras.optimizers.SGD(
@@ -136,47 +154,23 @@ class Pruning:
         )
         model.fit(training, epochs=self.epochs, shuffle=False, verbose=0)
 
-    def _write(self, rows):
+    def _store(self, rows):
         with atomic_path(self.output / "results.json", overwrite=True) as path:
             stored = {"options": self._options(), "rows": rows}
             path.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
-        head = (
-            "| kept | by | parameters | multiply-adds, M | latency, ms "
-            "| accuracy at once, % | after training on, % |"
-        )
-        ruler = "|---" * 7 + "|"
-        text = "\n".join([head, ruler, *map(_line, rows)])
-        title = f"# Pruning {self.model.name} on {self.data}"
-        images = "all" if self.limit is None else f"{self.limit:,}"
+
+    def _write(self, rows):
+        limit = "all" if self.limit is None else f"{self.limit:,}"
         setting = (
-            f"{self.epochs} epochs of training on, seed {self.seed}, {images} images "
-            "of each split."
+            f"`{self.model}` on {self.data}, {rows[0]['images']:,} images of "
+            f"{self.test_split!r}. Trained on for {self.epochs} epochs of {limit} "
+            f"images of {self.train_split!r}, seeds {', '.join(map(str, self.seeds))}."
         )
+        text = report.text(rows, setting)
         with atomic_path(self.output / "pruning.md", overwrite=True) as path:
-            path.write_text(f"{title}\n\n{setting}\n\n{text}\n", "utf-8")
-
-
-def _line(row):
-    return (
-        f"| {100 * row['keep']:.0f} % | {row['importance']} | {row['parameters']:,} "
-        f"| {row['multiply_adds'] / 1e6:.2f} | {1e3 * row['latency']:.2f} "
-        f"| {100 * row['before']:.2f} | {100 * row['after']:.2f} |"
-    )
-
-
-def _latency(model, calls=50) -> float:
-    """The median seconds of one image in LiteRT, float32."""
-    image = np.zeros((1, *model.input_shape[1:]), "float32")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.tflite"
-        keras_senet.export_tflite(model, file)
-        runner = open_runner(file, threads=1)
-        seconds = []
-        for _ in range(calls + 5):
-            start = time.perf_counter()
-            runner.predict(image)
-            seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[5:]))
+            path.write_text(f"# Pruning\n\n{text}", "utf-8")
+        if self.docs is not None:
+            write_block(self.docs, "pruning", text)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from keras_senet.surgery import _channels
 from keras_senet.surgery._copying import fill, fresh
 from keras_senet.utils import graph
 
-IMPORTANCES = ("gates", "weights", "both")
+IMPORTANCES = ("gates", "weights", "both", "outgoing")
 
 
 def prune(
     model: keras.Model,
     data=None,
     keep: float = 0.7,
-    importance: Literal["gates", "weights", "both"] = "gates",
+    importance: Literal["gates", "weights", "both", "outgoing"] = "gates",
     *,
     name: str | None = None,
 ) -> keras.Model:
@@ -42,6 +42,8 @@ def prune(
     - "weights": the sum of the magnitudes of the kernel that makes it (Li et al., arXiv
       1608.08710).
     - "both": the product of the two.
+    - "outgoing": as "gates" with every gate at 1: the length of the weights that read a
+      channel, each times the gain behind it. What "gates" has over it, gates tell.
 
     The copy is not compiled; train it on to regain accuracy.
 
@@ -51,7 +53,7 @@ def prune(
     Args:
         model: A functional model; it stays as it is.
         data: Images as the model takes them, an array or batches; labels beside them
-            are not used. Not needed for "weights".
+            are not used. Needed for "gates" and "both".
         keep: The share of the channels that is kept, rounded, at least one channel.
         importance: What decides.
         name: Name of the new model, by default the old one's.
@@ -106,6 +108,9 @@ def _scores(model, channels, free, data, importance):
     magnitudes = {space: _magnitude(channels, space) for space in free}
     if importance == "weights":
         return magnitudes
+    if importance == "outgoing":
+        judge = _Judge(channels, None)
+        return {space: judge.score(space) for space in free}
     if data is None:
         raise ValueError(
             f"`data` must be images for importance={importance!r}: the gates depend on "
@@ -137,7 +142,7 @@ def _magnitude(channels, space):
 
 
 class _Judge:
-    """How much of each channel the gates let through."""
+    """How much of each channel the gates let through; without gates, all of it."""
 
     def __init__(self, channels, gates):
         self.channels = channels
@@ -155,6 +160,8 @@ class _Judge:
 
     def _own(self, space):
         """The mean gates of the SE layers on a space, None where there is none."""
+        if self.gates is None:
+            return None
         found = [
             self.gates[call.layer.name]
             for call in self.channels.calls
@@ -183,7 +190,8 @@ class _Judge:
             layer = reader.layer
             if isinstance(layer, SqueezeExcite):
                 self.used = True
-                return strength * np.abs(self.gates[layer.name])
+                known = self.gates is not None
+                return strength * np.abs(self.gates[layer.name]) if known else strength
             if self.channels.behind(reader) is not self.channels.before(reader):
                 break
             if isinstance(layer, layers.BatchNormalization) and linear:

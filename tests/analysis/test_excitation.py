@@ -75,15 +75,20 @@ def test_classes_of_different_size_one_hot_labels_and_names():
     close(layer.selectivity, 0.08 / np.var([0.05, 0.25, 0.75]))
 
 
-def test_identity_start_is_measured_by_its_own_top():
+@pytest.mark.parametrize(
+    ("gates", "shares"),  # their largest value is 2
+    [([0.15, 1.0], (0.0, 0.5)), ([0.25, 1.9], (0.5, 0.0))],
+)
+def test_identity_start_is_measured_by_its_own_top(gates, shares):
     model = by_hand(gate="sigmoid", identity_start=True)
-    gates = [0.1, 1.9]  # 1/20 and 19/20 of the largest value, 2
     bias = np.log(np.array(gates) / (2 - np.array(gates)))
     model.get_layer("se").expand.kernel.assign(np.zeros((1, 1, 1, 2)))
     model.get_layer("se").expand.bias.assign(bias)
     (layer,) = measure(model).layers
     close(layer.mean, gates)
-    assert (layer.open, layer.closed, layer.selectivity) == (0.5, 0.5, 0.0)
+    assert (layer.open, layer.closed) == shares
+    assert layer.selectivity == 0.0
+    close(layer.distance, np.sqrt(np.mean(np.square(np.array(gates) - 1))))
     assert layer.constant == 1.0
 
 

@@ -1,45 +1,102 @@
 """The comparison of prunings, as a program."""
 
+import importlib
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 from conformance import cases
 
-MAIN = Path(__file__).parents[2] / "applications" / "prune" / "main.py"
+FOLDER = Path(__file__).parents[2] / "applications" / "prune"
 
 
-def run(*words):
-    return subprocess.run(
-        [sys.executable, MAIN, *map(str, words)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(autouse=True)
+def _modules(monkeypatch):
+    """The program's modules can be imported, and are forgotten after each test."""
+    monkeypatch.syspath_prepend(FOLDER)
+    names = [path.stem for path in FOLDER.glob("*.py")]
+    yield
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs the program in this process."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["main.py", *map(str, words)])
+        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
+
+    return call
+
+
+def rows_of(keep, importance, after, **values):
+    return [
+        {
+            "keep": keep, "importance": importance, "seed": seed, "parameters": 1234,
+            "multiply_adds": 5_600_000, "latency": 0.0012, "before": 0.5,
+            "after": accuracy, **values,
+        }
+        for seed, accuracy in enumerate(after)
+    ]  # fmt: skip
+
+
+def test_table_of_known_results():
+    report = importlib.import_module("report")
+    rows = [
+        *rows_of(1.0, report.WHOLE, [0.91, 0.93], parameters=2345),
+        *rows_of(0.5, "weights", [0.80, 0.82]),
+        *rows_of(0.5, "gates", [0.87, 0.89], before=0.625),
+        *rows_of(0.5, "both", [0.79, 0.81]),
+    ]
+    text = report.text(rows, "A setting.")
+    assert text.startswith("A setting.\n\n| kept | by |")
+    for line in (
+        "| 100 % | not pruned | 2,345 | 5.60 | 1.20 | 50.00 | 92.00 (91.00, 93.00) |",
+        "| 50 % | gates | 1,234 | 5.60 | 1.20 | 62.50 | 88.00 (87.00, 89.00) |",
+        # Each pair of seeds has variance 2, the error of a mean of two is 1.
+        "- 50 % kept, gates against weights: +7.00 points after training on "
+        "(standard error 1.41).",
+        "- 50 % kept, both against weights: \N{MINUS SIGN}1.00 points after training "
+        "on (standard error 1.41, not told from chance).",
+    ):
+        assert line in text
+    assert "outgoing" not in text
+    one = report.text([row for row in rows if row["seed"] == 0], "")
+    assert "| 50 % | weights | 1,234 | 5.60 | 1.20 | 50.00 | 80.00 |" in one
+    assert "gates against weights: +7.00 points after training on (one seed" in one
 
 
 @pytest.mark.slow
-def test_every_importance_at_equal_cost(tmp_path, randomize):
+def test_every_importance_at_equal_cost(tmp_path, randomize, run, capsys):
     model = randomize(cases.build("small", input_shape=(28, 28, 1), classes=10))
     model.save(tmp_path / "model.keras")
-    output = tmp_path / "pruned"
+    output, page = tmp_path / "pruned", tmp_path / "page.md"
+    page.write_text("<!-- pruning -->\n<!-- end of the pruning -->")
     words = [tmp_path / "model.keras", "--output", output, "--keep", "0.5"]
-    words += ["--epochs", "1", "--limit", "40"]
-    done = run(*words)
-    assert done.returncode == 0, done.stderr
+    words += ["--epochs", "1", "--limit", "40", "--test-split", "test[:50]"]
+    words += ["--docs", page]
+    run(*words, "--seeds", "0")
     rows = json.loads((output / "results.json").read_text())["rows"]
-    assert [row["importance"] for row in rows] == ["none", "weights", "gates", "both"]
+    ways = ["not pruned", "weights", "outgoing", "gates", "both"]
+    assert [row["importance"] for row in rows] == ways
     costs = {(row["parameters"], row["multiply_adds"]) for row in rows[1:]}
     assert len(costs) == 1
     assert costs.pop()[0] < rows[0]["parameters"] == model.count_params()
-    page = (output / "pruning.md").read_text()
-    assert page.count("| 50 % |") == 3
-    again = run(*words)
-    assert again.stdout.splitlines() == [f"Written to {output / 'pruning.md'}"]
-    other = run(*words, "--seed", "1")
-    assert other.returncode == 1
-    assert "goes on with its own options" in other.stderr
+    assert {row["images"] for row in rows} == {50}
+    assert (output / "pruning.md").read_text().count("| 50 % |") == 4
+    assert page.read_text().count("| 50 % |") == 4
+    capsys.readouterr()
+    run(*words, "--seeds", "0")
+    done = f"Written to {output / 'pruning.md'}"
+    assert capsys.readouterr().out.splitlines() == [done]
+    run(*words, "--seeds", "0", "1")
+    again = json.loads((output / "results.json").read_text())["rows"]
+    assert again[:5] == rows
+    assert [row["seed"] for row in again[5:]] == [1] * 5
+    assert again[5]["latency"] == rows[0]["latency"]
+    with pytest.raises(SystemExit, match="goes on with its own options"):
+        run(*words, "--epochs", "2")
