@@ -1,9 +1,9 @@
 """Counts every network of the paper and writes docs/complexity.md between its marks.
 
-    python scripts/make_complexity_page.py --benchmark FILE
+    keras-senet benchmark family --output docs/performance.json
+    python scripts/make_complexity_page.py --benchmark docs/performance.json
 
-FILE is what `keras-senet benchmark` wrote with its part "family"; without it the page
-has no times.
+The first measures the times, some minutes; without its file the page has none.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import keras
 
 import keras_senet
 from keras_senet.analysis import Complexity
+from keras_senet.utils.pages import write_block
 
 PAGE = Path(__file__).parents[1] / "docs" / "complexity.md"
-BEGIN, END = "<!-- complexity -->", "<!-- end of the complexity -->"
 
 _CAFFE = {"stride_on": "1x1"}  # as the paper's SE-ResNets
 
@@ -182,7 +182,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--benchmark", type=Path)
     path = parser.parse_args().benchmark
-    block = "\n\n".join([table(), last_stage(), times(path)])
-    before, rest = PAGE.read_text("utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", "utf-8")
+    measured = times(path)  # A wrong file is found before the networks are built.
+    write_block(PAGE, "complexity", "\n\n".join([table(), last_stage(), measured]))
