@@ -10,6 +10,7 @@ from conformance import cases
 import keras_senet
 from keras_senet import analysis
 from keras_senet.analysis import plots, report
+from keras_senet.analysis._probe import open_probe
 
 IMAGES = np.zeros((4, 3, 5, 2), "float32")
 IMAGES[..., 0] = np.array([0.05, 0.25, 0.75, 0.95])[:, None, None]
@@ -172,6 +173,11 @@ def test_removal_of_a_gate_of_1_changes_nothing():
     model, data = constant_gate(1.0), (IMAGES, np.array([1, 1, 0, 0]))
     found = analysis.removal_accuracy(model, data, measure(model, data), batch_size=3)
     assert (found.images, found.top1) == (4, 1.0)
+    probe = open_probe(model)
+    whole, _ = probe.run(IMAGES)
+    close(whole, model(IMAGES))
+    probe.replace({"one": 1.0})
+    np.testing.assert_array_equal(probe.run(IMAGES)[0], whole)
     figures = {(t.layers, t.by): (t.top1, t.agreement) for t in found.trials}
     assert figures == {
         (("one",), "identity"): (1.0, 1.0),
