@@ -57,7 +57,7 @@ def run(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "report"
         code = main(["explain", *words, "--output", str(folder)])
-        if code or not folder.exists():
+        if not folder.exists():  # an error, or --help
             return code
         command = f"python scripts/make_excitation_page.py {shlex.join(words)}"
         write_block(DOCS / "excitation.md", "excitation", block(folder, command))
