@@ -16,7 +16,7 @@ from pathlib import Path
 
 import keras
 import tyro
-from recipe import SCRATCH_RATES, recipe, scratch
+from recipe import SCRATCH_RATES, recipe, scratch, with_budget
 
 from keras_senet import SEResNet20, evaluate
 from keras_senet.data import open_source
@@ -88,6 +88,7 @@ class Finetuning:
                 first, last = (CLASSES * images * n for n in (seed, seed + 1))
                 changes = {"train_split": f"train[{first}:{last}]", "seed": seed}
                 for arm, values in list(arms.items())[: 2 if self.smoke else None]:
+                    values = with_budget(values, CLASSES * images)
                     if self.smoke:
                         head = min(values.head_epochs, 1)
                         changes |= {"head_epochs": head, "epochs": 2 - head}
