@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,38 +60,45 @@ class Page:
     def run(self) -> None:
         with atomic_path(self.output, what="folder of a page") as folder:
             install()
-            opened = open_model(self.model, self.weights)
-            model = opened.keras_model()
-            labels = class_names(opened, self.weights)
-            if labels is None:
-                labels = [f"class {i}" for i in range(model.output_shape[-1])]
             shutil.copytree(HERE / "page", folder)
             copy_runtime(folder / "litert")
-            network = with_gates(model)
-            keras_senet.export_tflite(
-                network, folder / "model.tflite", labels=labels, batch_size=1
-            )
-            cost = keras_senet.complexity(model)
-            description = {
-                "title": self.title or model.name,
-                "file": "model.tflite",
-                "parameters": cost.parameters,
-                "threads": cost.multiply_adds >= WORTH_THREADS,
-                "labels": list(labels),
-                **picture(model, opened.preprocessing),
-                SCORES: SCORES,
-                "layers": [
-                    {"name": name, "channels": gate.shape[-1]}
-                    for name, gate in network.output.items()
-                    if name != SCORES
-                ],
-                "examples": self._examples(folder / "examples", labels),
-            }
+            description = self._export(folder)
             text = json.dumps(description, indent=1, ensure_ascii=False)
             (folder / "model.json").write_text(text + "\n", "utf-8")
         print(f"Written to {self.output}", flush=True)
         if self.serve:
             serve(self.output, self.port)
+
+    def _export(self, folder: Path) -> dict:
+        """Writes the network and the examples; returns what the page must know."""
+        opened = open_model(self.model, self.weights)
+        model = opened.keras_model()
+        taken = picture(model, opened.preprocessing)
+        size, channels = taken["size"], taken["channels"]
+        labels = class_names(opened, self.weights)
+        if labels is None:
+            labels = [f"class {i}" for i in range(model.output_shape[-1])]
+        network = with_gates(model)
+        file = folder / "model.tflite"
+        keras_senet.export_tflite(
+            network, file, labels=labels, image_size=size, batch_size=1
+        )
+        cost = keras_senet.complexity(model, input_shape=(size, size, channels))
+        return {
+            "title": self.title or model.name,
+            "file": file.name,
+            "parameters": cost.parameters,
+            "threads": cost.multiply_adds >= WORTH_THREADS,
+            "labels": list(labels),
+            **taken,
+            "scores": SCORES,
+            "layers": [
+                {"name": name, "channels": gate.shape[-1]}
+                for name, gate in network.output.items()
+                if name != SCORES
+            ],
+            "examples": self._examples(folder / "examples", labels),
+        }
 
     def _examples(self, folder, labels):
         """Copies or writes the examples and returns their files and names."""
@@ -102,7 +110,10 @@ class Page:
             named = [(path.name, path.stem) for path in paths]
         else:
             named = list(write_bundled(folder, labels))
-        return [{"file": f"examples/{file}", "name": name} for file, name in named]
+        return [
+            {"file": f"examples/{urllib.parse.quote(file)}", "name": name}
+            for file, name in named
+        ]
 
 
 def with_gates(model: keras.Model) -> keras.Model:
@@ -130,12 +141,12 @@ def with_gates(model: keras.Model) -> keras.Model:
             outputs[layer.name] = keras.ops.mean(gate, (1, 2))
     network = keras.Model(folded.inputs, outputs, name=model.name)
     record = getattr(model, "preprocessing", None)
-    if record is not None and "preprocessing" not in {x.name for x in model.layers}:
-        raw = keras.Input(model.input_shape[1:], name="images")
-        prepared = keras_senet.preprocess_input(raw, "channels_last", preset=record)
-        network = keras.Model(raw, network(prepared), name=model.name)
-    network.preprocessing = record
-    return network
+    if record is None or any(layer.name == "preprocessing" for layer in model.layers):
+        network.preprocessing = record
+        return network
+    raw = keras.Input(model.input_shape[1:], name="images")
+    prepared = keras_senet.preprocess_input(raw, "channels_last", preset=record)
+    return keras.Model(raw, network(prepared), name=model.name)
 
 
 def picture(model: keras.Model, record: keras_senet.Preprocessing | None) -> dict:
