@@ -34,7 +34,9 @@ def open_source(
             below the one that the environment's KERAS_SENET_DATA names, where that
             exists, else tensorflow_datasets' own.
         on_error: What a folder's image that cannot be read does: "raise" an error that
-            names it, or "skip", with one warning that counts them.
+            names it, or "skip", with one warning that counts them. To know them all,
+            "skip" decodes every image here, once; with "raise" one that is broken
+            inside may be found only when it is its turn.
         held_out: The share of images held out where the data has no part for it.
 
     Returns:
