@@ -33,6 +33,7 @@ class Export:
         images: How many images it is verified on; 0 for no verification.
         version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
             Serving takes OUTPUT as a model.
+        batch_size: Fixes the number of images, which is open otherwise.
         fold: Whether batch normalisation and SE are folded into the convolutions.
     """
 
@@ -49,6 +50,7 @@ class Export:
     split: str = "test"
     images: int = 1000
     version: int | None = None
+    batch_size: int | None = None
     fold: bool = True
 
     def run(self) -> int:
@@ -80,6 +82,7 @@ class Export:
                 f"{str(self.output)!r}, version={self.version}"
             )
         arguments = {"labels": class_names(opened, self.weights), "fold": self.fold}
+        arguments["batch_size"] = self.batch_size
         model = opened.keras_model()
         if kind == ".onnx":
             return export_onnx(model, self.output, **arguments)

@@ -81,10 +81,7 @@ def open_model(
     try:
         model = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"The path must hold a .keras file. Received: {str(path)!r}, which cannot "
-            "be read. It may be cut short; write or copy it again."
-        ) from error
+        raise _unreadable(path, error) from error
     header = _read_header(path)
     labels = header.get("labels")
     model.preprocessing = header.get("preprocessing")
@@ -94,6 +91,24 @@ def open_model(
         labels=None if labels is None else tuple(labels),
         preprocessing=model.preprocessing,
         architecture=header.get("architecture"),
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    received = f"Received: {str(path)!r}"
+    if not zipfile.is_zipfile(path):
+        return ValueError(
+            f"The path must hold a .keras file. {received}, which cannot be read. It "
+            "may be cut short; write or copy it again."
+        )
+    # Keras wraps the reason in the whole configuration.
+    text = str(error).rpartition("Exception encountered: ")[2]
+    reason = (text.strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(
+        "The command line opens models of Keras' and keras_senet's own layers. "
+        f"{received}, of which Keras says: {reason.split('. ')[0]}. A model with "
+        "classes of yours is exported in Python, keras_senet.export_saved_model and "
+        "export_tflite."
     )
 
 

@@ -18,9 +18,19 @@ def first_images(source, split, model, limit, preprocessing=None):
     Returns:
         A float32 array (N, H, W, C) and an array of N labels; None for the labels
         where the model has other classes than the source.
+
+    Raises:
+        ValueError: If the model does not take one batch of images.
     """
     from keras_senet.data import batches
 
+    shapes = [tuple(tensor.shape) for tensor in model.inputs or ()]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ValueError(
+            "A model must take one batch of images (N, height, width, channels) to be "
+            f"verified on some. Received: {model.name}, which takes {shapes}. Leave "
+            "the verification out, --images 0."
+        )
     height, width, channels = model.input_shape[1:]
     if height is None or width is None:
         height = width = preprocessing.image_size if preprocessing else 224

@@ -72,18 +72,18 @@ def export_onnx(
         function = frozen_function(model, fold=fold, **sizes)
         labels = check_labels(labels, function)
         specs = input_specs(model, **sizes)
-        with quiet():
-            proto, _ = tf2onnx.convert.from_function(
-                tf.function(function, input_signature=specs, autograph=False),
-                specs,
-                opset=_OPSET,
-            )
         try:
+            with quiet():
+                proto, _ = tf2onnx.convert.from_function(
+                    tf.function(function, input_signature=specs, autograph=False),
+                    specs,
+                    opset=_OPSET,
+                )
             onnx.checker.check_model(proto)
-        except onnx.checker.ValidationError as error:
+        except Exception as error:  # of many classes, the checker's among them
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                "ONNX cannot hold this model. The checker says: "
-                f"{str(error).strip().splitlines()[0]}"
+                f"ONNX cannot hold this model. tf2onnx or ONNX's checker says: {reason}"
             ) from error
         onnx.helper.set_model_props(proto, {_KEY: describe(model, labels)})
         temporary.write_bytes(proto.SerializeToString())

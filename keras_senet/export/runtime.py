@@ -203,7 +203,11 @@ class _TFLiteRunner(Runner):
                     num_threads=threads or _threads(),
                     experimental_op_resolver_type=resolver,
                 )
-                self._interpreter.allocate_tensors()
+                source = self._interpreter.get_input_details()[0]
+                # The size that stands for an open one, 1 x 1, is too small for some.
+                is_open = any(side < 0 for side in source["shape_signature"][1:])
+                if not is_open:
+                    self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, "a .tflite file", error) from error
         inputs = self._interpreter.get_input_details()
@@ -212,7 +216,7 @@ class _TFLiteRunner(Runner):
         self._outputs = _tflite_outputs(self._interpreter)
         signature = self._input["shape_signature"]
         self.input_shape = tuple(None if s < 0 else int(s) for s in signature)
-        self._shape = tuple(self._input["shape"])
+        self._shape = None if is_open else tuple(self._input["shape"])
 
     def _predict_batch(self, batch):
         if batch.shape != self._shape:

@@ -7,22 +7,23 @@ import pytest
 
 import keras_senet
 from keras_senet.cli import main
-from keras_senet.cli.export import _labels
-from keras_senet.cli.opening import OpenedModel
-from keras_senet.export import saved_model, verify
+from keras_senet.cli.opening import OpenedModel, class_names
+from keras_senet.export import open_runner, saved_model, verify
+
+
+def _network(batch_size=None):
+    inputs = keras.Input(batch_shape=(batch_size, 28, 28, 1))
+    x = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(keras_senet.SqueezeExcite(4)(x))
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x))
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "model.keras"
     keras.utils.set_random_seed(0)
-    keras_senet.SEResNet20(
-        weights=None, input_shape=(28, 28, 1), include_preprocessing=_GREY
-    ).save(path)
+    _network().save(path)
     return path
-
-
-_GREY = keras_senet.Preprocessing(mean=(0.3,), std=(0.3,), image_size=28)
 
 
 def _export(network, output, *words):
@@ -31,7 +32,9 @@ def _export(network, output, *words):
 
 
 def test_a_version_for_tensorflow_serving(network, tmp_path, capsys):
-    assert _export(network, tmp_path / "served", "--version", 3) == 0
+    words = ("--version", 3, "--batch-size", 2)
+    assert _export(network, tmp_path / "served", *words) == 0
+    assert open_runner(tmp_path / "served" / "3").input_shape == (2, 28, 28, 1)
     assert f"Written: {tmp_path / 'served' / '3'}" in capsys.readouterr().out
     assert (tmp_path / "served" / "3" / "saved_model.pb").is_file()
     assert _export(network, tmp_path / "a.tflite", "--version", 3) == 1
@@ -55,6 +58,31 @@ def test_a_failed_verification_removes_nothing(network, tmp_path, capsys, monkey
     assert (tmp_path / "served" / "saved_model.pb").is_file()
 
 
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def test_unusual_models_work_or_say_why_not(tmp_path, capsys):
+    plain, fixed = _network(), _network(batch_size=8)
+    features = plain.layers[-2].output
+    extra = keras.Input((3,), name="extra")
+    joined = keras.layers.Concatenate()([plain.output, extra])
+    for name, model, code, message in [
+        ("fixed", fixed, 0, "pass"),
+        ("two_outputs", keras.Model(plain.input, [plain.output, features]), 0, "pass"),
+        ("two_inputs", keras.Model([plain.input, extra], joined), 1, "--images 0"),
+        ("custom", keras.Model(plain.input, Twice()(plain.output)), 1, "class 'Twice'"),
+    ]:
+        model.save(tmp_path / f"{name}.keras")
+        output = tmp_path / f"{name}.tflite"
+        assert _export(tmp_path / f"{name}.keras", output) == code
+        printed = capsys.readouterr()
+        assert message in (printed.err if code else printed.out)
+        assert printed.err.count("\n") == code, "one line"
+        assert output.exists() == (name != "custom")
+
+
 def test_an_interrupted_export_leaves_nothing(network, tmp_path, monkeypatch):
     def interrupted(*given):
         raise KeyboardInterrupt
@@ -66,6 +94,6 @@ def test_an_interrupted_export_leaves_nothing(network, tmp_path, monkeypatch):
 
 def test_imagenet_presets_bring_their_class_names():
     opened = OpenedModel(name="se_resnet50", model=None)
-    assert _labels(opened, "ra2_in1k")[0] == "tench"
-    assert _labels(opened, "file.weights.h5") is None
-    assert _labels(dataclasses.replace(opened, labels=("a",)), "ra2_in1k") == ("a",)
+    assert class_names(opened, "ra2_in1k")[0] == "tench"
+    assert class_names(opened, "file.weights.h5") is None
+    assert class_names(dataclasses.replace(opened, labels=("a",)), "ra2_in1k") == ("a",)
