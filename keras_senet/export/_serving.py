@@ -20,7 +20,7 @@ class Serving:
     """The signatures of a SavedModel.
 
     Attributes:
-        signatures: Functions by name.
+        signatures: Concrete functions by name.
         missing: Why a signature is not among them, by its name.
         encoded: What `classify_bytes` makes of an encoded image, as JSON values: its
             shape, whether it stays raw, and the preprocessing.
@@ -56,9 +56,7 @@ def serving(
         return Serving(signatures=signatures, missing=missing)
     (images,) = function.structured_input_signature[0]
     classify = _classifier(function, labels, top)
-    signatures[CLASSIFY] = tf.function(
-        classify, input_signature=[images], autograph=False
-    )
+    signatures[CLASSIFY] = _traced(classify, images)
     reason = _no_pictures(model, images, preprocessing)
     if reason:
         missing = {CLASSIFY_BYTES: reason}
@@ -74,11 +72,15 @@ def serving(
         return classify(tf.cast(pictures, images.dtype))
 
     strings = tf.TensorSpec(images.shape[:1], tf.string, name="image_bytes")
-    signatures[CLASSIFY_BYTES] = tf.function(
-        classify_bytes, input_signature=[strings], autograph=False
-    )
+    signatures[CLASSIFY_BYTES] = _traced(classify_bytes, strings)
     encoded = {"shape": list(shape), "raw": raw, "preprocessing": record.to_json()}
     return Serving(signatures=signatures, missing={}, encoded=encoded)
+
+
+def _traced(function: Callable, spec: tf.TensorSpec):
+    """Returns the concrete function, which saving need not trace again."""
+    traced = tf.function(function, input_signature=[spec], autograph=False)
+    return traced.get_concrete_function()
 
 
 def _geometry(record: Preprocessing) -> dict:
@@ -159,10 +161,9 @@ def card(name: str, served: Serving) -> str:
     lines = [f"# {name}", "", "A TensorFlow SavedModel written by keras_senet.", ""]
     lines += ["| signature | takes | returns |", "|---|---|---|"]
     for signature, function in served.signatures.items():
-        concrete = getattr(function, "get_concrete_function", lambda f=function: f)()
-        takes = [_spec(spec) for spec in concrete.structured_input_signature[0]]
+        takes = [_spec(spec) for spec in function.structured_input_signature[0]]
         returns = [
-            _spec(output, name) for name, output in concrete.structured_outputs.items()
+            _spec(output, name) for name, output in function.structured_outputs.items()
         ]
         lines.append(f"| {signature} | {', '.join(takes)} | {', '.join(returns)} |")
     for signature, reason in served.missing.items():

@@ -8,6 +8,7 @@ from keras import layers
 import keras_senet
 
 CLASSES = 7
+NAMES = ["T-shirt", "Hose", "Pullover", "Kleid", "Mantel", "Schuh", "Ärmel"]
 
 
 def _build(classes=CLASSES, seed=0, batch_size=None, policy="float32"):
@@ -75,3 +76,15 @@ def labels(model, images):
     labels = model.predict(images, verbose=0).argmax(-1)
     labels[:2] = (labels[:2] + 1) % CLASSES
     return labels
+
+
+@pytest.fixture(scope="session")
+def class_names():
+    return list(NAMES)
+
+
+@pytest.fixture(scope="session")
+def served(model, tmp_path_factory):
+    """The model as a SavedModel of three classes a request; nobody may change it."""
+    path = tmp_path_factory.mktemp("served") / "served"
+    return keras_senet.export_saved_model(model, path, labels=NAMES, top=3)

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from keras_senet.export import export_saved_model
-from keras_senet.weights import Preprocessing
-
 PROGRAM = Path(__file__).with_name("fuzz.py")
 
 
@@ -18,13 +15,10 @@ PROGRAM = Path(__file__).with_name("fuzz.py")
     ("cases", "seed"),
     [(300, 0), *(pytest.param(3000, seed, marks=pytest.mark.slow) for seed in (1, 2))],
 )
-def test_damaged_images_are_survived_and_named(model, tmp_path, cases, seed):
-    folder = export_saved_model(
-        model, tmp_path / "served", preprocessing=Preprocessing(image_size=16)
-    )
+def test_damaged_images_are_survived_and_named(served, tmp_path, cases, seed):
     last = tmp_path / "last"
     done = subprocess.run(
-        [sys.executable, PROGRAM, folder, str(cases), str(seed), last],
+        [sys.executable, PROGRAM, served, str(cases), str(seed), last],
         env={**os.environ, "PYTHONPATH": str(PROGRAM.parent)},
         capture_output=True,
         text=True,

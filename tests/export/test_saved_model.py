@@ -1,7 +1,4 @@
 import json
-import subprocess
-import sys
-import textwrap
 
 import keras
 import numpy as np
@@ -11,47 +8,14 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_senet.export import _frozen, export_saved_model, open_runner
 
-LABELS = ["T-shirt", "Hose", "Pullover", "Kleid", "Mantel", "Schuh", "Ärmel"]
-
-# Importing keras or keras_senet fails here; TensorFlow itself asks for no Keras.
-FRESH_PROCESS = """
-import sys
-
-sys.modules["keras"] = sys.modules["keras_senet"] = None
-import numpy as np
-import tensorflow as tf
-
-folder, images, target = sys.argv[1:]
-serve = tf.saved_model.load(folder).signatures["serving_default"]
-np.save(target, serve(images=tf.constant(np.load(images)))["predictions"].numpy())
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "served"
-    return export_saved_model(model, path, labels=LABELS)
-
 
 def _graph(folder):
     data = (folder / "saved_model.pb").read_bytes()
     return saved_model_pb2.SavedModel.FromString(data).meta_graphs[0].graph_def
 
 
-def test_a_fresh_process_without_keras_gives_the_same_numbers(
-    folder, model, images, tmp_path
-):
-    np.save(tmp_path / "images.npy", images)
-    script = tmp_path / "fresh.py"
-    script.write_text(textwrap.dedent(FRESH_PROCESS))
-    arguments = [folder, tmp_path / "images.npy", tmp_path / "scores.npy"]
-    subprocess.run([sys.executable, script, *arguments], check=True, cwd=tmp_path)
-    scores = np.load(tmp_path / "scores.npy")
-    np.testing.assert_allclose(scores, model.predict(images, verbose=0), atol=1e-5)
-
-
-def test_signature_takes_any_number_of_float_images(folder, images):
-    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+def test_signature_takes_any_number_of_float_images(served, images):
+    serve = tf.saved_model.load(str(served)).signatures["serving_default"]
     spec = serve.structured_input_signature[1]["images"]
     assert spec.shape.as_list() == [None, 16, 16, 3]
     assert spec.dtype == tf.float32
@@ -59,8 +23,8 @@ def test_signature_takes_any_number_of_float_images(folder, images):
     np.testing.assert_allclose(one, all_[:1], atol=1e-6)
 
 
-def test_weights_are_constants_and_nothing_needs_xla(folder):
-    graph = _graph(folder)
+def test_weights_are_constants_and_nothing_needs_xla(served):
+    graph = _graph(served)
     functions = graph.library.function
     operations = {node.op for part in functions for node in part.node_def}
     assert "Conv2D" in operations
@@ -71,15 +35,15 @@ def test_weights_are_constants_and_nothing_needs_xla(folder):
     )
 
 
-def test_labels_are_written_beside_the_graph(folder):
-    header = json.loads((folder / "assets.extra" / "keras_senet.json").read_text())
-    assert header["labels"] == LABELS
-    assert open_runner(folder).labels == LABELS
+def test_labels_are_written_beside_the_graph(served, class_names):
+    header = json.loads((served / "assets.extra" / "keras_senet.json").read_text())
+    assert header["labels"] == class_names
+    assert open_runner(served).labels == class_names
 
 
-def test_number_of_labels_is_compared_with_the_classes(model, tmp_path):
+def test_number_of_labels_is_compared_with_the_classes(model, class_names, tmp_path):
     with pytest.raises(ValueError, match="3 labels for a model with 7 classes"):
-        export_saved_model(model, tmp_path / "served", labels=LABELS[:3])
+        export_saved_model(model, tmp_path / "served", labels=class_names[:3])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,9 +94,8 @@ def test_inputs_keep_their_names(model, tmp_path):
         open_runner(path)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
-def test_mixed_precision_is_written_in_float32(make_model, images, tmp_path, policy):
-    mixed = make_model(policy=policy)
+def test_low_precision_is_written_in_float32(make_model, images, tmp_path):
+    mixed = make_model(policy="bfloat16")
     plain = make_model()
     plain.set_weights(mixed.get_weights())
     runner = open_runner(export_saved_model(mixed, tmp_path / "mixed"))
@@ -158,22 +121,21 @@ def test_weights_beyond_a_graph_are_refused(model, tmp_path, monkeypatch):
         export_saved_model(model, tmp_path / "a")
 
 
-def test_existing_target_is_kept_unless_told(model, make_model, images, tmp_path):
+def test_existing_target_is_kept_unless_told(images, tmp_path):
     path = tmp_path / "served"
     path.mkdir()
     (path / "precious").write_text("mine")
+    model = _sized(16)
     with pytest.raises(ValueError, match="must not exist"):
         export_saved_model(model, path)
     assert (path / "precious").read_text() == "mine"
-    other = make_model(seed=5)
-    export_saved_model(other, path, overwrite=True)
+    export_saved_model(model, path, overwrite=True)
     assert not (path / "precious").exists()
-    np.testing.assert_allclose(
-        open_runner(path).predict(images), other.predict(images, verbose=0), atol=1e-5
-    )
+    expected = images.max((1, 2))
+    np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=1e-5)
 
 
-def test_crash_leaves_nothing_under_the_name(model, tmp_path, monkeypatch):
+def test_crash_leaves_nothing_under_the_name(tmp_path, monkeypatch):
     save = tf.saved_model.save
 
     def crash(*arguments):
@@ -182,5 +144,5 @@ def test_crash_leaves_nothing_under_the_name(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", crash)
     with pytest.raises(OSError, match="No space"):
-        export_saved_model(model, tmp_path / "served")
+        export_saved_model(_sized(16), tmp_path / "served")
     assert list(tmp_path.iterdir()) == []

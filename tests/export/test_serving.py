@@ -1,11 +1,11 @@
 """The signatures that name classes, and those that take image files."""
 
+import importlib.metadata
 import io
 import json
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -27,7 +27,6 @@ from keras_senet.export import (
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.weights import Preprocessing
 
-LABELS = ["T-shirt", "Hose", "Pullover", "Kleid", "Mantel", "Schuh", "Ärmel"]
 SIZE = 8
 RECORD = Preprocessing(image_size=SIZE, crop_fraction=0.7, interpolation="bicubic")
 
@@ -38,9 +37,11 @@ sys.modules["keras"] = sys.modules["keras_senet"] = None
 import numpy as np
 import tensorflow as tf
 
-folder, target, *files = sys.argv[1:]
-classify = tf.saved_model.load(folder).signatures["classify_bytes"]
-found = classify(image_bytes=tf.stack([tf.io.read_file(file) for file in files]))
+folder, images, target, *files = sys.argv[1:]
+signatures = tf.saved_model.load(folder).signatures
+files = tf.stack([tf.io.read_file(file) for file in files])
+found = signatures["classify_bytes"](image_bytes=files)
+found |= signatures["serving_default"](images=tf.constant(np.load(images)))
 np.savez(target, **{name: value.numpy() for name, value in found.items()})
 """
 
@@ -76,12 +77,6 @@ class _Mirrored:
         values = np.empty_like(scores)
         np.put_along_axis(values, indices, scores, axis=1)
         return values.reshape(len(contents), SIZE, SIZE, self.channels)
-
-
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("serving") / "served"
-    return export_saved_model(model, path, labels=LABELS, top=3)
 
 
 @pytest.fixture(scope="module")
@@ -143,21 +138,21 @@ def test_means_in_pixels_are_subtracted_once(tmp_path):
     np.testing.assert_allclose(found[0], expected, atol=1e-3)
 
 
-def test_classes_scores_and_indices_are_sorted(folder, model, images):
+def test_classes_scores_and_indices_are_sorted(served, class_names, model, images):
     scores = model.predict(images, verbose=0)
     best = np.argsort(-scores, axis=1)[:, :3]
-    found = _signature(folder, "classify")(images=tf.constant(images))
+    found = _signature(served, "classify")(images=tf.constant(images))
     np.testing.assert_array_equal(found["indices"], best)
     np.testing.assert_allclose(
         found["scores"], np.take_along_axis(scores, best, 1), atol=1e-5
     )
     names = [[name.decode() for name in row] for row in found["classes"].numpy()]
-    assert names == [[LABELS[i] for i in row] for row in best]
+    assert names == [[class_names[i] for i in row] for row in best]
 
 
-def test_without_labels_classes_are_numbers(model, images, tmp_path):
-    path = export_saved_model(model, tmp_path / "served")
-    found = _signature(path, "classify")(images=tf.constant(images))
+def test_without_labels_classes_are_numbers(images, tmp_path):
+    path = export_saved_model(_mirror(raw=False), tmp_path / "served")
+    found = _signature(path, "classify")(images=tf.constant(images[:, :SIZE, :SIZE]))
     assert found["classes"].shape == (12, 5)
     numbers = found["indices"].numpy().astype("str").astype("object")
     np.testing.assert_array_equal(found["classes"].numpy().astype("str"), numbers)
@@ -171,27 +166,34 @@ def _write_pngs(images, folder):
 
 
 def test_a_fresh_process_without_keras_names_the_classes(
-    folder, model, images, tmp_path
+    served, class_names, model, images, tmp_path
 ):
     paths = _write_pngs(images, tmp_path)
+    np.save(tmp_path / "images.npy", images)
     (tmp_path / "fresh.py").write_text(textwrap.dedent(FRESH_PROCESS))
-    arguments = [sys.executable, "fresh.py", folder, "found.npz", *paths]
+    arguments = [sys.executable, "fresh.py", served, "images.npy", "found.npz", *paths]
     subprocess.run(arguments, check=True, cwd=tmp_path)
     found = np.load(tmp_path / "found.npz", allow_pickle=True)
+    scores = model.predict(images, verbose=0)
+    np.testing.assert_allclose(found["predictions"], scores, atol=1e-5)
     scores = model.predict(images.round(), verbose=0)
     np.testing.assert_allclose(found["scores"][:, 0], scores.max(-1), atol=1e-5)
     names = [name.decode() for name in found["classes"][:, 0]]
-    assert names == [LABELS[i] for i in scores.argmax(-1)]
+    assert names == [class_names[i] for i in scores.argmax(-1)]
 
 
-def test_saved_model_cli_runs_it(folder, model, images, tmp_path):
+def test_saved_model_cli_runs_it(served, model, images, tmp_path, monkeypatch):
+    """In this process: another one would spend seconds on importing TensorFlow."""
     (path,) = _write_pngs(images[:1], tmp_path)
     np.save(tmp_path / "input.npy", np.array([path.read_bytes()]))
-    program = Path(sys.executable).with_name("saved_model_cli")
-    words = [program, "run", "--dir", folder, "--tag_set", "serve"]
+    (program,) = importlib.metadata.entry_points(name="saved_model_cli")
+    words = ["saved_model_cli", "run", "--dir", served, "--tag_set", "serve"]
     words += ["--signature_def", "classify_bytes", "--outdir", tmp_path / "out"]
     words += ["--inputs", f"image_bytes={tmp_path / 'input.npy'}"]
-    subprocess.run(words, check=True, capture_output=True)
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    with pytest.raises(SystemExit) as done:
+        program.load()()
+    assert not done.value.code
     scores = np.load(tmp_path / "out" / "scores.npy")
     expected = model.predict(images[:1].round(), verbose=0).max()
     np.testing.assert_allclose(scores[0, 0], expected, atol=1e-5)
@@ -271,7 +273,7 @@ def test_an_empty_batch_and_a_fixed_one(mirror, tmp_path):
     assert verify(_mirror(), runner, np.full((3, 8, 8, 3), 7.0), latency_runs=0).passed
 
 
-def test_orientation_is_not_applied_and_the_card_says_so(folder, mirror):
+def test_orientation_is_not_applied_and_the_card_says_so(served, mirror):
     image = Image.fromarray(encoded.pixels())
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -281,15 +283,16 @@ def test_orientation_is_not_applied_and_the_card_says_so(folder, mirror):
     )
     assert Image.open(io.BytesIO(marked)).getexif()[0x0112] == 6
     np.testing.assert_array_equal(*mirror(plain, marked))
-    card = (folder / "assets.extra" / "README.md").read_text()
+    card = (served / "assets.extra" / "README.md").read_text()
     assert "EXIF orientation is not applied" in card
     assert "| classify_bytes | `image_bytes` string (None,) |" in card
     assert "50,000,000 pixels" in card
-    header = json.loads((folder / "assets.extra" / "keras_senet.json").read_text())
+    header = json.loads((served / "assets.extra" / "keras_senet.json").read_text())
     assert header["encoded_images"]["shape"] == [16, 16, 3]
 
 
-def test_a_version_makes_a_folder_for_tensorflow_serving(model, tmp_path):
+def test_a_version_makes_a_folder_for_tensorflow_serving(tmp_path):
+    model = _mirror(raw=False)
     base = tmp_path / "model"
     for version in (1, 2):
         path = export_saved_model(model, base, version=version)
@@ -358,10 +361,11 @@ class Doubled(keras.layers.Layer):
         return 2 * inputs
 
 
-def test_a_custom_layer(model, images, tmp_path):
+def test_a_custom_layer(images, tmp_path):
     """The graph holds what it computes, so readers need no class of that name."""
+    model, images = _mirror(raw=False), images[:, :SIZE, :SIZE]
     doubled = keras.Model(model.input, Doubled(name="doubled")(model.output))
-    expected = 2 * model.predict(images, verbose=0)
+    expected = 2 * images.reshape(len(images), -1)
     export_saved_model(doubled, tmp_path / "served")
     export_tflite(doubled, tmp_path / "doubled.tflite")
     for name in ("served", "doubled.tflite"):

@@ -6,7 +6,6 @@ import pytest
 
 from keras_senet.export import (
     VerificationError,
-    export_saved_model,
     export_tflite,
     verify,
 )
@@ -15,10 +14,10 @@ FORMATS = ["served", "float32", "float16", "dynamic", "int8"]
 
 
 @pytest.fixture(scope="module", params=FORMATS)
-def file(request, model, images, tmp_path_factory):
+def file(request, model, images, served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify")
     if request.param == "served":
-        return export_saved_model(model, folder / "served")
+        return served
     quantization = None if request.param == "float32" else request.param
     data = images if quantization == "int8" else None
     return export_tflite(
@@ -163,8 +162,8 @@ def test_a_file_of_another_shape_fails(make_model, model, images, tmp_path):
         verify(model, path, images)
 
 
-def test_bad_arguments(model, images, tmp_path):
-    path = export_saved_model(model, tmp_path / "served")
+def test_bad_arguments(model, images, served, tmp_path):
+    path = served
     with pytest.raises(ValueError, match="must be images"):
         verify(model, path, images[:0])
     with pytest.raises(ValueError, match=r"shape \(3,\) for 12 images"):
