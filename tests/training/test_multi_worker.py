@@ -192,8 +192,11 @@ def test_with_synchronization_they_end_like_one_process(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_synchronization_both_workers_end_alike(tmp_path):
-    finish(start_training(tmp_path / "run", tmp_path, synchronized_batch_norm=False))
+def test_without_synchronization_they_end_alike_and_the_chief_writes(tmp_path):
+    folder = tmp_path / "run-{worker}"
+    finish(start_training(folder, tmp_path, synchronized_batch_norm=False))
+    assert (tmp_path / "run-0" / "model.keras").exists()
+    assert not (tmp_path / "run-1").exists()  # only the chief writes
     first, second = (read(tmp_path / f"{i}.npz") for i in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
