@@ -97,6 +97,7 @@ def test_every_importance_at_equal_cost(tmp_path, randomize, run, capsys):
     again = json.loads((output / "results.json").read_text())["rows"]
     assert again[:5] == rows
     assert [row["seed"] for row in again[5:]] == [1] * 5
-    assert again[5]["latency"] == rows[0]["latency"]
+    for name in ("latency", "before"):
+        assert [row[name] for row in again[5:]] == [row[name] for row in rows]
     with pytest.raises(SystemExit, match="goes on with its own options"):
         run(*words, "--epochs", "2")
