@@ -7,17 +7,20 @@ import pytest
 
 @pytest.fixture
 def randomize():
-    """Gives a model weights and statistics in which nothing is zero or one."""
+    """Gives a model weights and statistics in which nothing is zero or one.
 
-    def apply(model, seed=0):
+    With a gain of 2, He's, each map's values are as large as the image's, and in a deep
+    network small differences of the image become large ones; with 1 they do not.
+    """
+
+    def apply(model, seed=0, gain=2):
         rng = np.random.default_rng(seed)
         for variable in model.variables:
             shape, name = variable.shape, variable.path.rsplit("/")[-1]
             if "kernel" in name:
-                # He's deviation: each map's values are as large as the image's.
                 # A last axis of 1 is a depthwise kernel's.
                 inputs = np.prod(shape[:2] if shape[-1] == 1 else shape[:-1])
-                value = rng.standard_normal(shape, "float32") * (2 / inputs) ** 0.5
+                value = rng.standard_normal(shape, "float32") * (gain / inputs) ** 0.5
             elif name in ("gamma", "moving_variance"):
                 value = rng.uniform(0.5, 1.5, shape)
             elif name in ("beta", "bias", "moving_mean"):
