@@ -311,14 +311,6 @@ GOALS: tuple[Goal, ...] = (
         )
         for kind, at_most in (("float32", 1.01), ("int8", 1.06))
     ),
-    # int8 is to be 3.2 times as fast.
-    Goal(
-        part="litert",
-        subject=f"{_SE}, int8",
-        peer=f"{_SE}, float32",
-        batch=1,
-        at_most=1 / 3.2,
-    ),
     Goal(
         part="peers",
         subject=_EXPORTED,
