@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,7 @@ class Work:
         except FloatingPointError as error:
             result = {"diverged": str(error)}
         else:
-            result = {**self._judge(trained), "seconds": trained.seconds}
+            result = self._judge(trained)
         with atomic_path(self.folder / RESULT) as path:
             values = {**result, "recipe": self.recipe.to_json()}
             path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
@@ -242,6 +243,8 @@ class Work:
         gc.collect()
 
     def _judge(self, trained):
+        if not math.isfinite(trained.history["val_loss"][-1]):
+            return {"diverged": "The validation loss is not finite."}
         evaluation = evaluate(
             trained.model,
             open_source(self.recipe.data, data_dir=self.data_dir),
@@ -254,6 +257,7 @@ class Work:
             "images": evaluation.images,
             "loss": evaluation.loss,
             "training_loss": trained.history["loss"][-1],
+            "seconds": trained.seconds,
             **describe(trained.model),
         }
 

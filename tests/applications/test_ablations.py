@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -162,6 +163,25 @@ def test_what_makes_no_sense_is_said(tmp_path, run, words, message):
     finish(tmp_path / "base", [30.0])
     with pytest.raises(SystemExit, match=message):
         run("--output", tmp_path, *words)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), FloatingPointError("x")])
+def test_a_cell_that_diverged_is_done(tmp_path, monkeypatch, loss):
+    grid = importlib.import_module("grid")
+
+    def train(recipe, folder, **_):
+        if isinstance(loss, Exception):
+            raise loss
+        return SimpleNamespace(history={"val_loss": [1.0, loss]})
+
+    monkeypatch.setattr(grid, "train", train)
+    recipe = load_recipe(FOLDER / "recipe.py")
+    work = grid.Work(cell=grid.Cell(label=""), recipe=recipe, folder=tmp_path / "cell")
+    assert not work.is_done()
+    work.run()
+    assert work.is_done()
+    result = json.loads((tmp_path / "cell" / "result.json").read_text())
+    assert set(result) == {"diverged", "recipe"}
 
 
 @pytest.mark.slow
