@@ -186,6 +186,7 @@ def _findings(results, tables, base):
         f"- Worse than the base: {_names(worse)}.",
         f"- Better than the base: {_names(better)}.",
         f"- Not told from the base: {_names(rest)}.",
+        _diverged(results),
         _order(results, [base, *cells.values()]),
     ]
     return "\n".join(line for line in lines if line is not None)
@@ -193,6 +194,13 @@ def _findings(results, tables, base):
 
 def _names(cells):
     return ", ".join(f"`{cell.name}`" for cell in cells) or "nothing"
+
+
+def _diverged(results):
+    names = dict.fromkeys(results.diverged)
+    if not names:
+        return None
+    return f"- Diverged with some seed: {', '.join(f'`{name}`' for name in names)}."
 
 
 def _order(results, cells):
