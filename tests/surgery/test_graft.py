@@ -170,7 +170,9 @@ def test_se_learns_from_the_start():
 
 
 @pytest.mark.parametrize(
-    "after", [["c1"], "c[1]", lambda layer: layer.name == "c1"], ids=str
+    "after",
+    [["c1"], "c[1]", lambda layer: layer.name == "c1"],
+    ids=["names", "pattern", "predicate"],
 )
 def test_after_names_pattern_or_predicate(after):
     model = randomised(residual())
