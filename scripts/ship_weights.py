@@ -90,7 +90,7 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
         temporary.mkdir()
         for file in ("recipe.json", "versions.json", "history.csv", "curves.png"):
             shutil.copy(run_folder / file, temporary / file)
-        entries = export(trained, source, images, temporary, name)
+        entries = export(trained, source, recipe, images, temporary, name)
         card = write_card(name, recipe, run_folder, evaluation, entries)
         (temporary / "README.md").write_text(card, encoding="utf-8")
     for entry in entries:
@@ -118,9 +118,9 @@ def preset_record(name, weights, header, evaluation):
     }
 
 
-def export(model, source, images, folder, name):
+def export(model, source, recipe, images, folder, name):
     """Writes the exports, measures each on the test split, returns their records."""
-    representative = first_images(source, 512)
+    representative = first_images(source, recipe, 512)
     entries = []
     for file, quantization in EXPORTS.items():
         path = folder / file
@@ -156,9 +156,14 @@ def export(model, source, images, folder, name):
     return entries
 
 
-def first_images(source, count):
+def first_images(source, recipe, count):
     batches = data.batches(
-        source, "train", image_size=source.image_size[0], batch_size=64, limit=count
+        source,
+        recipe.train_split,
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        batch_size=64,
+        limit=count,
     )
     return [np.asarray(images) for images, _ in batches]
 

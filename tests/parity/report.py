@@ -58,6 +58,8 @@ def _error(preset, error):
 def _status(preset, error):
     if preset.refusal:
         return "refused: another network"
+    if preset.source == "keras_senet":
+        return f"[trained here](../saved_models/{preset.name}/README.md)"
     if error is None:
         return "not measured"
     return "equal" if preset.include_top else "equal, without top"
