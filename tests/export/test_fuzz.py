@@ -29,5 +29,6 @@ def test_damaged_images_are_survived_and_named(served, tmp_path, cases, seed):
     assert {"decoded", "is damaged", "is a", "is not a", "has many pixels"} <= set(
         report["counts"]
     )
-    # A header of 60,000 x 60,000 pixels alone would take 10 GB.
-    assert report["peak_megabytes"] < 2500
+    # A header of 60,000 x 60,000 pixels alone would take 10 GB. How much the largest
+    # image that is allowed takes depends on how many are decoded at a time.
+    assert report["peak_megabytes"] < 5000
