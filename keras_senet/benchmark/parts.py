@@ -11,6 +11,7 @@ from keras_senet.benchmark.networks import FAMILIES
 PartName = Literal[
     "inference",
     "litert",
+    "int8",
     "peers",
     "training",
     "memory",
@@ -153,6 +154,15 @@ PARTS: dict[PartName, Part] = {
             ),
         ),
         rounds=25,
+    ),
+    "int8": Part(
+        title="LiteRT, int8 beside float32",
+        groups=_groups(
+            (1,),
+            (f"{_SE}, float32", "se_resnet50", "litert"),
+            (f"{_SE}, int8", "se_resnet50", "litert_int8"),
+        ),
+        rounds=15,
     ),
     "peers": Part(
         title="Inference, other packages' SE-ResNet-50",
@@ -310,6 +320,13 @@ GOALS: tuple[Goal, ...] = (
             beside=f"{_DEFAULT}, {kind}",
         )
         for kind, at_most in (("float32", 1.01), ("int8", 1.06))
+    ),
+    Goal(
+        part="int8",
+        subject=f"{_SE}, int8",
+        peer=f"{_SE}, float32",
+        batch=1,
+        at_most=1 / 3.2,
     ),
     Goal(
         part="peers",

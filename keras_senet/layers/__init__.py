@@ -1,8 +1,7 @@
 """Layers: squeeze and excitation, and what a network with it needs beside Keras'."""
 
-from keras_senet.layers.add import Add
 from keras_senet.layers.batch_normalization import BatchNormalization
 from keras_senet.layers.channel_shuffle import ChannelShuffle
 from keras_senet.layers.squeeze_excite import SqueezeExcite
 
-__all__ = ["Add", "BatchNormalization", "ChannelShuffle", "SqueezeExcite"]
+__all__ = ["BatchNormalization", "ChannelShuffle", "SqueezeExcite"]

@@ -1,6 +1,5 @@
 """What TensorFlow does faster than Keras' formulas; imported on that backend only."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,7 +58,7 @@ def normalize(x, gamma, beta, mean, variance, epsilon: float):
     ).y
 
 
-def excite(y, normalized: Normalized, gate: Callable, shortcut=None):
+def excite(y, normalized: Normalized, gate: Callable):
     """Squeeze by the mean, excitation and scale of what batch normalisation made.
 
     Normalisation and SE are one operation to the gradient. With x̂ = (x - mean) /
@@ -74,12 +73,11 @@ def excite(y, normalized: Normalized, gate: Callable, shortcut=None):
         y: The output of batch normalisation, (N, H, W, C).
         normalized: What made it.
         gate: Makes the gates from the means, (N, 1, 1, C) -> (N, 1, 1, C).
-        shortcut: What is added to the product, of its shape, or None.
     """
     mean, deviation = normalized.mean, normalized.deviation
 
     @tf.custom_gradient
-    def scaled(x, gamma, beta, *shortcut):
+    def scaled(x, gamma, beta):
         x_hat = (_mean(x) - mean) / deviation
         squeezed = gamma * x_hat + beta
         gates = gate(squeezed)
@@ -88,7 +86,7 @@ def excite(y, normalized: Normalized, gate: Callable, shortcut=None):
             d = tf.ensure_shape(d, x.shape)
             size = tf.cast(tf.shape(d)[1] * tf.shape(d)[2], d.dtype)
             d_mean = _mean(d)
-            d_x_hat = (_mean(d * x) - mean * d_mean) / deviation
+            d_x_hat = (_mean_of_product(d, x) - mean * d_mean) / deviation
             d_gates = size * (gamma * d_x_hat + beta * d_mean)
             variables = variables or []
             with tf.GradientTape() as tape:
@@ -103,29 +101,19 @@ def excite(y, normalized: Normalized, gate: Callable, shortcut=None):
             d_gamma = size * _total(d_x_hat * gates + shift * x_hat)
             count = size * tf.cast(tf.shape(d)[0], d.dtype)
             slope = -gamma * d_gamma / (count * deviation**2)
-            d_x = _in_one_pass(
-                _linear,
+            d_x = _linear(
                 d,
                 gates * gamma / deviation,
                 x,
                 slope,
                 (shift - d_beta / count) * gamma / deviation - slope * mean,
             )
-            gradients = d_x, d_gamma, d_beta, *(d for _ in shortcut)
+            gradients = d_x, d_gamma, d_beta
             return (gradients, d_variables) if variables else gradients
 
-        return _in_one_pass(_product, y, gates, *shortcut), gradient
+        return y * gates, gradient
 
-    shortcuts = () if shortcut is None else (shortcut,)
-    return scaled(normalized.x, normalized.gamma, normalized.beta, *shortcuts)
-
-
-def _product(y, gates, *shortcut):
-    return tf.add_n([y * gates, *shortcut])
-
-
-def _linear(d, d_factor, x, x_factor, offset):
-    return d * d_factor + x * x_factor + offset
+    return scaled(normalized.x, normalized.gamma, normalized.beta)
 
 
 def _total(x):
@@ -140,17 +128,38 @@ def _mean(x):
     return tf.nn.avg_pool2d(x, x.shape[1:3], 1, "VALID")
 
 
-def _in_one_pass(function: Callable, *tensors):
-    """Calls an elementwise function, through XLA where one CPU runs it.
+def _mean_of_product(x, y):
+    """The mean of x * y over the positions, (N, H, W, C) -> (N, 1, 1, C).
 
-    TensorFlow reads and writes memory for each of its operations, XLA once for all.
+    One CPU takes it image by image: the product of one stays in the cache, that of
+    all would be the largest map of a training step.
     """
+    if not _on_one_cpu():
+        return _mean(x * y)
+
+    def mean_of(image):
+        images = slice(image, image + 1)
+        return _mean(x[images] * y[images])[0]
+
+    return tf.map_fn(mean_of, tf.range(tf.shape(x)[0]), fn_output_signature=x.dtype)
+
+
+def _linear(x, x_factor, y, y_factor, offset):
+    """x * x_factor + y * y_factor + offset.
+
+    TensorFlow reads and writes memory for each operation; XLA on one CPU once for all.
+    """
+    function = _compiled_sum if _on_one_cpu() else _sum
+    return function(x, x_factor, y, y_factor, offset)
+
+
+def _sum(x, x_factor, y, y_factor, offset):
+    return x * x_factor + y * y_factor + offset
+
+
+_compiled_sum = tf.function(_sum, autograph=False, jit_compile=True)
+
+
+def _on_one_cpu():
     devices = {device.device_type for device in tf.config.list_logical_devices()}
-    if devices == {"CPU"} and tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        function = _compiled(function)
-    return function(*tensors)
-
-
-@functools.cache
-def _compiled(function):
-    return tf.function(function, autograph=False, jit_compile=True)
+    return devices == {"CPU"} and tf.distribute.get_strategy().num_replicas_in_sync == 1

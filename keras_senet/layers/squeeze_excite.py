@@ -1,6 +1,5 @@
 """Squeeze and excitation, the idea of the package."""
 
-import functools
 from collections.abc import Callable
 from numbers import Integral
 
@@ -163,12 +162,7 @@ class SqueezeExcite(keras.layers.Layer):
             return inputs * self.excitation(inputs)
         from keras_senet.layers import _tensorflow as kernels
 
-        outputs = kernels.excite(inputs, normalized, self._gates)
-        # For an `Add` behind it, which then leaves the product here out of the graph.
-        outputs._keras_senet_add = functools.partial(
-            kernels.excite, inputs, normalized, self._gates
-        )
-        return outputs
+        return kernels.excite(inputs, normalized, self._gates)
 
     def excitation(self, inputs):
         """Returns the gate of each channel.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from keras import initializers, layers
 
-from keras_senet.layers import Add, BatchNormalization, SqueezeExcite
+from keras_senet.layers import BatchNormalization, SqueezeExcite
 from keras_senet.models._architecture import Architecture
 
 
@@ -21,8 +21,7 @@ class Blocks:
         drop_path_rate: Probability that the last residual branch is dropped for an
             image; the others' grows linearly up to it.
         output_stride: The stride after which stages dilate instead of striding.
-        fused: Whether batch normalisation runs in TensorFlow's fused kernel, and SE
-            and the sum behind it make fewer passes over memory.
+        fused: Whether batch normalisation runs in TensorFlow's fused kernel.
     """
 
     architecture: Architecture
@@ -142,9 +141,6 @@ class Blocks:
             pool_size, strides, padding, data_format=self.data_format, name=name
         )(x)
 
-    def add(self, xs: Sequence, name: str):
-        return (Add if self.fused else layers.Add)(name=name)(xs)
-
     def concatenate(self, xs: Sequence, name: str):
         return layers.Concatenate(self.axis, name=name)(xs)
 
@@ -236,7 +232,7 @@ def residual(
         x = b.concatenate([identity, x], f"{name}_concat")
     else:
         x = b.drop_path(x, unit.drop_path, name)
-        x = b.add([identity, x], f"{name}_add")
+        x = layers.Add(name=f"{name}_add")([identity, x])
     if relu:
         x = b.relu(x, f"{name}_out")
     return b.se_at("post", x, stage, name)

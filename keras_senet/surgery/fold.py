@@ -5,7 +5,7 @@ import dataclasses
 
 import keras
 
-from keras_senet.layers import Add, BatchNormalization, ChannelShuffle, SqueezeExcite
+from keras_senet.layers import BatchNormalization, ChannelShuffle, SqueezeExcite
 from keras_senet.surgery import _places
 from keras_senet.surgery._copying import fill, fresh, unique_name
 from keras_senet.surgery._expansion import Excitation, shuffle
@@ -139,9 +139,8 @@ class _Fold:
             return shuffle(layer, call.inputs[0].shape, name)
         if graph.is_functional(layer) and call.kwargs.get("training") is not True:
             return self.fold(layer)
-        if type(layer) in (Add, BatchNormalization):
-            (kind,) = type(layer).__bases__  # Keras' own.
-            copy = kind.from_config(layer.get_config())
+        if type(layer) is BatchNormalization:
+            copy = keras.layers.BatchNormalization.from_config(layer.get_config())
         else:
             try:
                 copy = fresh(layer)
