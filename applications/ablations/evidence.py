@@ -44,7 +44,7 @@ BASES = {
         **_SPLITS,
     ),
     "fashion_mnist": dataclasses.replace(
-        RECIPES["fashion_mnist"], limit=10_000, **_SPLITS
+        RECIPES["fashion_mnist"], limit=6_000, **_SPLITS
     ),
 }
 

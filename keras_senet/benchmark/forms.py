@@ -27,10 +27,12 @@ class Form:
         open: `open(network, threads)` prepares it.
         exact: Whether it returns what the network returns, to rounding. Forms of one
             network are compared before they are timed.
+        changes: Whether it changes the network that it is given, which then is its own.
     """
 
     open: Callable[[Any, int], Opened]
     exact: bool = True
+    changes: bool = False
 
 
 def _variables(model, threads):
@@ -281,7 +283,7 @@ FORMS: dict[str, Form] = {
     "litert_int8": Form(open=_litert_int8, exact=False),
     "litert_float_gates": Form(open=_litert_float_gates, exact=False),
     "torch": Form(open=_torch),
-    "training": Form(open=_training, exact=False),
-    "training_apart": Form(open=_training_apart, exact=False),
-    "training_xla": Form(open=_training_xla, exact=False),
+    "training": Form(open=_training, exact=False, changes=True),
+    "training_apart": Form(open=_training_apart, exact=False, changes=True),
+    "training_xla": Form(open=_training_xla, exact=False, changes=True),
 }

@@ -186,7 +186,7 @@ PARTS: dict[PartName, Part] = {
             (_SE, "se_resnet50", "training"),
             (_DEFAULT, "se_resnet50_default", "training"),
         ),
-        rounds=7,
+        rounds=9,
     ),
     "memory": Part(
         title="Peak memory of a training step",
@@ -198,7 +198,7 @@ PARTS: dict[PartName, Part] = {
             (_SE, "se_resnet50", "training"),
             (_DEFAULT, "se_resnet50_default", "training"),
         ),
-        rounds=1,
+        rounds=3,
         measures="memory",
     ),
     "kernels": Part(
@@ -272,7 +272,7 @@ PARTS: dict[PartName, Part] = {
             (f"{_SE}, passes apart", "se_resnet50", "training_apart"),
             (f"{_SE}, fused=False", "se_resnet50_unfused", "training"),
         ),
-        rounds=9,
+        rounds=15,
         is_goal=False,
     ),
     "family": Part(

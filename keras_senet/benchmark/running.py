@@ -170,12 +170,18 @@ class _Workshop:
         key = subject.network, subject.form
         if key not in self.opened:
             self.progress(f"preparing {subject.name}")
-            if subject.network not in self.networks:
-                build = NETWORKS[subject.network].build
-                self.networks[subject.network] = build(self.options.toy)
-            network = self.networks[subject.network]
-            self.opened[key] = FORMS[subject.form].open(network, self.options.threads)
+            form = FORMS[subject.form]
+            network = self._build(subject) if form.changes else self._shared(subject)
+            self.opened[key] = form.open(network, self.options.threads)
         return self.opened[key]
+
+    def _shared(self, subject):
+        if subject.network not in self.networks:
+            self.networks[subject.network] = self._build(subject)
+        return self.networks[subject.network]
+
+    def _build(self, subject):
+        return NETWORKS[subject.network].build(self.options.toy)
 
 
 def random_images(subject: Subject, batch: int, *, toy: bool) -> np.ndarray:

@@ -85,8 +85,8 @@ def excite(y, normalized: Normalized, gate: Callable):
         def gradient(d, variables=None):
             d = tf.ensure_shape(d, x.shape)
             size = tf.cast(tf.shape(d)[1] * tf.shape(d)[2], d.dtype)
-            d_mean = _mean(d)
-            d_x_hat = (_mean_of_product(d, x) - mean * d_mean) / deviation
+            d_mean, d_x_mean = _means_with_product(d, x)
+            d_x_hat = (d_x_mean - mean * d_mean) / deviation
             d_gates = size * (gamma * d_x_hat + beta * d_mean)
             variables = variables or []
             with tf.GradientTape() as tape:
@@ -128,20 +128,21 @@ def _mean(x):
     return tf.nn.avg_pool2d(x, x.shape[1:3], 1, "VALID")
 
 
-def _mean_of_product(x, y):
-    """The mean of x * y over the positions, (N, H, W, C) -> (N, 1, 1, C).
+def _means_with_product(x, y):
+    """The means of x and of x * y over the positions, both (N, 1, 1, C).
 
-    One CPU takes it image by image: the product of one stays in the cache, that of
-    all would be the largest map of a training step.
+    One CPU takes them image by image: the maps of one stay in the cache, and the
+    product of all would be the largest map of a training step.
     """
     if not _on_one_cpu():
-        return _mean(x * y)
+        return _mean(x), _mean(x * y)
 
-    def mean_of(image):
-        images = slice(image, image + 1)
-        return _mean(x[images] * y[images])[0]
+    def means(image):
+        one = x[image : image + 1]
+        return _mean(one)[0], _mean(one * y[image : image + 1])[0]
 
-    return tf.map_fn(mean_of, tf.range(tf.shape(x)[0]), fn_output_signature=x.dtype)
+    kinds = x.dtype, x.dtype
+    return tf.map_fn(means, tf.range(tf.shape(x)[0]), fn_output_signature=kinds)
 
 
 def _linear(x, x_factor, y, y_factor, offset):

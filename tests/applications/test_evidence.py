@@ -76,7 +76,7 @@ def test_the_table_of_known_results(tmp_path, run, finish, capsys):
         "- Fashion-MNIST: -0.50 points with SE, standard error 0.00.",
     ):
         assert row in text
-    images = "20,000 images of CIFAR-10 and 10,000 images of Fashion-MNIST"
+    images = "20,000 images of CIFAR-10 and 6,000 images of Fashion-MNIST"
     assert f"after 12 epochs on {images}" in text
     assert (tmp_path / "grid" / "evidence.md").exists()
 

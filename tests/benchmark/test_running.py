@@ -234,3 +234,19 @@ def test_passes_apart_are_not_joined(monkeypatch):
     for form in ("training_apart", "training"):
         FORMS[form].open(NETWORKS["se_resnet50"].build(True), 1)(images)()
         assert bool(joined) == (form == "training")
+
+
+def test_a_form_that_changes_its_network_has_one_of_its_own(monkeypatch):
+    """Two compiled training steps of one model would be one: the last compiled."""
+    opened = []
+    for name in ("training", "training_xla", "variables", "folded"):
+        form = dataclasses.replace(
+            FORMS[name], open=lambda m, threads: opened.append(m)
+        )
+        monkeypatch.setitem(FORMS, name, form)
+    workshop = running._Workshop(Options(threads=1, toy=True), {}, print)
+    for form in ("training", "training_xla", "variables", "folded"):
+        workshop._open(Subject(name=form, network="se_resnet50", form=form))
+    step, xla, variables, folded = map(id, opened)
+    assert len({step, xla, variables}) == 3
+    assert variables == folded
