@@ -190,6 +190,7 @@ def write_card(name, recipe, run_folder, evaluation, entries):
         f"{100 * e['accuracy']:.2f} % |"
         for e in entries
     )
+    limit = f", {recipe.limit:,} images of it" if recipe.limit else ""
     return f"""# {name}
 
 {network} trained by this project on {recipe.data}; in the package it is
@@ -205,8 +206,9 @@ held out from the training images: {100 * float(last["val_accuracy"]):.2f} %.
 |---|---|---|
 {rows}
 
-Trained on `{recipe.train_split}`, {recipe.epochs} epochs, seed {recipe.seed}; the whole
-recipe is `recipe.json`, the log `history.csv`, its picture `curves.png`. The command:
+Trained on `{recipe.train_split}`{limit}, {recipe.epochs} epochs, seed {recipe.seed};
+the whole recipe is `recipe.json`, the log `history.csv`, its picture
+`curves.png`. The command:
 
 ```sh
 keras-senet train --recipe saved_models/{name}/recipe.json --run-folder runs/{tag}
