@@ -172,6 +172,8 @@ np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
 def test_gradient_of_both_together_is_that_of_each_alone():
+    # Of 60 draws one has rounding errors of 2.2e-6, the median is 0.5e-6.
+    keras.utils.set_random_seed(0)
     x = tf.random.normal((2, 6, 6, 16), mean=1.0)
     normalization, se = BatchNormalization(), SqueezeExcite(4)
     normalization.build(x.shape)
@@ -216,20 +218,26 @@ def test_only_one_cpu_goes_through_xla_and_image_by_image(monkeypatch, maps, dev
     """Elsewhere the gradient is the same, by TensorFlow's own kernels."""
     devices = [tf.config.LogicalDevice(f"/{d}:0", d) for d in {"CPU", device}]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda: devices)
-    model = block(BatchNormalization, "float32")
 
-    @tf.function
-    def gradient(x):
-        with tf.GradientTape() as tape:
-            y = model(x, training=True)
-        return tape.gradient(y, model.get_layer("conv").kernel.value)
+    def gradient_of(normalization):
+        model = block(normalization, "float32")
 
-    spec = tf.TensorSpec(maps[0].shape, tf.float32)
-    kinds = {
-        op.type for op in gradient.get_concrete_function(spec).graph.get_operations()
-    }
+        @tf.function
+        def gradient(x):
+            with tf.GradientTape() as tape:
+                y = model(x, training=True)
+            return tape.gradient(y, model.get_layer("conv").kernel.value, tf.cos(y))
+
+        return gradient.get_concrete_function(tf.TensorSpec(maps[0].shape, tf.float32))
+
+    fused, keras_own = map(
+        gradient_of, (BatchNormalization, keras.layers.BatchNormalization)
+    )
+    kinds = {op.type for op in fused.graph.get_operations()}
     assert ("PartitionedCall" in kinds) == (device == "CPU")
     assert any("While" in kind for kind in kinds) == (device == "CPU")
+    x = tf.constant(maps[0], "float32")
+    assert relative_error(fused(x).numpy(), keras_own(x).numpy()) < 1e-5
 
 
 def test_config_survives():
