@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import os
 import struct
 from collections.abc import Mapping
@@ -107,13 +108,14 @@ def open_flatbuffer(source: bytes | str | os.PathLike):
 
 
 class _AlignedBuilder(flatbuffers.Builder):
-    """Puts every vector at a multiple of 16 bytes, as the schema wants its buffers.
+    """Puts vectors of bytes at multiples of 16, as the schema wants its buffers.
 
     The schema's Python classes leave that attribute out.
     """
 
     def StartVector(self, elemSize, numElems, alignment):
-        return super().StartVector(elemSize, numElems, max(alignment, 16))
+        alignment = max(alignment, 16) if elemSize == 1 else alignment
+        return super().StartVector(elemSize, numElems, alignment)
 
 
 def write_flatbuffer(model) -> bytes:
@@ -126,18 +128,30 @@ def write_flatbuffer(model) -> bytes:
 def shorten_names(model) -> None:
     """Cuts the names of tensors, in which the converter lists all that it fused.
 
-    The result of an operation keeps the first name, numbered where it is taken;
-    constants, which nothing looks up by name, keep none.
+    The result of a layer gets the layer's name. What else it computes keeps that of
+    the operation, or has a number if it is one value only, or where a name is taken.
+    Constants, which nothing looks up by name, keep none.
     """
     for graph in model.subgraphs:
-        taken = collections.Counter()
-        for tensor in graph.tensors:
+        names = [tensor.name.split(b";")[0] for tensor in graph.tensors]
+        layers = collections.defaultdict(list)
+        for operator in graph.operators:
+            for index in operator.outputs:
+                layer, _, operation = names[index].rpartition(b"/")
+                layers[layer or operation].append(index)
+        for layer, (*inner, result) in layers.items():
+            names[result] = layer
+            if len(inner) == 1:
+                names[inner[0]] = layer + b"/1"
+        taken: set[bytes] = set()
+        for tensor, name in zip(graph.tensors, names, strict=True):
             if is_constant(model, tensor):
                 tensor.name = b""
                 continue
-            name = tensor.name.split(b";")[0]
-            tensor.name = name + (b"%d" % taken[name] if taken[name] else b"")
-            taken[name] += 1
+            numbered = (name + b"/%d" % number for number in itertools.count(2))
+            free = (n for n in itertools.chain([name], numbered) if n not in taken)
+            tensor.name = next(free)
+            taken.add(tensor.name)
 
 
 def graph_operations(model) -> list[Operation]:
