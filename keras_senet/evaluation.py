@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_senet.export._calibration import check_normalised_somewhere
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
 from keras_senet.training.failures import explained
@@ -125,7 +126,8 @@ def evaluate(
 
     Raises:
         ValueError: If the classes of the model contradict those of the data, there
-            are no images, or they do not fit the model.
+            are no images, they do not fit the model, or a source's would reach a
+            network of this package that was built without its preprocessing.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -172,6 +174,8 @@ def _open_data(
             f"channels. Received: {runner.name}, which takes {runner.input_shape}. "
             "Pass arrays or batches as it takes them."
         )
+    if runner.kind == "keras":
+        check_normalised_somewhere(runner.model, data)
     record = runner.preprocessing
     size = _image_size(image_size, runner, record, data)
     if crop_fraction is None:

@@ -183,6 +183,15 @@ def test_source_is_fitted_to_the_model():
         evaluate(keras.Model(inputs, x), "bundled")
 
 
+def test_a_source_does_not_reach_a_network_that_does_not_normalise():
+    options = {"weights": "fashion_mnist", "include_preprocessing": True}
+    whole = keras_senet.SEResNet20(**options)
+    assert evaluate(whole, "bundled", limit=100).top1 > 0.85
+    bare = keras_senet.SEResNet20(weights="fashion_mnist")
+    with pytest.raises(ValueError, match=r"'bundled' for.*include_preprocessing=True"):
+        evaluate(bare, "bundled", limit=100)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

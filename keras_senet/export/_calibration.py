@@ -90,12 +90,7 @@ def source_batches(
             f"{source.name!r} for {model.name}, which takes {model.inputs[0].shape}. "
             "Pass batches as the model takes them."
         )
-    if record is None and not raw and getattr(model, "constructor", None):
-        raise ValueError(
-            f"A data source gives raw images 0..255. Received: {source.name!r} for "
-            f"{model.name}, which does not normalise them. Build it with "
-            "include_preprocessing=True, or pass batches as the model takes them."
-        )
+    check_normalised_somewhere(model, source)
     options = {}
     if record is not None and source.image_size != (height, width):
         options["crop_fraction"] = record.crop_fraction
@@ -117,6 +112,25 @@ def source_batches(
             labels,
         )
     )
+
+
+def check_normalised_somewhere(model: keras.Model, source: Source) -> None:
+    """Refuses a source's images 0..255 for a network that wants them normalised.
+
+    Such are those that a constructor built without their preprocessing, of which the
+    model keeps no record then. Of other models nothing is known.
+
+    Raises:
+        ValueError: If nothing would normalise the images.
+    """
+    if not getattr(model, "constructor", None) or takes_raw_images(model):
+        return
+    if getattr(model, "preprocessing", None) is None:
+        raise ValueError(
+            f"A data source gives raw images 0..255. Received: {source.name!r} for "
+            f"{model.name}, which does not normalise them. Build it with "
+            "include_preprocessing=True, or pass batches as the model takes them."
+        )
 
 
 def _take(dataset, limit: int) -> list[np.ndarray]:
