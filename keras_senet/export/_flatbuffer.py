@@ -128,12 +128,13 @@ def write_flatbuffer(model) -> bytes:
 def shorten_names(model) -> None:
     """Cuts the names of tensors, in which the converter lists all that it fused.
 
-    The result of a layer gets the layer's name. What else it computes keeps that of
-    the operation, or has a number if it is one value only, or where a name is taken.
-    Constants, which nothing looks up by name, keep none.
+    An operation is called as the layer that does the work: the last one listed, the
+    convolution before its normalisation and ReLU. Where one layer takes several
+    operations, the last one has its name. The others keep their own, or a number if
+    there is one only. Constants, which nothing looks up by name, keep none.
     """
     for graph in model.subgraphs:
-        names = [tensor.name.split(b";")[0] for tensor in graph.tensors]
+        names = [tensor.name.split(b";")[-1] for tensor in graph.tensors]
         layers = collections.defaultdict(list)
         for operator in graph.operators:
             for index in operator.outputs:

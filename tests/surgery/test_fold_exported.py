@@ -19,6 +19,14 @@ def _clear():
     keras.utils.set_random_seed(0)
 
 
+def sizes(model, folder):
+    """Bytes of a folded .tflite file and of one that is not."""
+    for fold in (True, False):
+        path = folder / f"{fold}.tflite"
+        keras_senet.export_tflite(model, path, fold=fold)
+        yield path.stat().st_size
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -27,17 +35,17 @@ def _clear():
     ],
 )
 def test_folded_file_is_never_larger(name, randomize, tmp_path):
-    model = randomize(cases.build(name))
-    sizes = []
-    for fold in (True, False):
-        path = tmp_path / f"{fold}.tflite"
-        keras_senet.export_tflite(model, path, fold=fold)
-        sizes.append(path.stat().st_size)
-    folded, plain = sizes
+    folded, plain = sizes(randomize(cases.build(name)), tmp_path)
     if name in ("resnet_bottleneck", "shufflenet"):
         assert folded < plain  # a smaller matrix in each SE
     else:
         assert folded <= plain
+
+
+def test_folded_file_of_a_plain_host_is_never_larger(randomize, tmp_path):
+    # The same operations: only their names could differ.
+    folded, plain = sizes(randomize(cases.build("resnet_basic", se=False)), tmp_path)
+    assert folded <= plain
 
 
 @pytest.mark.parametrize("fold", [True, False])
