@@ -2,11 +2,11 @@
 
     python applications/ablations/evidence.py --output runs/evidence --docs README.md
 
-Both networks of a data set have the recipe of its shipped weights, but shorter, on fewer
-images and in batches of 64, for more steps: about ten minutes for one training on
-CIFAR-10, on one core. SE starts as the identity, so that both begin as the same function:
-in so short a training gates that start near 1/2 cost more than they gain. The folder is a
-grid like that of main.py, one for each data set, and goes on as it does.
+Both networks of a data set have the recipe of its shipped weights, but shorter, on
+fewer images and in batches of 64, for more steps: about ten minutes for one training on
+CIFAR-10, on one core. SE starts as the identity, so that both begin as the same
+function: in so short a training, gates that start near 1/2 cost more than they gain.
+The folder is a grid like that of main.py, one for each data set, and goes on as it does.
 """
 
 import dataclasses
