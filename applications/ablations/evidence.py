@@ -6,7 +6,7 @@ Both networks of a data set have the recipe of its shipped weights, but shorter,
 fewer images and in batches of 64, for more steps: about ten minutes for one training on
 CIFAR-10, on one core. SE starts as the identity, so that both begin as the same
 function: in so short a training, gates that start near 1/2 cost more than they gain.
-The folder is a grid like that of main.py, one for each data set, and goes on as it does.
+The folder is a grid as main.py's, one for each data set, and goes on as that does.
 """
 
 import dataclasses
