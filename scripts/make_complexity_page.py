@@ -1,7 +1,7 @@
 """Counts every network of the paper and writes docs/complexity.md between its marks.
 
-    keras-senet benchmark family --output docs/performance.json
-    python scripts/make_complexity_page.py --benchmark docs/performance.json
+    keras-senet benchmark family --output docs/complexity.json
+    python scripts/make_complexity_page.py --benchmark docs/complexity.json
 
 The first measures the times, some minutes; without its file the page has none.
 """

@@ -105,12 +105,18 @@ def _groups(batches: tuple[int, ...], *rows: tuple[str, str, str]):
     return tuple(Group(subjects=_subjects(*rows), batch=batch) for batch in batches)
 
 
+# The gradient of grouped convolutions takes TensorFlow minutes on a CPU.
+_NOT_TRAINED = ("se_resnext50", "senet154")
+
+
 def _family_groups():
     for name in FAMILIES:
         for what, form, batch in (
             ("inference", "exported", 1),
             ("training", "training", 4),
         ):
+            if what == "training" and name in _NOT_TRAINED:
+                continue
             yield Group(
                 subjects=_subjects(
                     (f"{name} plain, {what}", f"{name}/plain", form),
