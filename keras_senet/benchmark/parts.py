@@ -54,7 +54,7 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one process measures.
+    """What is measured together.
 
     Attributes:
         title: What it is.
@@ -62,6 +62,8 @@ class Part:
         groups: What is compared.
         rounds: How many turns each subject gets.
         is_goal: Whether it is run when no part is named.
+        processes: Shell patterns of subjects: those of each pattern are measured in a
+            process of their own. One for all, unless memory would not hold them.
     """
 
     title: str
@@ -69,6 +71,7 @@ class Part:
     rounds: int
     measures: Literal["time", "memory", "kernels"] = "time"
     is_goal: bool = True
+    processes: tuple[str, ...] = ("*",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -286,6 +289,7 @@ PARTS: dict[PartName, Part] = {
         groups=tuple(_family_groups()),
         rounds=9,
         is_goal=False,
+        processes=tuple(f"{name} *" for name in FAMILIES),
     ),
 }
 

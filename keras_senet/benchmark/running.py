@@ -36,12 +36,14 @@ class Options:
         toy: Whether networks are toys.
         rounds: How many turns each subject gets; None is the part's own number.
         only: Measure only subjects whose names match this shell pattern.
+        within: And this one: the subjects of this process.
     """
 
     threads: int
     toy: bool = False
     rounds: int | None = None
     only: str = "*"
+    within: str = "*"
 
     def __post_init__(self):
         if self.rounds is not None and self.rounds < 1:
@@ -73,7 +75,7 @@ def run_part(
             "The benchmark needs Keras' tensorflow backend. Received: "
             f"{keras.config.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
-    groups = _select(part, options.only)
+    groups = _select(part, options)
     busy, start = load(), time.perf_counter()
     measure = {"time": _times, "memory": _memory, "kernels": _kernels}[part.measures]
     skipped = {}
@@ -90,33 +92,71 @@ def run_part(
 def measure(
     name: PartName, options: Options, progress: Progress = lambda line: None
 ) -> PartResult:
-    """Measures one part: in a fresh process with its threads pinned, toys in this one.
+    """Measures a part: in fresh processes with threads pinned, toys in this one.
 
-    The arguments are those of `run_part`.
+    Where a part has several processes and one fails, its subjects are skipped. The
+    arguments are those of `run_part`.
 
     Raises:
-        RuntimeError: If the process fails.
+        RuntimeError: If the process fails, or each of several.
     """
     if options.toy:
         return run_part(name, options, progress)
-    arguments = {**dataclasses.asdict(options), "name": name}
-    threads = arguments.pop("threads")
-    answer = children.call("part", arguments, threads=threads, progress=progress)
-    return PartResult.from_json(answer)
+    part = PARTS[name]
+    _select(part, options)
+    results, skipped, failure = [], {}, None
+    for pattern in part.processes:
+        inner = dataclasses.replace(options, within=pattern)
+        names = _matching(part, inner)
+        if not names:
+            continue
+        arguments = {**dataclasses.asdict(inner), "name": name}
+        threads = arguments.pop("threads")
+        try:
+            answer = children.call(
+                "part", arguments, threads=threads, progress=progress
+            )
+        except children.ChildError as error:
+            failure = error
+            skipped |= dict.fromkeys(names, str(error))
+            progress(f"skipped {', '.join(names)}: {error}")
+            continue
+        results.append(PartResult.from_json(answer))
+    if not results:
+        raise failure
+    return _joined(results, skipped)
 
 
-def _select(part: Part, pattern: str) -> list[Group]:
+def _joined(results, skipped):
+    first = results[0]
+    return dataclasses.replace(
+        first,
+        measurements=tuple(m for result in results for m in result.measurements),
+        skipped=skipped | {k: v for r in results for k, v in r.skipped.items()},
+        seconds=sum(result.seconds for result in results),
+    )
+
+
+def _matching(part: Part, options: Options) -> list[str]:
+    """The names of the subjects that are wanted."""
+    names = dict.fromkeys(s.name for group in part.groups for s in group.subjects)
+    patterns = options.only, options.within
+    return [n for n in names if all(fnmatch.fnmatch(n, p) for p in patterns)]
+
+
+def _select(part: Part, options: Options) -> list[Group]:
+    names = _matching(part, options)
+    if not names:
+        known = sorted({s.name for group in part.groups for s in group.subjects})
+        raise ValueError(
+            f"`only` must match a subject of {part.title!r}: {'; '.join(known)}. "
+            f"Received: only={options.only!r}"
+        )
     groups = []
     for group in part.groups:
-        kept = tuple(s for s in group.subjects if fnmatch.fnmatch(s.name, pattern))
+        kept = tuple(s for s in group.subjects if s.name in names)
         if kept:
             groups.append(dataclasses.replace(group, subjects=kept))
-    if not groups:
-        names = sorted({s.name for group in part.groups for s in group.subjects})
-        raise ValueError(
-            f"`only` must match a subject of {part.title!r}: {'; '.join(names)}. "
-            f"Received: only={pattern!r}"
-        )
     return groups
 
 

@@ -209,6 +209,39 @@ def test_a_child_answers_and_its_failure_has_a_reason():
         children.call("part", {"name": "no-such-part"}, threads=1)
 
 
+def test_families_have_processes_of_their_own(monkeypatch):
+    asked = []
+
+    def call(task, arguments, *, threads, progress):
+        asked.append(arguments["within"])
+        if arguments["within"] == "se_mobilenet *":
+            raise children.ChildError("killed (exit code -9)")
+        assert arguments.pop("name") == "family"
+        values = {"subject": f"{asked[-1][:-2]} plain, inference", "batch": 1}
+        return {
+            "measurements": [{**values, "samples": [len(asked)]}],
+            "skipped": {},
+            "versions": {},
+            "load": 0.0,
+            "seconds": 2.0,
+        }
+
+    monkeypatch.setattr(running.children, "call", call)
+    options = Options(threads=1, only="se_[mrv]*, inference")
+    result = running.measure("family", options)
+    names = [name for name in FAMILIES if name[3] in "mrv"]
+    assert asked == [f"{name} *" for name in names]
+    found = [measurement.subject for measurement in result.measurements]
+    assert found == [f"{n} plain, inference" for n in names if n != "se_mobilenet"]
+    assert set(result.skipped) == {
+        "se_mobilenet plain, inference",
+        "se_mobilenet with SE, inference",
+    }
+    assert result.seconds == 2 * (len(names) - 1)
+    with pytest.raises(children.ChildError, match="exit code -9"):
+        running.measure("family", dataclasses.replace(options, only="se_mobilenet*"))
+
+
 @pytest.mark.parametrize(
     "rule, kind", [("_as_pool", "AveragePooling2D"), ("_as_dense", "Dense")]
 )
