@@ -151,6 +151,7 @@ def times(path: Path | None) -> str:
     for what, batch in kinds:
         head += [f"{what}, batch {batch}: plain → SE, ms", "SE / plain"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    failed: list[str] = []
     for row in ROWS:
         cells = [f"`{row.network}`"]
         for what, batch in kinds:
@@ -164,6 +165,8 @@ def times(path: Path | None) -> str:
             cells += [f"{plain:.1f} → {with_se:.1f}", str(ratio)]
         if any(cells[1:]):
             lines.append(f"| {' | '.join(cells)} |")
+        elif f"{row.network} plain, inference" in part.skipped:
+            failed.append(f"`{row.network}`")
     machine = dataclasses.asdict(report.machine)
     facts = ", ".join(f"{key} {value}" for key, value in machine.items())
     return "\n".join(
@@ -174,6 +177,10 @@ def times(path: Path | None) -> str:
             "190 → 209 ms (1.10), CPU inference 164 → 167 ms (1.02).",
             "",
             *lines,
+            *(
+                ["", f"Not measured, because it failed: {', '.join(failed)}."]
+                * bool(failed)
+            ),
         ]
     )
 

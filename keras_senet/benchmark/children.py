@@ -18,6 +18,7 @@ from typing import Any
 
 from keras_senet.benchmark.machine import pin_threads
 
+_KILLED = -9  # by SIGKILL
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
 
 
@@ -67,6 +68,11 @@ def call(
             except BaseException:
                 child.kill()
                 raise
+        if child.returncode == _KILLED:
+            raise ChildError(
+                "the process was killed, as happens where memory runs out "
+                f"(exit code {child.returncode})"
+            )
         if child.returncode:
             lines = errors.read_text("utf-8", errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "no word")

@@ -24,7 +24,8 @@ def test_page_has_the_rows_of_the_script(script):
     assert script.line(script.Row(network="se_resnet20")) in page
     for row in script.ROWS:
         golden = ROOT / "tests" / "goldens" / f"{row.network}.json"
-        (line,) = [x for x in page.splitlines() if x.startswith(f"| {row.label} |")]
+        # The first table; the times come after it.
+        line = next(x for x in page.splitlines() if x.startswith(f"| {row.label} |"))
         counts = json.loads(golden.read_text())
         both = (counts[key]["parameters"] / 1e6 for key in ("plain", "with_se"))
         assert "| {:.2f} → {:.2f} |".format(*both) in line
@@ -56,6 +57,9 @@ def test_times_come_from_a_report(script, tmp_path):
     text = script.times(path)
     assert "| `se_resnet50` | 10.0 → 12.0 | 1.100 (1.100 to 1.150) |  |  |" in text
     assert "se_vgg16" not in text
+    part["skipped"] = {"se_vgg16 plain, inference": "killed"}
+    path.write_text(json.dumps({**report, "parts": {"family": part}}))
+    assert "it failed: `se_vgg16`." in script.times(path)
     path.write_text(json.dumps({**report, "toy": True, "parts": {"family": part}}))
     with pytest.raises(SystemExit, match="at full size"):
         script.times(path)
