@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_senet.export._calibration import check_normalised_somewhere
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
+from keras_senet.preprocessing import check_takes_raw_images
 from keras_senet.training.failures import explained
 from keras_senet.utils.files import atomic_path
 
@@ -175,7 +175,7 @@ def _open_data(
             "Pass arrays or batches as it takes them."
         )
     if runner.kind == "keras":
-        check_normalised_somewhere(runner.model, data)
+        check_takes_raw_images(runner.model, data.name)
     record = runner.preprocessing
     size = _image_size(image_size, runner, record, data)
     if crop_fraction is None:

@@ -11,6 +11,11 @@ from keras import ops
 
 from keras_senet.weights import Host, Preprocessing, Preset, find_host, find_preset
 
+# A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
+_RAW_SCALE = 0.1
+# A mean above this is one of pixels, such as 104, 117, 124.
+_RAW_MEAN = 1.0
+
 
 def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preprocessing:
     """Returns the preprocessing of a preset.
@@ -123,6 +128,48 @@ def _check_channels(shape, axis, record, data_format=""):
         raise ValueError(
             f"`x` must be images of {len(record.mean)} channels, or a batch of them. "
             f"Received: x of shape {tuple(shape)} {data_format}".rstrip()
+        )
+
+
+def takes_raw_images(model: keras.Model) -> bool:
+    """Whether the model begins by normalising images of 0..255.
+
+    True where the first layer that changes the range of the values is a Rescaling or
+    Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling):
+            scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
+            if np.max(np.abs(scale)) < _RAW_SCALE:
+                return True
+            return bool(np.max(-offset / scale) > _RAW_MEAN)
+        if isinstance(layer, keras.layers.Normalization):
+            return bool(np.max(np.asarray(layer.mean)) > _RAW_MEAN)
+        if layer.weights:
+            return False
+    return False
+
+
+def check_takes_raw_images(model: keras.Model, source: str) -> None:
+    """Refuses raw images for a network of this package that does not normalise them.
+
+    Such is one that a constructor built without its preprocessing; it keeps no record
+    of it then. Of other models nothing is known.
+
+    Args:
+        model: The model.
+        source: Where the images come from, for the message.
+
+    Raises:
+        ValueError: If nothing would normalise the images.
+    """
+    known = getattr(model, "constructor", None)
+    recorded = getattr(model, "preprocessing", None)
+    if known and recorded is None and not takes_raw_images(model):
+        raise ValueError(
+            f"A data source gives raw images 0..255. Received: {source!r} for "
+            f"{model.name}, which does not normalise them. Build it with "
+            "include_preprocessing=True, or pass batches as the model takes them."
         )
 
 

@@ -108,7 +108,7 @@ def _groups(batches: tuple[int, ...], *rows: tuple[str, str, str]):
     return tuple(Group(subjects=_subjects(*rows), batch=batch) for batch in batches)
 
 
-# The gradient of grouped convolutions takes TensorFlow minutes on a CPU.
+# A training step of these takes minutes on a CPU; both have grouped convolutions.
 _NOT_TRAINED = ("se_resnext50", "senet154")
 
 

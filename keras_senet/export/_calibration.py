@@ -8,13 +8,13 @@ import numpy as np
 
 from keras_senet.data import Source, batches, open_source
 from keras_senet.export._frozen import check_exportable
-from keras_senet.preprocessing import preprocess_input
+from keras_senet.preprocessing import (
+    check_takes_raw_images,
+    preprocess_input,
+    takes_raw_images,
+)
 from keras_senet.weights import Preprocessing
 
-# A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
-_RAW_SCALE = 0.1
-# A mean above this is one of pixels, such as 104, 117, 124.
-_RAW_MEAN = 1.0
 # Interpolation may exceed the range of the pixels by so much of it.
 _RANGE_MARGIN = 0.05
 
@@ -90,7 +90,7 @@ def source_batches(
             f"{source.name!r} for {model.name}, which takes {model.inputs[0].shape}. "
             "Pass batches as the model takes them."
         )
-    check_normalised_somewhere(model, source)
+    check_takes_raw_images(model, source.name)
     options = {}
     if record is not None and source.image_size != (height, width):
         options["crop_fraction"] = record.crop_fraction
@@ -112,25 +112,6 @@ def source_batches(
             labels,
         )
     )
-
-
-def check_normalised_somewhere(model: keras.Model, source: Source) -> None:
-    """Refuses a source's images 0..255 for a network that wants them normalised.
-
-    Such are those that a constructor built without their preprocessing, of which the
-    model keeps no record then. Of other models nothing is known.
-
-    Raises:
-        ValueError: If nothing would normalise the images.
-    """
-    if not getattr(model, "constructor", None) or takes_raw_images(model):
-        return
-    if getattr(model, "preprocessing", None) is None:
-        raise ValueError(
-            f"A data source gives raw images 0..255. Received: {source.name!r} for "
-            f"{model.name}, which does not normalise them. Build it with "
-            "include_preprocessing=True, or pass batches as the model takes them."
-        )
 
 
 def _take(dataset, limit: int) -> list[np.ndarray]:
@@ -206,22 +187,3 @@ def _check_normalised(low, high, received: str, record: Preprocessing) -> None:
             f"says: black is {black:.3g}, white is {white:.3g}. {received} Normalise "
             "them, keras_senet.preprocess_input(images, preset=model.preprocessing)."
         )
-
-
-def takes_raw_images(model: keras.Model) -> bool:
-    """Whether the model begins by normalising images of 0..255.
-
-    True where the first layer that changes the range of the values is a Rescaling or
-    Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
-    """
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Rescaling):
-            scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
-            if np.max(np.abs(scale)) < _RAW_SCALE:
-                return True
-            return bool(np.max(-offset / scale) > _RAW_MEAN)
-        if isinstance(layer, keras.layers.Normalization):
-            return bool(np.max(np.asarray(layer.mean)) > _RAW_MEAN)
-        if layer.weights:
-            return False
-    return False

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_senet.export._calibration import takes_raw_images
 from keras_senet.export._convert import convert
 from keras_senet.export._flatbuffer import (
     Operation,
@@ -24,6 +23,7 @@ from keras_senet.export._interpreting import tensor_ranges
 from keras_senet.export._metadata import LABELS, add_metadata
 from keras_senet.export._mixed import quantize_mixed
 from keras_senet.export.saved_model import check_labels
+from keras_senet.preprocessing import takes_raw_images
 from keras_senet.version import __version__
 
 

@@ -209,6 +209,15 @@ def test_a_child_answers_and_its_failure_has_a_reason():
         children.call("part", {"name": "no-such-part"}, threads=1)
 
 
+def test_a_child_that_was_killed_says_so(monkeypatch, tmp_path):
+    program = tmp_path / "killed"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(children.sys, "executable", str(program))
+    with pytest.raises(children.ChildError, match=r"memory runs out \(exit code -9\)"):
+        children.call("part", {"name": "kernels"}, threads=1)
+
+
 def test_families_have_processes_of_their_own(monkeypatch):
     asked = []
 

@@ -8,6 +8,7 @@ import pytest
 from conformance import cases
 
 import keras_senet
+from keras_senet.export._flatbuffer import graph_operations, open_flatbuffer
 from keras_senet.export.runtime import open_runner
 
 QUICK = ("resnet_bottleneck", "inception", "shufflenet", "mobilenet")
@@ -42,10 +43,16 @@ def test_folded_file_is_never_larger(name, randomize, tmp_path):
         assert folded <= plain
 
 
-def test_folded_file_of_a_plain_host_is_never_larger(randomize, tmp_path):
-    # The same operations: only their names could differ.
+def test_files_of_a_plain_host_call_the_same_operations_the_same(randomize, tmp_path):
     folded, plain = sizes(randomize(cases.build("resnet_basic", se=False)), tmp_path)
     assert folded <= plain
+    names, others = (
+        [step.name for step in graph_operations(open_flatbuffer(path))]
+        for path in (tmp_path / "True.tflite", tmp_path / "False.tflite")
+    )
+    assert names == others
+    assert "conv2_block1_2_conv_1" in names
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("fold", [True, False])
