@@ -18,33 +18,15 @@ import keras_senet
 from keras_senet.training import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "applications" / "ablations"
+PROGRAM = FOLDER / "main.py"
 
-
-@pytest.fixture(autouse=True)
-def _modules(monkeypatch):
-    """The program's modules can be imported, and are forgotten after each test."""
-    monkeypatch.syspath_prepend(FOLDER)
-    names = [path.stem for path in FOLDER.glob("*.py")]
-    yield
-    for name in names:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """Runs the program in this process."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["main.py", *map(str, words)])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-
-    return call
+pytestmark = pytest.mark.usefixtures("modules")
 
 
 def start(*words):
     """Runs the program in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, FOLDER / "main.py", *map(str, words)],
+        [sys.executable, PROGRAM, *map(str, words)],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

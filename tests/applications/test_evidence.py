@@ -2,44 +2,29 @@
 
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "applications" / "ablations"
+PROGRAM = Path(__file__).parents[2] / "applications" / "ablations" / "evidence.py"
+
+SE = "identity_start-True"  # the folder of the network with SE
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Runs the program in this process."""
-    monkeypatch.syspath_prepend(FOLDER)
-    names = [path.stem for path in FOLDER.glob("*.py")]
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["evidence.py", *map(str, words)])
-        return runpy.run_path(str(FOLDER / "evidence.py"), run_name="__main__")
-
-    yield call
-    for name in names:
-        sys.modules.pop(name, None)
+def program(modules):
+    """What the program defines."""
+    return runpy.run_path(str(PROGRAM), run_name="evidence")
 
 
 @pytest.fixture
-def bases(monkeypatch):
-    """The recipes that the program works with."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return runpy.run_path(str(FOLDER / "evidence.py"), run_name="evidence")["BASES"]
-
-
-@pytest.fixture
-def finish(tmp_path, bases):
+def finish(tmp_path, program):
     """Writes what a done training leaves behind."""
 
     def write(data, network, seed, error, **changes):
-        recipe = bases[data].to_json() | {"epochs": 12, "seed": seed} | changes
-        if network == "plain":
-            recipe["model_arguments"] = {**recipe["model_arguments"], "se": False}
+        (cell,) = (cell for cell in program["CELLS"] if cell.name == network)
+        recipe = cell.recipe(program["BASES"][data], seed).to_json()
+        recipe |= {"epochs": 12} | changes
         result = {"error": error, "parameters": 271_690, "multiply_adds": 41_220_000}
         result |= {"images": 10_000, "seconds": 30.0, "recipe": recipe}
         folder = tmp_path / "grid" / data / network / f"seed-{seed}"
@@ -51,9 +36,9 @@ def finish(tmp_path, bases):
 
 def test_the_table_of_known_results(tmp_path, run, finish, capsys):
     errors = {
-        ("cifar10", "base"): (9.0, 11.0),
+        ("cifar10", SE): (9.0, 11.0),
         ("cifar10", "plain"): (12.0, 14.0),
-        ("fashion_mnist", "base"): (7.0, 7.0),
+        ("fashion_mnist", SE): (7.0, 7.0),
         ("fashion_mnist", "plain"): (6.5, 6.5),
     }
     for (data, network), values in errors.items():
@@ -76,19 +61,21 @@ def test_the_table_of_known_results(tmp_path, run, finish, capsys):
         "- Fashion-MNIST: -0.50 points with SE, standard error 0.00.",
     ):
         assert row in text
-    images = "20,000 images of CIFAR-10 and 6,000 images of Fashion-MNIST"
+    images = "40,000 images of CIFAR-10 and 10,000 images of Fashion-MNIST"
     assert f"after 12 epochs on {images}" in text
     assert (tmp_path / "grid" / "evidence.md").exists()
 
 
 def test_results_of_another_recipe_are_refused(tmp_path, run, finish):
-    finish("cifar10", "base", 0, 10.0, epochs=3)
+    finish("cifar10", SE, 0, 10.0, epochs=3)
     with pytest.raises(SystemExit, match="was trained with another one"):
         run("--output", tmp_path / "grid", "--seeds", 0)
 
 
-def test_both_networks_differ_in_se_only(bases):
-    for base in bases.values():
+def test_both_networks_differ_in_se_only(program):
+    plain, se = (cell.changes for cell in program["CELLS"])
+    assert (plain, se) == ({"se": False}, {"identity_start": True})
+    for base in program["BASES"].values():
         assert base.model == "se_resnet20"
         assert "test" not in base.train_split + base.validation_split
 
@@ -103,7 +90,7 @@ def test_smoke_can_be_repeated(tmp_path, run, capsys):
     assert page.count("points with SE, of one seed.") == 2
     plain, se = (
         json.loads((tmp_path / "cifar10" / name / "seed-0" / "result.json").read_text())
-        for name in ("plain", "base")
+        for name in ("plain", SE)
     )
     assert plain["parameters"] < se["parameters"]
     assert (plain["widths"], se["widths"]) == ([], [4, 8, 16])

@@ -9,28 +9,9 @@ from pathlib import Path
 import pytest
 from conformance import cases
 
-FOLDER = Path(__file__).parents[2] / "applications" / "prune"
+PROGRAM = Path(__file__).parents[2] / "applications" / "prune" / "main.py"
 
-
-@pytest.fixture(autouse=True)
-def _modules(monkeypatch):
-    """The program's modules can be imported, and are forgotten after each test."""
-    monkeypatch.syspath_prepend(FOLDER)
-    names = [path.stem for path in FOLDER.glob("*.py")]
-    yield
-    for name in names:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """Runs the program in this process."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["main.py", *map(str, words)])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-
-    return call
+pytestmark = pytest.mark.usefixtures("modules")
 
 
 def rows_of(keep, importance, after, **values):
