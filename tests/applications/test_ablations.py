@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
