@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
-from keras_senet.preprocessing import check_takes_raw_images
+from keras_senet.export.views import view_source
 from keras_senet.training.failures import explained
 from keras_senet.utils.files import atomic_path
 
@@ -127,7 +127,7 @@ def evaluate(
     Raises:
         ValueError: If the classes of the model contradict those of the data, there
             are no images, they do not fit the model, or a source's would reach a
-            network of this package that was built without its preprocessing.
+            network that does not normalise them and does not say how.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -159,7 +159,7 @@ def evaluate(
 def _open_data(
     data, runner, *, split, image_size, crop_fraction, batch_size, limit
 ) -> tuple[Iterator, dict]:
-    from keras_senet.data import Source, batches, open_source
+    from keras_senet.data import Source, open_source
 
     if isinstance(data, (str, os.PathLike)):
         data = open_source(os.fspath(data))
@@ -167,61 +167,16 @@ def _open_data(
         about = {"data": None, "split": None, "crop_fraction": None}
         pairs = _arrays(data, batch_size) if isinstance(data, tuple) else data
         return _limited(pairs, limit), about | {"class_names": None}
-    channels = runner.input_shape[-1]
-    if len(runner.input_shape) != 4 or channels not in (1, 3):
-        raise ValueError(
-            "A data source yields images (N, height, width, channels) of 1 or 3 "
-            f"channels. Received: {runner.name}, which takes {runner.input_shape}. "
-            "Pass arrays or batches as it takes them."
-        )
-    if runner.kind == "keras":
-        check_takes_raw_images(runner.model, data.name)
-    record = runner.preprocessing
-    size = _image_size(image_size, runner, record, data)
-    if crop_fraction is None:
-        fits = record is None or data.image_size == size
-        crop_fraction = 1.0 if fits else record.crop_fraction
-    dataset = batches(
-        data,
-        split,
-        image_size=size,
-        batch_size=batch_size,
-        channels=channels,
-        crop_fraction=crop_fraction,
-        interpolation=getattr(record, "interpolation", "bilinear"),
-        limit=limit,
-    )
-    about = {"data": data.name, "split": split, "crop_fraction": crop_fraction}
-    about |= {"class_names": data.class_names, "image_size": size}
+    view = view_source(data, runner, image_size=image_size, crop_fraction=crop_fraction)
+    dataset = view.batches(split, batch_size=batch_size, limit=limit)
+    about = {"data": data.name, "split": split, "crop_fraction": view.crop_fraction}
+    about |= {"class_names": data.class_names, "image_size": view.image_size}
     return _read(dataset, data), about
 
 
 def _read(dataset, source) -> Iterator:
     with explained(source, several_workers=False):
         yield from dataset.as_numpy_iterator()
-
-
-def _image_size(image_size, runner, record, source) -> tuple[int, int]:
-    own = runner.input_shape[1:3]
-    if image_size is not None:
-        size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-        if any(o not in (None, s) for o, s in zip(own, size, strict=True)):
-            raise ValueError(
-                f"{runner.name} takes images of {own[0]} x {own[1]} pixels only. "
-                f"Received: image_size={image_size!r}. Leave it out, or build the "
-                "model for that size."
-            )
-        return size
-    if None not in own:
-        return own
-    if record is not None:
-        return (record.image_size, record.image_size)
-    if source.image_size is not None:
-        return source.image_size
-    raise ValueError(
-        f"{runner.name} takes images of any size and {source.name!r} holds various "
-        "ones. Received: image_size=None. Pass the size to evaluate at."
-    )
 
 
 def _arrays(data, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

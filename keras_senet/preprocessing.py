@@ -150,27 +150,17 @@ def takes_raw_images(model: keras.Model) -> bool:
     return False
 
 
-def check_takes_raw_images(model: keras.Model, source: str) -> None:
-    """Refuses raw images for a network of this package that does not normalise them.
+def normalises(model: keras.Model) -> bool | None:
+    """Whether a model normalises raw images 0..255 itself; None where nothing tells.
 
-    Such is one that a constructor built without its preprocessing; it keeps no record
-    of it then. Of other models nothing is known.
-
-    Args:
-        model: The model.
-        source: Where the images come from, for the message.
-
-    Raises:
-        ValueError: If nothing would normalise the images.
+    One that carries a `preprocessing` record without beginning so leaves it to others;
+    so does a network of this package that was built without its preprocessing, which
+    keeps no record of it. Of other models nothing is known.
     """
-    known = getattr(model, "constructor", None)
-    recorded = getattr(model, "preprocessing", None)
-    if known and recorded is None and not takes_raw_images(model):
-        raise ValueError(
-            f"A data source gives raw images 0..255. Received: {source!r} for "
-            f"{model.name}, which does not normalise them. Build it with "
-            "include_preprocessing=True, or pass batches as the model takes them."
-        )
+    if takes_raw_images(model):
+        return True
+    marks = ("constructor", "preprocessing")
+    return False if any(getattr(model, mark, None) for mark in marks) else None
 
 
 def resize_and_crop(image, preprocessing: Preprocessing | str):

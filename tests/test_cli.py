@@ -272,6 +272,25 @@ def test_predict(shell, run, photo, file):
     assert "Bag" in out or "Shirt" in out
 
 
+def test_predict_normalises_where_the_model_does_not(shell, photo, tmp_path):
+    options = {"weights": "fashion_mnist", "include_preprocessing": True}
+    whole = keras_senet.SEResNet20(**options)
+    bare = keras_senet.SEResNet20(weights="fashion_mnist")
+    keras_senet.export_tflite(bare, tmp_path / "unknown.tflite")
+    bare.preprocessing = whole.preprocessing
+    outputs = []
+    for model in (whole, bare):
+        file = tmp_path / f"{len(outputs)}.tflite"
+        keras_senet.export_tflite(model, file)
+        code, out, _ = shell("predict", photo, "--model", file)
+        assert code == 0
+        outputs.append(out)
+    assert outputs[0] == outputs[1]
+    assert_error(
+        shell("predict", photo, "--model", tmp_path / "unknown.tflite"), "normalises"
+    )
+
+
 def test_predict_with_labels_of_a_file(shell, run, photo, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"thing{i}" for i in range(10)))

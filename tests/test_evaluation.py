@@ -183,13 +183,32 @@ def test_source_is_fitted_to_the_model():
         evaluate(keras.Model(inputs, x), "bundled")
 
 
-def test_a_source_does_not_reach_a_network_that_does_not_normalise():
+def test_a_source_does_not_reach_a_network_that_does_not_normalise(tmp_path):
     options = {"weights": "fashion_mnist", "include_preprocessing": True}
     whole = keras_senet.SEResNet20(**options)
     assert evaluate(whole, "bundled", limit=100).top1 > 0.85
     bare = keras_senet.SEResNet20(weights="fashion_mnist")
-    with pytest.raises(ValueError, match=r"'bundled' for.*include_preprocessing=True"):
-        evaluate(bare, "bundled", limit=100)
+    save_model(bare, tmp_path / "bare.keras")
+    export_tflite(bare, tmp_path / "bare.tflite")
+    for one in (bare, tmp_path / "bare.keras", tmp_path / "bare.tflite"):
+        with pytest.raises(ValueError, match=r"'bundled' for.*include_preprocessing"):
+            evaluate(one, "bundled", limit=100)
+
+
+def test_a_network_is_given_the_normalisation_that_it_asks_for(tmp_path):
+    options = {"weights": "fashion_mnist", "include_preprocessing": True}
+    whole = keras_senet.SEResNet20(**options)
+    bare = keras_senet.SEResNet20(weights="fashion_mnist")
+    bare.preprocessing = whole.preprocessing
+    files = [
+        export_saved_model(bare, tmp_path / "bare"),
+        export_tflite(bare, tmp_path / "bare.tflite"),
+    ]
+    expected = evaluate(whole, "bundled", limit=100)
+    for one in (bare, *files):
+        found = evaluate(one, "bundled", limit=100)
+        assert found.top1 == expected.top1
+        assert found.loss == pytest.approx(expected.loss, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ class Explain:
         from keras_senet import analysis
         from keras_senet.analysis import plots, report
         from keras_senet.data import open_source
+        from keras_senet.export import open_runner
+        from keras_senet.export.views import view_source
 
         if self.output.exists():
             raise ValueError(
@@ -60,7 +62,13 @@ class Explain:
         opened = open_model(self.model, self.weights)
         model = opened.keras_model()
         source = open_source(self.data, data_dir=self.data_dir)
-        dataset = self._dataset(source, model, opened.preprocessing)
+        view = view_source(
+            source,
+            open_runner(model),
+            image_size=self.image_size,
+            crop_fraction=self.crop_fraction,
+        )
+        dataset = view.batches(self.split, batch_size=self.batch_size, limit=self.limit)
         statistics = analysis.excitation_statistics(
             model, dataset, class_names=source.class_names
         )
@@ -88,33 +96,6 @@ class Explain:
             _print_removal(console, statistics, removal)
         console.print(f"Written to {page}", markup=False)
         return 0
-
-    def _dataset(self, source, model, preprocessing):
-        from keras_senet.data import batches
-
-        height, width, channels = model.input_shape[1:]
-        if self.image_size is not None:
-            size = (self.image_size, self.image_size)
-        elif height is not None and width is not None:
-            size = (height, width)
-        elif preprocessing is not None:
-            size = (preprocessing.image_size,) * 2
-        else:
-            size = source.image_size or (224, 224)
-        crop = self.crop_fraction
-        if crop is None:
-            fits = preprocessing is None or source.image_size == size
-            crop = 1.0 if fits else preprocessing.crop_fraction
-        return batches(
-            source,
-            self.split,
-            image_size=size,
-            batch_size=self.batch_size,
-            channels=channels,
-            crop_fraction=crop,
-            interpolation=getattr(preprocessing, "interpolation", "bilinear"),
-            limit=self.limit,
-        )
 
 
 # Columns of the report that fit into a terminal, and their names there.

@@ -132,7 +132,7 @@ class Export:
         from keras_senet.data import open_source
 
         source = open_source(self.data, data_dir=self.data_dir)
-        return first_images(source, split, opened.model, limit, opened.preprocessing)
+        return first_images(source, split, opened.model, limit)
 
 
 def parse(arguments: Sequence[str]) -> Export | None:

@@ -79,13 +79,8 @@ class Finetune:
             export_saved_model(result.model, folder / "saved_model", labels=names),
             export_tflite(result.model, folder / "model.tflite", labels=names),
         ]
-        images, labels = first_images(
-            result.source,
-            result.recipe.validation_split,
-            result.model,
-            200,
-            result.model.preprocessing,
-        )
+        split = result.recipe.validation_split
+        images, labels = first_images(result.source, split, result.model, 200)
         return [verify(result.model, file, images, labels) for file in files]
 
 

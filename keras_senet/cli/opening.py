@@ -84,6 +84,7 @@ def open_model(
         raise _unreadable(path, error) from error
     header = _read_header(path)
     labels = header.get("labels")
+    model.constructor = header.get("constructor")
     model.preprocessing = header.get("preprocessing")
     return OpenedModel(
         name=name,

@@ -10,7 +10,11 @@ from tyro.conf import Positional
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.cli.opening import open_model, read_labels
-from keras_senet.preprocessing import decode_predictions, resize_and_crop
+from keras_senet.preprocessing import (
+    decode_predictions,
+    preprocess_input,
+    resize_and_crop,
+)
 from keras_senet.weights import Preprocessing, find_preset
 
 
@@ -76,10 +80,23 @@ def _preparation(record, runner):
             "Predictions need a model of square images. Received: "
             f"{runner.name}, which takes {height} x {width} pixels"
         )
+    if record is None and runner.normalises is False:
+        raise ValueError(
+            "Predictions need a model that normalises images, or says how. Received: "
+            f"{runner.name}, which does neither. Build it with "
+            "include_preprocessing=True."
+        )
     if record is None:
         record = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
     record = dataclasses.replace(record, image_size=height or record.image_size)
-    return lambda image: np.asarray(resize_and_crop(image, record))
+
+    def prepare(image):
+        image = np.asarray(resize_and_crop(image, record))
+        if runner.normalises is False:
+            return preprocess_input(image, "channels_last", preset=record)
+        return image
+
+    return prepare
 
 
 def parse(arguments: Sequence[str]) -> Predict | None:

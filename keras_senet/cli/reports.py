@@ -5,7 +5,7 @@ import numpy as np
 from keras_senet.cli.console import print_table
 
 
-def first_images(source, split, model, limit, preprocessing=None):
+def first_images(source, split, model, limit):
     """Returns images of a source as a model takes them, and their labels.
 
     Args:
@@ -13,7 +13,6 @@ def first_images(source, split, model, limit, preprocessing=None):
         split: Its split.
         model: A Keras model that takes images.
         limit: How many images.
-        preprocessing: How images are resized and cropped, where that is known.
 
     Returns:
         A float32 array (N, H, W, C) and an array of N labels; None for the labels
@@ -22,7 +21,8 @@ def first_images(source, split, model, limit, preprocessing=None):
     Raises:
         ValueError: If the model does not take one batch of images.
     """
-    from keras_senet.data import batches
+    from keras_senet.export import open_runner
+    from keras_senet.export.views import view_source
 
     shapes = [tuple(tensor.shape) for tensor in model.inputs or ()]
     if len(shapes) != 1 or len(shapes[0]) != 4:
@@ -31,22 +31,8 @@ def first_images(source, split, model, limit, preprocessing=None):
             f"verified on some. Received: {model.name}, which takes {shapes}. Leave "
             "the verification out, --images 0."
         )
-    height, width, channels = model.input_shape[1:]
-    if height is None or width is None:
-        height = width = preprocessing.image_size if preprocessing else 224
-    options = {}
-    if preprocessing is not None and source.image_size != (height, width):
-        options["crop_fraction"] = preprocessing.crop_fraction
-        options["interpolation"] = preprocessing.interpolation
-    dataset = batches(
-        source,
-        split,
-        image_size=(height, width),
-        batch_size=64,
-        channels=channels,
-        limit=limit,
-        **options,
-    )
+    view = view_source(source, open_runner(model), default_size=224)
+    dataset = view.batches(split, limit=limit)
     images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
     known = model.output_shape[-1] == len(source.class_names)
     return np.concatenate(images), np.concatenate(labels) if known else None

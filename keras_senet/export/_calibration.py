@@ -6,13 +6,11 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_senet.data import Source, batches, open_source
+from keras_senet.data import Source, open_source
 from keras_senet.export._frozen import check_exportable
-from keras_senet.preprocessing import (
-    check_takes_raw_images,
-    preprocess_input,
-    takes_raw_images,
-)
+from keras_senet.export.runtime import open_runner
+from keras_senet.export.views import view_source
+from keras_senet.preprocessing import takes_raw_images
 from keras_senet.weights import Preprocessing
 
 # Interpolation may exceed the range of the pixels by so much of it.
@@ -56,7 +54,8 @@ def calibration_images(
         dataset = open_source(os.fspath(dataset))
     if isinstance(dataset, Source):
         split = "train" if "train" in dataset.splits else min(dataset.splits)
-        dataset = source_batches(model, dataset, split, limit=limit)
+        view = view_source(dataset, open_runner(model))
+        dataset = view.batches(split, limit=limit)
     images = _take(dataset, limit)
     if not images:
         raise ValueError(
@@ -68,50 +67,6 @@ def calibration_images(
         _check_shape(image, expected)
     _check_range(images, model)
     return images
-
-
-def source_batches(
-    model: keras.Model, source: Source, split: str, *, limit: int | None = None
-):
-    """Returns a tf.data dataset of (images, labels) as a model takes them.
-
-    Raises:
-        ValueError: If their size or their normalisation is not known.
-    """
-    raw = takes_raw_images(model)
-    height, width, channels = model.inputs[0].shape[1:]
-    record = getattr(model, "preprocessing", None)
-    if None in (height, width):
-        side = record.image_size if record else None
-        height, width = source.image_size or (side, side)
-    if height is None or channels not in (1, 3):
-        raise ValueError(
-            "A data source gives images of a known size with 1 or 3 channels. Received "
-            f"{source.name!r} for {model.name}, which takes {model.inputs[0].shape}. "
-            "Pass batches as the model takes them."
-        )
-    check_takes_raw_images(model, source.name)
-    options = {}
-    if record is not None and source.image_size != (height, width):
-        options["crop_fraction"] = record.crop_fraction
-        options["interpolation"] = record.interpolation
-    dataset = batches(
-        source,
-        split,
-        image_size=(height, width),
-        batch_size=32,
-        channels=channels,
-        limit=limit,
-        **options,
-    )
-    if record is None or raw:
-        return dataset
-    return dataset.map(
-        lambda images, labels: (
-            preprocess_input(images, "channels_last", preset=record),
-            labels,
-        )
-    )
 
 
 def _take(dataset, limit: int) -> list[np.ndarray]:

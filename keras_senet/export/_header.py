@@ -9,9 +9,11 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 
+from keras_senet.preprocessing import normalises
 from keras_senet.version import __version__
 from keras_senet.weights import Preprocessing
 from keras_senet.weights.header import FORMAT, MEMBER, make_header
@@ -25,7 +27,8 @@ def describe(model: keras.Model, labels: list[str] | None, **others) -> str:
     """Returns the header of an export as JSON text.
 
     A network of `keras_senet.models` is described in full, any other model by its
-    labels only. What is not None among the others is added.
+    preprocessing and labels only. What is not None among the others is added, and
+    whether the model normalises raw images.
     """
     if getattr(model, "constructor", None) and getattr(model, "architecture", None):
         header = make_header(model, labels=labels)
@@ -37,6 +40,7 @@ def describe(model: keras.Model, labels: list[str] | None, **others) -> str:
             "preprocessing": record and record.to_json(),
             "labels": labels,
         }
+    others["normalises"] = normalises(model)
     header |= {name: value for name, value in others.items() if value is not None}
     return json.dumps(header, ensure_ascii=False, indent=1) + "\n"
 
@@ -58,8 +62,16 @@ def append_to_file(texts: Mapping[str, str], path: Path) -> None:
             archive.writestr(name, text)
 
 
-def read_header(path: Path) -> tuple[list[str] | None, Preprocessing | None]:
-    """Returns the labels and the preprocessing that an exported file carries.
+class Header(NamedTuple):
+    """What a `Runner` knows from a header; its attributes say more."""
+
+    labels: list[str] | None = None
+    preprocessing: Preprocessing | None = None
+    normalises: bool | None = None
+
+
+def read_header(path: Path) -> Header:
+    """Returns what an exported file says of itself.
 
     Raises:
         ValueError: If it has a header that cannot be read.
@@ -67,21 +79,23 @@ def read_header(path: Path) -> tuple[list[str] | None, Preprocessing | None]:
     return parse_header(_read_text(path), path)
 
 
-def parse_header(
-    text: str | None, path: Path
-) -> tuple[list[str] | None, Preprocessing | None]:
-    """Returns the labels and the preprocessing of a header's JSON text.
+def parse_header(text: str | None, path: Path) -> Header:
+    """Returns what a header's JSON text says.
 
     Raises:
         ValueError: If it cannot be read.
     """
     if text is None:
-        return None, None
+        return Header()
     try:
         header = json.loads(text)
         record = header.get("preprocessing")
         record = record and Preprocessing.from_json(record)
-        return header.get("labels"), record
+        normalised = header.get("normalises")
+        if normalised is None and header.get("constructor"):
+            # A network of this package has its preprocessing inside, or no record.
+            normalised = record is not None
+        return Header(header.get("labels"), record, normalised)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(
             f"The file's {MEMBER} must be a header of keras_senet. Received: "

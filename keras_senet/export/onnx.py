@@ -123,7 +123,7 @@ class OnnxRunner(Runner):
         sides = self._input.shape
         self.input_shape = tuple(s if isinstance(s, int) else None for s in sides)
         text = self._session.get_modelmeta().custom_metadata_map.get(_KEY)
-        self.labels, self.preprocessing = parse_header(text, path)
+        self.labels, self.preprocessing, self.normalises = parse_header(text, path)
 
     def _predict_batch(self, batch):
         kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}

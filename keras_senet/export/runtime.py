@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_senet.export._header import read_header
+from keras_senet.preprocessing import normalises
 from keras_senet.weights import Preprocessing
 
 _BATCH_SIZE = 32
@@ -25,7 +26,8 @@ class Runner(abc.ABC):
         name: The path, or the name of the model in memory.
         size_bytes: Size of the file or folder, or of the weights in memory.
         labels: Class names where the file carries them, else `None`.
-        preprocessing: What the model does to raw images, where that is known.
+        preprocessing: What is done to raw images, where that is known.
+        normalises: Whether the model does it itself, `None` where nothing tells.
         input_shape: Shape of the images with the batch, `None` where it is open.
     """
 
@@ -34,6 +36,7 @@ class Runner(abc.ABC):
     size_bytes: int
     labels: list[str] | None = None
     preprocessing: Preprocessing | None = None
+    normalises: bool | None = None
     input_shape: tuple[int | None, ...]
 
     def predict(
@@ -109,6 +112,7 @@ class _KerasRunner(Runner):
         self.model = model
         self.name = str(path or model.name)
         self.preprocessing = getattr(model, "preprocessing", None)
+        self.normalises = normalises(model)
         self.input_shape = tuple(specs[0].shape)
         self.size_bytes = (
             path.stat().st_size if path else sum(w.nbytes for w in model.get_weights())
@@ -321,7 +325,9 @@ def open_runner(
         )
     runner = _open_path(path, threads)
     if runner.kind != "onnx":  # whose metadata ONNX Runtime has read
-        runner.labels, runner.preprocessing = read_header(path)
+        runner.labels, runner.preprocessing, said = read_header(path)
+        if said is not None:
+            runner.normalises = said
     return runner
 
 

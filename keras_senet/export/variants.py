@@ -11,12 +11,13 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.export._calibration import calibration_images, source_batches
+from keras_senet.export._calibration import calibration_images
 from keras_senet.export._conversion import Conversion
 from keras_senet.export._flatbuffer import read_tflite
 from keras_senet.export._layer_errors import layer_errors
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.tflite import QUANTIZATIONS, check_classifier, is_int8
+from keras_senet.export.views import view_source
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 
@@ -263,8 +264,8 @@ def _export(conversion: Conversion, folder: Path, variants, samples):
 
 def _batches(model, data, split, limit) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if isinstance(data, Source):
-        dataset = source_batches(model, data, split, limit=limit)
-        return dataset.as_numpy_iterator()
+        view = view_source(data, open_runner(model))
+        return view.batches(split, limit=limit).as_numpy_iterator()
     images, classes = (np.asarray(part)[:limit] for part in data)
     if len(images) == 0 or classes.shape != (len(images),):
         raise ValueError(

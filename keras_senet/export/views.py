@@ -1,0 +1,127 @@
+"""How a model sees the images of a data source."""
+
+import dataclasses
+
+from keras_senet.data import Source, batches
+from keras_senet.export.runtime import Runner
+from keras_senet.preprocessing import preprocess_input
+from keras_senet.weights import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceView:
+    """The images of a source, as a model takes them.
+
+    Attributes:
+        source: Where they come from.
+        image_size: Their (height, width).
+        channels: 1 or 3.
+        crop_fraction: Share of the image's side that is kept, see
+            `keras_senet.data.batches`.
+        interpolation: How they are resized, see there.
+        normalisation: What is done to their values, None where the model does it.
+    """
+
+    source: Source
+    image_size: tuple[int, int]
+    channels: int
+    crop_fraction: float
+    interpolation: str
+    normalisation: Preprocessing | None
+
+    def batches(self, split: str, *, batch_size: int = 64, limit: int | None = None):
+        """Returns a tf.data dataset of (images, labels) of a split, in its order."""
+        dataset = batches(
+            self.source,
+            split,
+            image_size=self.image_size,
+            batch_size=batch_size,
+            channels=self.channels,
+            crop_fraction=self.crop_fraction,
+            interpolation=self.interpolation,
+            limit=limit,
+        )
+        if self.normalisation is None:
+            return dataset
+        return dataset.map(
+            lambda images, labels: (
+                preprocess_input(images, "channels_last", preset=self.normalisation),
+                labels,
+            )
+        )
+
+
+def view_source(
+    source: Source,
+    runner: Runner,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    crop_fraction: float | None = None,
+    default_size: int | None = None,
+) -> SourceView:
+    """Returns how a model sees the images of a source.
+
+    Args:
+        source: A data source.
+        runner: The model, as `open_runner` returns it.
+        image_size: Side of the square images, or (height, width). `None` is the
+            model's, else what its preprocessing says, else the source's.
+        crop_fraction: `None` is 1 where all images of the source have that size
+            already, else what the model's preprocessing says.
+        default_size: Side of the images where nothing says it.
+
+    Raises:
+        ValueError: If the model takes no images, or not of that size, the size is not
+            known, or the model needs normalised images and nothing says how.
+    """
+    shape, record = runner.input_shape, runner.preprocessing
+    if len(shape) != 4 or shape[-1] not in (1, 3):
+        raise ValueError(
+            "A data source yields images (N, height, width, channels) of 1 or 3 "
+            f"channels. Received: {runner.name}, which takes {shape}. Pass arrays or "
+            "batches as it takes them."
+        )
+    if runner.normalises is False and record is None:
+        raise ValueError(
+            f"A data source gives raw images 0..255. Received: {source.name!r} for "
+            f"{runner.name}, which does not normalise them. Build it with "
+            "include_preprocessing=True, or pass batches as the model takes them."
+        )
+    size = _image_size(image_size, source, runner, default_size)
+    if crop_fraction is None:
+        fits = record is None or source.image_size == size
+        crop_fraction = 1.0 if fits else record.crop_fraction
+    return SourceView(
+        source=source,
+        image_size=size,
+        channels=shape[-1],
+        crop_fraction=crop_fraction,
+        interpolation=record.interpolation if record else "bilinear",
+        normalisation=record if runner.normalises is False else None,
+    )
+
+
+def _image_size(image_size, source, runner, default) -> tuple[int, int]:
+    own = runner.input_shape[1:3]
+    if image_size is not None:
+        size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
+        if any(o not in (None, s) for o, s in zip(own, size, strict=True)):
+            raise ValueError(
+                f"{runner.name} takes images of {own[0]} x {own[1]} pixels only. "
+                f"Received: image_size={image_size!r}. Leave it out, or build the "
+                "model for that size."
+            )
+        return size
+    if None not in own:
+        return own
+    if runner.preprocessing is not None:
+        return (runner.preprocessing.image_size,) * 2
+    if source.image_size is not None:
+        return source.image_size
+    if default is not None:
+        return (default, default)
+    raise ValueError(
+        f"{runner.name} takes images of any size and {source.name!r} holds various "
+        "ones. Received: image_size=None. Pass a size, or batches as the model takes "
+        "them."
+    )
