@@ -22,6 +22,7 @@ from keras_senet import SEResNet20, evaluate
 from keras_senet.data import open_source
 from keras_senet.training import FinetuneRecipe, finetune
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pages import write_block
 from keras_senet.weights import save_weights
 
 DATA, CLASSES = "bundled", 10
@@ -54,6 +55,7 @@ class Finetuning:
         seeds: Every comparison is made with each, and with other images for each.
         test_data: What accuracy is measured on: "bundled" has 1,000 test images,
             "fashion_mnist" of tensorflow_datasets 10,000.
+        docs: A page to write the table into, between its marks.
         smoke: A minute, one image a class; without --weights, of an untrained network.
     """
 
@@ -62,6 +64,7 @@ class Finetuning:
     images: tuple[int, ...] = (10, 50)
     seeds: tuple[int, ...] = (0, 1, 2)
     test_data: str = "bundled"
+    docs: Path | None = None
     smoke: bool = False
 
     def run(self) -> None:
@@ -142,12 +145,15 @@ class Finetuning:
 
     def _write(self, cells):
         rows = summarise(self.output, cells)
-        for name, text in (
+        text = table(rows, self.test_data)
+        for name, content in (
             ("finetune.json", json.dumps(rows, indent=2) + "\n"),
-            ("finetune.md", table(rows, self.test_data)),
+            ("finetune.md", f"# From CIFAR-10 to Fashion-MNIST\n\n{text}"),
         ):
             with atomic_path(self.output / name, overwrite=True) as path:
-                path.write_text(text, "utf-8")
+                path.write_text(content, "utf-8")
+        if self.docs is not None:
+            write_block(self.docs, "comparison", text)
 
 
 def summarise(output: Path, cells: list[Cell]) -> list[dict]:
@@ -171,10 +177,8 @@ def summarise(output: Path, cells: list[Cell]) -> list[dict]:
 
 
 def table(rows: list[dict], test_data: str) -> str:
-    """Returns the page: all arms, and what pre-training is worth."""
+    """Returns, as Markdown, all arms and what pre-training is worth."""
     lines = [
-        "# From CIFAR-10 to Fashion-MNIST",
-        "",
         f"Top-1 accuracy in per cent on the test images of {test_data!r}; each seed "
         "has training images of its own. Scratch stands with its learning rate.",
         "",
@@ -195,7 +199,7 @@ def table(rows: list[dict], test_data: str) -> str:
         if PRETRAINED in means and len(means) > 1:
             gain = means.pop(PRETRAINED) - max(means.values())
             lines.append(
-                f"With {images} images a class pre-training is worth {gain:+.2f} "
+                f"- With {images} images a class pre-training is worth {gain:+.2f} "
                 "points over the best from scratch."
             )
     return "\n".join([*lines, ""])

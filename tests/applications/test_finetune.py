@@ -64,13 +64,16 @@ def done(tmp_path):
 
 
 def test_table_of_known_results(done):
-    result = run("--output", done, "--images", 10, "--seeds", 0, 1)
+    docs = done / "docs.md"
+    docs.write_text("before <!-- comparison --> <!-- end of the comparison --> after")
+    result = run("--output", done, "--images", 10, "--seeds", 0, 1, "--docs", docs)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count(": was done") == 6
-    page = (done / "finetune.md").read_text()
-    assert "| 10 | pre-trained | 62.00 | 2.83 | 60.00, 64.00 |" in page
-    assert "| 10 | scratch 0.003 | 54.00 | 1.41 | 55.00, 53.00 |" in page
-    assert "With 10 images a class pre-training is worth +8.00 points" in page
+    for page in (done / "finetune.md", docs):
+        text = page.read_text()
+        assert "| 10 | pre-trained | 62.00 | 2.83 | 60.00, 64.00 |" in text
+        assert "| 10 | scratch 0.003 | 54.00 | 1.41 | 55.00, 53.00 |" in text
+        assert "With 10 images a class pre-training is worth +8.00 points" in text
     rows = json.loads((done / "finetune.json").read_text())
     assert [row["arm"] for row in rows][::2] == ["pre-trained", "scratch 0.01"]
 
