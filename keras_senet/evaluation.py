@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_senet.data import Source, open_source
 from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
 from keras_senet.export.views import view_source
@@ -159,8 +160,6 @@ def evaluate(
 def _open_data(
     data, runner, *, split, image_size, crop_fraction, batch_size, limit
 ) -> tuple[Iterator, dict]:
-    from keras_senet.data import Source, open_source
-
     if isinstance(data, (str, os.PathLike)):
         data = open_source(os.fspath(data))
     if not isinstance(data, Source):
