@@ -7,7 +7,8 @@ augmentation: 60 epochs of 10 images a class, 12 of 50. That number is fixed, so
 image is held out for choosing one.
 
 Expected: at least 5 points more than without pre-training with 10 images a class.
-Measured: not yet. Hardware: one CPU core. Time: not measured yet.
+Measured: 8.2 points, and 6.7 with 50 (README.md). Hardware: one CPU core. Time: about a
+minute a training, twenty for all of them.
 """
 
 import dataclasses
@@ -20,7 +21,8 @@ recipe = FinetuneRecipe(
     augmentation="cifar",
     global_batch_size=20,
     head_learning_rate=1e-2,
-    learning_rate=1e-3,
+    learning_rate=3e-3,
+    freeze_batch_norm=False,
     validation_split="train[5950:]",  # for the curves only
     patience=None,
 )
@@ -39,7 +41,6 @@ scratch = dataclasses.replace(
     model_arguments={"reduction": 4, "identity_start": True},
     head_epochs=0,
     layer_decay=1.0,
-    freeze_batch_norm=False,
 )
 
 
