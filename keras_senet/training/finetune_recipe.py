@@ -42,7 +42,7 @@ class FinetuneRecipe:
             in phase 2; 1 is the same rate for all.
         weight_decay: Of kernels, as Keras' AdamW has it.
         freeze_batch_norm: Whether batch normalisation keeps its statistics, scale and
-            shift in phase 2 too.
+            shift in phase 2 too; without, it adapts to images of other statistics.
         class_weights: Whether rare classes count more, so that all count the same.
         label_smoothing: Share of the target that is spread over all classes.
         patience: Epochs without a lower validation loss that end a phase; the weights
