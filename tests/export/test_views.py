@@ -1,0 +1,84 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_senet import Preprocessing, preprocess_input
+from keras_senet.data import open_source
+from keras_senet.export import open_runner
+from keras_senet.export.views import view_source
+
+RECORD = Preprocessing(
+    mean=(0.4, 0.5, 0.6),
+    std=(0.2, 0.3, 0.4),
+    channel_order="BGR",
+    image_size=40,
+    crop_fraction=0.8,
+    interpolation="bicubic",
+)
+
+
+@pytest.fixture
+def source():
+    """Images of one size."""
+    return open_source("bundled")
+
+
+@pytest.fixture
+def various(source):
+    """Images of various sizes."""
+    return dataclasses.replace(source, image_size=None)
+
+
+def runner_of(side=None, record=None, channels=3):
+    inputs = keras.Input((side, side, channels))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    if record is not None:
+        model.preprocessing = record
+    return open_runner(model)
+
+
+def test_the_size_is_the_models_then_the_records_then_the_sources(source, various):
+    for data in (source, various):
+        assert view_source(data, runner_of(24, RECORD)).image_size == (24, 24)
+        assert view_source(data, runner_of(None, RECORD)).image_size == (40, 40)
+    assert view_source(source, runner_of()).image_size == (28, 28)
+    view = view_source(source, runner_of(), default_size=224)
+    assert view.image_size == (28, 28)
+    view = view_source(various, runner_of(), default_size=224)
+    assert view.image_size == (224, 224)
+    view = view_source(various, runner_of(), image_size=(30, 20))
+    assert view.image_size == (30, 20)
+    with pytest.raises(ValueError, match=r"holds various ones.*Pass a size"):
+        view_source(various, runner_of())
+
+
+def test_the_crop_is_the_records_unless_the_images_fit(source):
+    fits = view_source(source, runner_of(28, RECORD))
+    assert (fits.crop_fraction, fits.interpolation) == (1.0, "bicubic")
+    other = view_source(source, runner_of(40, RECORD))
+    assert (other.crop_fraction, other.interpolation) == (0.8, "bicubic")
+    unknown = view_source(source, runner_of(40))
+    assert (unknown.crop_fraction, unknown.interpolation) == (1.0, "bilinear")
+    given = view_source(source, runner_of(40, RECORD), crop_fraction=0.5)
+    assert given.crop_fraction == 0.5
+
+
+def test_images_are_normalised_where_the_record_asks_for_it(source):
+    raw, labels = read(view_source(source, runner_of(28)))
+    found, same = read(view_source(source, runner_of(28, RECORD)))
+    expected = preprocess_input(raw, "channels_last", preset=RECORD)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(labels, same)
+    assert raw.max() > 100 > found.max()
+
+
+def test_a_model_of_no_images_is_refused(source):
+    with pytest.raises(ValueError, match=r"1 or 3.*takes \(None, 28, 28, 4\)"):
+        view_source(source, runner_of(28, channels=4))
+
+
+def read(view):
+    ((images, labels),) = view.batches("test", limit=8).as_numpy_iterator()
+    return images, labels
