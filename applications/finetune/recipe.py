@@ -30,9 +30,9 @@ recipe = FinetuneRecipe(
 UPDATES = 300
 HEAD_SHARE = 0.2
 
-# Each of these learning rates is tried, and the best on the test images counts; SE starts
-# as the identity, which short trainings want: the advantage is with the network that is
-# not pre-trained.
+# Each of these learning rates is tried, and the best on the test images counts. SE
+# starts as the identity, which short trainings want. Both are an advantage of the
+# network that is not pre-trained.
 SCRATCH_RATES = (3e-3, 1e-2)
 
 scratch = dataclasses.replace(
