@@ -19,7 +19,8 @@ class SourceView:
         crop_fraction: Share of the image's side that is kept, see
             `keras_senet.data.batches`.
         interpolation: How they are resized, see there.
-        normalisation: What is done to their values, None where the model does it.
+        normalisation: What is done to their values; None where the model does it, or
+            nothing tells whether it does.
     """
 
     source: Source
