@@ -15,6 +15,7 @@ from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
 from keras_senet.export.views import view_source
 from keras_senet.training.failures import explained
+from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
 
 _CALIBRATION_BINS = 15
@@ -113,9 +114,10 @@ def evaluate(
         model_or_file: A `keras.Model`, or the path of a .keras file, a SavedModel
             folder or a .tflite file.
         data: A `keras_senet.data.Source` or what `keras_senet.data.open_source` takes
-            ("bundled", a tensorflow_datasets name, a folder); a pair of arrays
+            ("bundled", a tensorflow_datasets name, a folder); a tuple of two arrays,
             (images, labels); or batches of such pairs, as of a tf.data dataset. Images
-            are as the model takes them, labels are integers or one-hot rows.
+            are as the model takes them, labels are integers, (N,) or (N, 1), or
+            one-hot rows, (N, classes).
         split: The split of a source.
         image_size: Size of the images of a source. `None` is the model's.
         crop_fraction: Share of the image's side that a source keeps, see
@@ -126,9 +128,10 @@ def evaluate(
         threads: Threads of the TFLite interpreter, see `open_runner`.
 
     Raises:
-        ValueError: If the classes of the model contradict those of the data, there
-            are no images, they do not fit the model, or a source's would reach a
-            network that does not normalise them and does not say how.
+        ValueError: If the model has not as many classes as the data or has them in
+            another order, there are no images, they do not fit the model, or a
+            source's would reach a network that does not normalise them and does not
+            say how.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -136,6 +139,7 @@ def evaluate(
     >>> keras_senet.evaluate("model.tflite", "bundled").top1
     0.87
     """
+    check_counts(batch_size=batch_size, limit=limit)
     runner = open_runner(model_or_file, threads=threads)
     batches, about = _open_data(
         data,
@@ -146,7 +150,9 @@ def evaluate(
         batch_size=batch_size,
         limit=limit,
     )
-    counts = _Counts(class_names=about.pop("class_names"))
+    class_names = about.pop("class_names")
+    _check_order(runner.labels, class_names)
+    counts = _Counts(class_names)
     for images, labels in batches:
         start = time.perf_counter()
         scores = runner.predict(images, batch_size=batch_size)
@@ -161,7 +167,7 @@ def _open_data(
     data, runner, *, split, image_size, crop_fraction, batch_size, limit
 ) -> tuple[Iterator, dict]:
     if isinstance(data, (str, os.PathLike)):
-        data = open_source(os.fspath(data))
+        data = open_source(data)
     if not isinstance(data, Source):
         about = {"data": None, "split": None, "crop_fraction": None}
         pairs = _arrays(data, batch_size) if isinstance(data, tuple) else data
@@ -192,8 +198,13 @@ def _arrays(data, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _limited(pairs: Iterable, limit: int | None) -> Iterator:
     left = limit
-    for images, labels in pairs:
-        images, labels = np.asarray(images), np.asarray(labels)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(
+                "Batches must be pairs (images, labels), and two arrays a tuple of "
+                f"them. Received: a batch of the type {type(pair).__name__}"
+            )
+        images, labels = map(np.asarray, pair)
         if left is not None:
             images, labels = images[:left], labels[:left]
             left -= len(images)
@@ -201,6 +212,18 @@ def _limited(pairs: Iterable, limit: int | None) -> Iterator:
             yield images, labels
         if left == 0:
             return
+
+
+def _check_order(model_names, data_names) -> None:
+    """Raises if the model and the data name the same classes in another order."""
+    names, others = list(model_names or ()), list(data_names or ())
+    if names != others and sorted(names) == sorted(others):
+        place = next(i for i, name in enumerate(names) if name != others[i])
+        raise ValueError(
+            "The classes of the model must be in the order of the data's. Received: "
+            f"class {place} is {names[place]!r} for the model, {others[place]!r} in "
+            "the data. Number the data's classes as the model does."
+        )
 
 
 class _Counts:
@@ -215,10 +238,14 @@ class _Counts:
         self.times = []
 
     def add(self, scores, labels, seconds: float) -> None:
-        """Adds one batch: scores (N, classes), labels (N,) or (N, classes)."""
+        """Adds one batch: scores (N, classes), labels (N,), (N, 1), (N, classes)."""
         if self.confusion is None:
             self._start(scores)
-        labels = labels.argmax(-1) if labels.ndim == 2 else labels.astype("int64")
+        if labels.ndim == 2 and labels.shape[1] == scores.shape[1]:
+            labels = labels.argmax(-1)
+        elif labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        labels = labels.astype("int64")
         self._check(scores, labels)
         order = np.argsort(-scores, axis=-1, kind="stable")[:, : self.top_k]
         np.add.at(self.confusion, (labels, order[:, 0]), 1)
@@ -260,9 +287,9 @@ class _Counts:
         classes = scores.shape[1]
         if labels.shape != scores.shape[:1] or labels.min() < 0:
             raise ValueError(
-                "Labels must be integers from 0, one for each image. Received: "
-                f"labels of shape {labels.shape}, the smallest {labels.min()}, for "
-                f"{len(scores)} images"
+                "Labels must be integers from 0, one for each image, or one-hot rows "
+                f"of {classes} classes. Received: labels of shape {labels.shape}, the "
+                f"smallest {labels.min()}, for {len(scores)} images"
             )
         if labels.max() >= classes:
             raise ValueError(

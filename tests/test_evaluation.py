@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -82,6 +83,7 @@ def test_every_form_of_data_gives_the_same(model, arrays):
     one_hot = np.eye(10)[labels]
     forms = (
         (images, one_hot),
+        (images, labels[:, None]),  # as keras.datasets.cifar10 has them
         tf.data.Dataset.from_tensor_slices((images, labels)).batch(30),
         [(images[:150], labels[:150]), (images[150:], labels[150:])],
     )
@@ -218,6 +220,8 @@ def test_a_network_is_given_the_normalisation_that_it_asks_for(tmp_path):
         ((np.ones((4, 28, 28, 1)), [0, 1, 2, 3]), "3 classes, data with at least 4"),
         ((np.ones((4, 28, 28, 1)), [0, 1, 2]), "4 images and 3 labels"),
         ((np.ones((2, 28, 28, 1)), [0, -1]), "integers from 0.*-1"),
+        ((np.ones((2, 28, 28, 1)), np.eye(4)[:2]), r"one-hot rows of 3.*\(2, 4\)"),
+        ([np.ones((2, 28, 28, 1)), [0, 1]], "two arrays a tuple.*type ndarray"),
         ((np.ones((0, 28, 28, 1)), []), "images to evaluate"),
         ([], "images to evaluate"),
         ((np.ones((2, 14, 28, 1)), [0, 1]), r"\(2, 14, 28, 1\)"),
@@ -226,6 +230,29 @@ def test_a_network_is_given_the_normalisation_that_it_asks_for(tmp_path):
 def test_data_that_contradict_the_model(data, message):
     with pytest.raises(ValueError, match=message):
         evaluate(_model(classes=3), data)
+
+
+def test_classes_in_another_order_are_noticed(model, tmp_path):
+    names = list(open_source("bundled").class_names)
+    right = export_tflite(model, tmp_path / "right.tflite", labels=names)
+    assert evaluate(right, "bundled", limit=10).images == 10
+    names[2:4] = names[3:1:-1]
+    wrong = export_tflite(model, tmp_path / "wrong.tflite", labels=names)
+    with pytest.raises(
+        ValueError, match="class 2 is 'Dress' for the model, 'Pullover'"
+    ):
+        evaluate(wrong, "bundled", limit=10)
+
+
+def test_counts_must_be_counts(model, arrays):
+    for bad in ({"limit": -1}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match="must be a positive integer"):
+            evaluate(model, arrays, **bad)
+
+
+def test_a_path_is_a_folder_even_where_it_is_called_like_data(model):
+    with pytest.raises(FileNotFoundError, match="no folder 'bundled'"):
+        evaluate(model, Path("bundled"))
 
 
 def test_an_image_that_cannot_be_read_is_named(model, tmp_path):

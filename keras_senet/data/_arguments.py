@@ -4,35 +4,18 @@ import numbers
 
 from keras_senet.data.augmentation import AUGMENTATIONS, KERNELS
 from keras_senet.data.mixing import LEAST_ALPHA
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import is_positive_integer, nearest
 
 
 def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     """Returns (height, width)."""
     size = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
-    if len(size) != 2 or not all(_is_positive_integer(side) for side in size):
+    if len(size) != 2 or not all(is_positive_integer(side) for side in size):
         raise ValueError(
             "`image_size` must be a positive integer or a (height, width) of two. "
             f"Received: image_size={image_size!r}."
         )
     return tuple(size)
-
-
-def check_counts(**counts: int | None) -> None:
-    """Raises if one is not a positive integer; `limit` may be None."""
-    for name, value in counts.items():
-        if not _is_positive_integer(value) and not (name == "limit" and value is None):
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value!r}."
-            )
-
-
-def _is_positive_integer(value: object) -> bool:
-    return (
-        isinstance(value, numbers.Integral)
-        and not isinstance(value, bool)
-        and value > 0
-    )
 
 
 def check_choices(
@@ -112,7 +95,7 @@ def checked_worker(
             "(drop_remainder=True) of a multiple of n images. "
             f"Received: worker={worker!r}, batch_size={batch_size}."
         )
-    if step != 0 and (not _is_positive_integer(step) or epoch is None):
+    if step != 0 and (not is_positive_integer(step) or epoch is None):
         raise ValueError(
             "`step` must be an integer from 0 and belongs to `epoch`. "
             f"Received: step={step!r}, epoch={epoch!r}."

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_senet.data._arguments import (
     check_choices,
-    check_counts,
     check_mixing,
     check_training,
     checked_size,
@@ -25,6 +24,7 @@ from keras_senet.data.mixing import Mixer, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
 from keras_senet.data.source import Source
+from keras_senet.utils.errors import check_counts
 
 # At most this much of a data set waits in the shuffle buffer: all of a small one, and
 # 10,000 encoded images of ImageNet, whose files are in random order anyway.

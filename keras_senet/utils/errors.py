@@ -1,6 +1,7 @@
-"""What error messages share."""
+"""What error messages and the checks before them share."""
 
 import difflib
+import numbers
 from collections.abc import Iterable
 
 
@@ -8,3 +9,21 @@ def nearest(name: str, options: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the nearest of `options`, or ""."""
     matches = difflib.get_close_matches(str(name), list(options), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raises if one is not a positive integer; `limit` may be None."""
+    for name, value in counts.items():
+        if not is_positive_integer(value) and not (name == "limit" and value is None):
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: {name}={value!r}."
+            )
+
+
+def is_positive_integer(value: object) -> bool:
+    """Whether a value is a whole number above 0; True is none."""
+    return (
+        isinstance(value, numbers.Integral)
+        and not isinstance(value, bool)
+        and value > 0
+    )
