@@ -18,7 +18,9 @@ from keras_senet.data.decoding import Window, crop, decode_jpeg
 from keras_senet.data.images import ACCEPTED, check_image, is_image_file, read_image
 from keras_senet.data.source import Part, Source
 
-TEST_NAMES = ("test", "val", "validation", "valid")
+# In lower case; a folder's own may differ.
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "validation", "valid")
 LAYOUT = (
     "Expected is a subfolder of images for each class, or train/ and test/ (or val/) "
     "with such subfolders."
@@ -129,14 +131,12 @@ def _trouble(file: _File) -> str | None:
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Returns the folder of each split; only "train" where nothing is held out."""
-    train = root / "train"
-    if not train.is_dir() or not _subfolders(train):
+    named = {folder.name.casefold(): folder for folder in _subfolders(root)}
+    train = [named[name] for name in TRAIN_NAMES if name in named]
+    if not train or not _subfolders(train[0]):
         return {"train": root}
-    found = [root / name for name in TEST_NAMES if (root / name).is_dir()]
-    others = {"test": found[0]} if found else {}
-    if len(found) > 1:
-        others["validation"] = found[1]
-    return {"train": train, **others}
+    found = [named[name] for name in TEST_NAMES if name in named]
+    return dict(zip(("train", "test", "validation"), train[:1] + found, strict=False))
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -189,7 +189,10 @@ def _check_classes(
                 f"{str(folders['train'])!r}. Received: {unknown[:5]}, which are not."
             )
         if not any(others.values()):
-            raise ValueError(f"The folder {str(folders[split])!r} has no images.")
+            raise ValueError(
+                f"The folder {str(folders[split])!r} has no class folders with images. "
+                f"{LAYOUT} {ACCEPTED}"
+            )
 
 
 def _checked_files(
@@ -203,10 +206,10 @@ def _checked_files(
     Returns the readable files and how many are not.
     """
 
-    def checked(path: Path, label: int) -> _File | ValueError:
+    def checked(path: Path, label: int) -> _File | ValueError | OSError:
         try:
             return _File(path, label, *check_image(path, whole=on_error == "skip"))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             return error
 
     files, errors = {}, []
@@ -227,6 +230,12 @@ def _checked_files(
             raise ValueError(
                 f"The class folder {name!r} of {str(root)!r} has no image that can be "
                 f"read. Add some or remove the folder. {ACCEPTED}"
+            )
+    for split, readable in files.items():
+        if not readable:
+            raise ValueError(
+                f"The images for {split!r} of {str(root)!r} cannot be read, none of "
+                f"them; the first: {errors[0]}"
             )
     if errors:
         warnings.warn(

@@ -76,6 +76,13 @@ def test_train_folder_alone_is_split(folder):
     assert source.splits == {"train": 8, "test": 2}
 
 
+def test_split_folders_in_any_case(folder):
+    root = folder({"Training/a": 3, "Training/b": 2, "Test/a": 1, "Test/b": 1})
+    source = open_source(root)
+    assert source.class_names == ("a", "b")
+    assert source.splits == {"train": 5, "test": 2}
+
+
 def test_a_class_called_train_is_a_class(folder):
     source = open_source(folder({"bus": 5, "train": 5}))
     assert source.class_names == ("bus", "train")
@@ -255,6 +262,22 @@ def test_a_class_of_broken_images_is_an_error_even_then(folder):
         open_source(root, on_error="skip")
 
 
+def test_links_that_lead_nowhere_are_skipped_when_asked(folder):
+    root = folder({"a": 3, "b": 3})
+    (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    with pytest.raises(FileNotFoundError, match=r"a/gone\.jpg"):
+        open_source(root)
+    with pytest.warns(UserWarning, match=r"1 images .*a/gone\.jpg"):
+        assert open_source(root, on_error="skip").skipped == 1
+
+
+def test_a_split_without_any_readable_image_is_an_error(folder):
+    root = folder({"train/a": 2, "train/b": 2, "test/a": 1})
+    (root / "test" / "a" / "0.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"'test' of .* cannot be read.*a/0\.jpg"):
+        open_source(root, on_error="skip")
+
+
 def test_an_image_that_vanishes_is_named(folder):
     root = folder({"a": 2, "b": 2})
     source = open_source(root)
@@ -301,7 +324,7 @@ def test_names_that_are_no_valid_unicode(folder):
         ),
         (
             {"train/a": 2, "train/b": 2, "test/a": 0},
-            "photos/test' has no images",
+            "photos/test' has no class folders with images. Expected is",
         ),
     ],
 )
