@@ -173,7 +173,8 @@ def test_train_smoke_with_a_recipe_of_ones_own(shell, tmp_path):
     assert values["model_arguments"]["blocks"] == [1, 1, 1, 1]
     assert_error(shell(*words), "which holds a run")
     # All its epochs are done: there is nothing left to train.
-    assert shell("train", "--run-folder", folder, "--resume")[0] == 0
+    assert shell("train", "--run_folder", folder, "--resume")[0] == 0
+    assert shell(*words, "--reduction", "2", "--resume")[0] == 0
     assert_error(
         shell(*words[:-1], "--resume", "--epochs", "9"), "epochs is 2 in the run and 9"
     )

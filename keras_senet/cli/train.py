@@ -46,7 +46,7 @@ class Train:
 
         console = make_console()
         recipe = self.values
-        if self.smoke and not self.resume:
+        if self.smoke:
             recipe = recipe.smoke()
         progress = Progress(console)
         try:
@@ -64,10 +64,10 @@ class Train:
             return EXIT_STOPPED
         finally:
             progress.stop()
-        accuracy = result.history["val_accuracy"][-1]
+        accuracies = result.history["val_accuracy"]
         console.print(
-            f"{100 * accuracy:.1f} % of the held-out images right after "
-            f"{result.recipe.epochs} epochs; {result.seconds:.0f} s, "
+            f"{100 * accuracies[-1]:.1f} % of the held-out images right after "
+            f"{len(accuracies)} epochs; {result.seconds:.0f} s, "
             f"{result.images_per_second:.0f} training images/s. "
             f"Written to {result.run_folder}",
             markup=False,
@@ -95,7 +95,10 @@ def parse(arguments: Sequence[str]) -> Train | None:
 def value_of(option, arguments):
     """The value of an option that must be known before the others are read."""
     for i, word in enumerate(arguments):
-        if word == option:
+        name, _, value = word.partition("=")
+        if name.replace("_", "-") != option:  # tyro takes --run_folder, too
+            continue
+        if name == word:
             if i + 1 == len(arguments):
                 raise UsageError(
                     f"{option} needs a value. The recipes are: {', '.join(RECIPES)}."
@@ -103,6 +106,5 @@ def value_of(option, arguments):
                     else f"{option} needs a value."
                 )
             return arguments[i + 1]
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
+        return value
     return None

@@ -128,9 +128,28 @@ class Source:
             )
         return Part(name, start, stop)
 
-    def check_split(self, split: str) -> None:
-        """Raises a ValueError if the source has no such split."""
-        self.part(split)
+    def check_splits(
+        self, train: str, validation: str, *, limit: int | None = None
+    ) -> None:
+        """Checks what is trained on and what is held out from it.
+
+        Args:
+            train: The split or slice that is trained on.
+            validation: The one that is measured on.
+            limit: How many images of each are used at most.
+
+        Raises:
+            ValueError: If the source has no such splits, or they share images.
+        """
+        (first, a, b), (second, c, d) = map(self.part, (train, validation))
+        if limit is not None:
+            b, d = min(b, a + limit), min(d, c + limit)
+        if first == second and max(a, c) < min(b, d):
+            raise ValueError(
+                "`train_split` and `validation_split` must not share images. Received: "
+                f"{train!r} and {validation!r}, which share {min(b, d) - max(a, c):,}. "
+                "Use slices such as 'train[:90%]' and 'train[90%:]'."
+            )
 
 
 def _place(end: str, images: int) -> int:

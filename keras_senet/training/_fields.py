@@ -1,10 +1,13 @@
 """Whether the values of a typed record are of the record's types and in range."""
 
 import dataclasses
+import numbers
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
+
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,8 @@ def check_range(name: str, value: float | None, interval: Interval) -> None:
 def as_type(name: str, value: Any, annotation: Any) -> Any:
     """Returns the value of a field as the type of the field.
 
-    A whole number is a number, and a list does for a tuple, as in JSON.
+    A whole number is a number, NumPy's are Python's, and a list does for a tuple, as
+    in JSON.
 
     Args:
         name: The field's name, for the message.
@@ -69,21 +73,27 @@ def _fits(value, option):
         return isinstance(value, Mapping)
     if option is float:
         return _is_number(value)
+    if option is int:
+        return _is_number(value, numbers.Integral)
     return type(value) is option
 
 
-def _is_number(value):
-    return type(value) in (int, float)
+def _is_number(value, kind=numbers.Real):
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _convert(value, option):
-    if option is float:
-        return float(value)
+    if option in (int, float):
+        return option(value)
     if typing.get_origin(option) is tuple:
-        return tuple(value)
+        return tuple(map(_as_python, value))
     if typing.is_typeddict(option):
         return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
     return value
+
+
+def _as_python(number):
+    return number.item() if isinstance(number, np.generic) else number
 
 
 def _describe(option):

@@ -36,7 +36,8 @@ def fit_arrays(
 
     Args:
         recipe: How to train. `classes` None is the highest label and one.
-        images: (N, H, W, C) in 0..255, square, of any real dtype.
+        images: (N, H, W, C) in 0..255, square, of any real dtype. Where they do not
+            fill the last batch, some that the seed chooses are left out.
         labels: (N,) integers from 0.
         validation: Images and labels to evaluate after each epoch.
         callbacks: More Keras callbacks.
@@ -52,6 +53,8 @@ def fit_arrays(
     """
     _check(recipe, images, labels)
     classes = recipe.classes or int(np.max(labels)) + 1
+    for held in (labels, *(validation or ())[1:]):
+        _check_labels(held, classes)
     recipe = dataclasses.replace(
         recipe, image_size=images.shape[1], channels=images.shape[3], classes=classes
     )
@@ -71,10 +74,11 @@ def fit_arrays(
     if validation is not None:
         x, y = validation
         validation = (x, keras.utils.to_categorical(y, classes))
-    used = steps * recipe.step_batch_size
+    used = np.random.default_rng(recipe.seed).permutation(len(images))
+    used = np.sort(used[: steps * recipe.step_batch_size])
     history = model.fit(
-        images[:used],
-        keras.utils.to_categorical(labels[:used], classes),
+        images[used],
+        keras.utils.to_categorical(labels[used], classes),
         batch_size=recipe.step_batch_size,
         epochs=recipe.epochs,
         validation_data=validation,
@@ -119,6 +123,14 @@ def _check(recipe, images, labels):
                 f"it must be {plain!r}. Received: {name}={value!r}. Use "
                 "keras_senet.training.train for it."
             )
+
+
+def _check_labels(labels, classes):
+    if np.min(labels) < 0 or np.max(labels) >= classes:
+        raise ValueError(
+            f"Labels must be from 0 to {classes - 1} for {classes} classes. Received: "
+            f"labels from {np.min(labels)} to {np.max(labels)}."
+        )
 
 
 def _seed(seed):

@@ -16,8 +16,7 @@ def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
     Raises:
         ValueError: If the recipe contradicts the data.
     """
-    for split in (recipe.train_split, recipe.validation_split):
-        source.check_split(split)
+    source.check_splits(recipe.train_split, recipe.validation_split, limit=recipe.limit)
     classes = len(source.class_names)
     if recipe.classes not in (None, classes):
         raise ValueError(

@@ -91,6 +91,7 @@ def finetune(
             on_error=recipe.on_error,
             held_out=recipe.held_out,
         )
+    source.check_splits(recipe.train_split, recipe.validation_split)
     counts = count_images(source, recipe.train_split)
     # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
     keras.utils.set_random_seed(recipe.seed + 1)
@@ -296,6 +297,9 @@ class _PhaseLog(keras.callbacks.Callback):
         self.phase = phase
 
     def on_epoch_end(self, epoch, logs=None):
-        rates = [o.learning_rate for o in self.model.optimizer.optimizers]
+        optimizer = self.model.optimizer
+        # Under mixed_float16 Keras puts one around it that scales the loss.
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        rates = [o.learning_rate for o in optimizer.optimizers]
         logs["learning_rate"] = max(map(float, rates))
         logs["phase"] = self.phase

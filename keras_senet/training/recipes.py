@@ -178,6 +178,12 @@ class Recipe:
                 "`warmup_epochs` must be below `epochs`. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
             )
+        if self.freeze_batch_norm_epochs >= self.epochs:
+            raise ValueError(
+                "`freeze_batch_norm_epochs` must be below `epochs`: batch "
+                "normalisation has to learn first. Received: freeze_batch_norm_epochs="
+                f"{self.freeze_batch_norm_epochs!r}, epochs={self.epochs!r}"
+            )
         ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
         if not ordered or any(not 0 < at < 1 for at in self.step_at):
             raise ValueError(
@@ -197,12 +203,14 @@ class Recipe:
 
     def smoke(self) -> "Recipe":
         """Returns the recipe shrunk to seconds, on the bundled data."""
+        least = CONSTRUCTORS[self.model].family.min_size
+        own = 28  # What the bundled images have.
         return dataclasses.replace(
             self,
             data="bundled",
             train_split="train",
             validation_split="test",
-            image_size=32 if self.image_size else None,
+            image_size=max(least, min(self.image_size or own, 32)),
             classes=None,
             limit=64,
             epochs=2,

@@ -147,7 +147,7 @@ def train(
         start = time.perf_counter()
         try:
             with explained(source, several_workers=is_multi_worker(strategy)):
-                model.fit(
+                fitted = model.fit(
                     training,
                     validation_data=validation,
                     initial_epoch=epoch,
@@ -166,7 +166,7 @@ def train(
         save_model(model, written.model, header, overwrite=True)
         save_weights(model, written.weights, header, overwrite=True)
         history = our_callbacks.read_history(written.history)
-    done = steps * (recipe.epochs - epoch) - step
+    done = steps * len(fitted.epoch) - step
     return TrainingResult(
         model=model,
         recipe=recipe,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -95,3 +96,38 @@ def test_what_arrays_cannot_have(values, shape, labels, message):
     recipe = dataclasses.replace(TINY, **values)
     with pytest.raises(ValueError, match=message):
         fit_arrays(recipe, np.zeros(shape), np.zeros(labels, int))
+
+
+@pytest.mark.parametrize(
+    ("labels", "held_out", "message"),
+    [
+        ([-1, 1] * 4, [0], "from 0 to 1 for 2 classes. Received: labels from -1 to 1"),
+        ([0, 1] * 4, [2], "from 0 to 1 for 2 classes. Received: labels from 2 to 2"),
+    ],
+)
+def test_labels_are_checked(labels, held_out, message):
+    images = np.zeros((8, 32, 32, 1))
+    validation = (images[:1], np.array(held_out))
+    with pytest.raises(ValueError, match=message):
+        fit_arrays(TINY, images, np.array(labels), validation=validation)
+
+
+def test_the_images_left_out_are_not_the_last(monkeypatch):
+    """Of sorted arrays the last images are one class."""
+    seen = {}
+
+    def fit(self, images, labels, **_):
+        seen["images"], seen["labels"] = images, labels.argmax(1)
+        history = keras.callbacks.History()
+        history.history = {}
+        return history
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    labels = np.arange(20) // 10
+    images = np.zeros((20, 32, 32, 1)) + np.arange(20)[:, None, None, None]
+    fit_arrays(dataclasses.replace(TINY, seed=1), images, labels)
+    kept = seen["images"][:, 0, 0, 0]
+    left_out = set(range(20)) - set(kept)
+    assert len(left_out) == 4
+    assert {number // 10 for number in left_out} == {0, 1}
+    np.testing.assert_array_equal(seen["labels"], kept // 10)

@@ -1,6 +1,7 @@
 """What of a recipe reaches its batches."""
 
 import numpy as np
+import pytest
 
 from keras_senet.data import open_source
 from keras_senet.training import Recipe
@@ -31,6 +32,17 @@ def test_images_are_erased_in_training_only():
     assert np.any(images != plain, axis=(1, 2, 3)).mean() > 0.8
     for (seen, _), (known, _) in zip(validation, expected, strict=True):
         assert np.array_equal(seen, known)
+
+
+def test_what_is_held_out_is_not_trained_on():
+    source = open_source("bundled")
+    with pytest.raises(ValueError, match=r"'train\[90%:\]', which share 600\."):
+        source.check_splits("train", "train[90%:]")
+    source.check_splits("train", "train[90%:]", limit=500)
+    source.check_splits("train[:90%]", "train[90%:]")
+    source.check_splits("train", "test")
+    with pytest.raises(ValueError, match="must not share images"):
+        first_batches(validation_split="train[:50%]")
 
 
 def test_slices_of_the_training_set():

@@ -232,6 +232,20 @@ def photos(tmp_path):
     return make
 
 
+@pytest.fixture
+def half_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_under_mixed_precision(recipe, half_precision, tmp_path):
+    result = finetune(recipe, "bundled", tmp_path / "run", verbose=0)
+    assert np.isfinite(result.history["val_loss"]).all()
+    assert max(result.history["learning_rate"]) > 0
+
+
 def test_rare_classes_count_more(recipe, photos, tmp_path):
     source = open_source(photos({"many": 15, "few": 5}))
     whole = dataclasses.replace(
@@ -259,6 +273,7 @@ def test_rare_classes_count_more(recipe, photos, tmp_path):
         ({"head_epochs": 0, "epochs": 0}, "must not both be 0"),
         ({"model": "se_resnet", "model_arguments": {"reductio": 4}}, "'reductio'"),
         ({"train_split": "dev"}, "Received: split='dev'"),
+        ({"validation_split": "train"}, "must not share images"),
         ({"patience": 0}, "Received: patience=0"),
     ],
 )

@@ -164,7 +164,7 @@ def test_killed_ten_times(tmp_path):
     "values",
     [
         {"accumulation_steps": 2, "ema_momentum": None},
-        {"freeze_batch_norm_epochs": 2},
+        {"freeze_batch_norm_epochs": 1},
         {"schedule": "plateau", "patience": 1},
         {"dtype_policy": "mixed_float16"},
     ],

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_senet.models import CONSTRUCTORS
@@ -98,6 +99,8 @@ def test_learning_rate_scales_linearly():
         ({"warmup_epochs": 1.0, "schedule": "step"}, "belongs to schedule='cosine'"),
         ({"warmup_epochs": 5.0, "epochs": 5}, "below `epochs`"),
         ({"l2": 1e-4, "optimizer": "adamw"}, "Use `weight_decay`"),
+        ({"epochs": 3, "freeze_batch_norm_epochs": 3}, "must be below `epochs`: batch"),
+        ({"seed": True}, "`seed` must be an integer"),
         ({"model_arguments": {"reductoin": 8}}, "Did you mean 'reduction'?"),
         ({"model_arguments": {"dropout_rate": 0.1}}, "architecture arguments"),
         ({"model_arguments": "se"}, "must be a mapping"),
@@ -112,6 +115,21 @@ def test_bad_values(values, message):
 def test_whole_numbers_are_numbers():
     assert Recipe(model="se_resnet20", learning_rate=1).learning_rate == 1.0
     assert isinstance(Recipe(model="se_resnet20", l2=0).l2, float)
+
+
+def test_numpys_numbers_are_pythons():
+    values = {"seed": np.int64(3), "l2": np.float32(0.5), "step_at": (np.float64(0.5),)}
+    recipe = Recipe(model="se_resnet20", **values)
+    assert json.loads(json.dumps(recipe.to_json()))["step_at"] == [0.5]
+    assert (type(recipe.seed), type(recipe.l2)) == (int, float)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_smoke_has_the_pixels_that_the_network_needs(name):
+    for size in (None, 224):
+        small = Recipe(model=name, image_size=size).smoke()
+        assert CONSTRUCTORS[name].family.min_size <= small.image_size <= 75
+        assert small.smoke() == small
 
 
 def test_smoke_is_small_and_valid():

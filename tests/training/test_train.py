@@ -106,6 +106,14 @@ def test_history(run):
     assert run.images_per_second == pytest.approx(144 / run.seconds)
 
 
+def test_an_early_end_counts_what_was_trained(tmp_path):
+    stop = keras.callbacks.LambdaCallback()
+    stop.on_epoch_end = lambda *_: setattr(stop.model, "stop_training", True)
+    result = train(TINY, tmp_path / "run", callbacks=[stop], verbose=0)
+    assert len(result.history["epoch"]) == 1
+    assert result.images_per_second == pytest.approx(48 / result.seconds)
+
+
 def test_the_saved_model_is_the_trained_one(run):
     model = keras.saving.load_model(run.run_folder / "model.keras", compile=False)
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 1))
