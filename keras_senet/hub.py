@@ -36,7 +36,8 @@ def save_pretrained(
     Args:
         model: A network that a keras_senet constructor made.
         folder: The new folder.
-        labels: Class names, in the order of the outputs.
+        labels: Class names, in the order of the outputs; by default those that
+            `load_pretrained` found.
         description: What the card says of the training and its data.
         licence: SPDX identifier of the weights' licence, for the card.
         overwrite: Whether an existing folder is replaced.
@@ -45,6 +46,8 @@ def save_pretrained(
         ValueError: If the folder exists, the model is none of ours, or there are more
             or fewer labels than classes.
     """
+    if labels is None:
+        labels = getattr(model, "labels", None)
     header = weights_room.make_header(model, labels=labels)
     if labels is not None and len(labels) != header["classes"]:
         raise ValueError(
@@ -89,15 +92,27 @@ def load_pretrained(folder: str | os.PathLike, **kwargs: Any) -> keras.Model:
             )
     config = folder / CONFIG
     header = parse_header(config.read_text(encoding="utf-8"), config)
+    missing = {"constructor", "include_top", "input_shape"} - set(header)
+    if missing:
+        raise ValueError(
+            f"{str(config)!r} must be a config of save_pretrained. Received: one "
+            f"without {', '.join(sorted(missing))}"
+        )
+    record = header.get("preprocessing")
     arguments = {
         "include_top": header["include_top"],
-        "include_preprocessing": header["preprocessing"] is not None,
+        "include_preprocessing": record is not None and header["normalises"],
         "input_shape": tuple(header["input_shape"]),
         **kwargs,
     }
     constructor = _constructor(header["constructor"])
     model = constructor(weights=folder / WEIGHTS, **arguments)
-    model.labels = None if header["labels"] is None else tuple(header["labels"])
+    if not header["normalises"] and "include_preprocessing" not in kwargs:
+        model.preprocessing = record
+    labels = header.get("labels")
+    if labels is not None and model.output_shape[-1] != len(labels):
+        labels = None
+    model.labels = None if labels is None else tuple(labels)
     return model
 
 
@@ -131,6 +146,9 @@ def convert(
 ) -> Conversion:
     """Writes any recognised checkpoint as a file of ours, with a card beside it.
 
+    Where the source tells how its images are prepared, a .keras file takes raw images,
+    0..255, and a .weights.h5 file keeps the record for `include_preprocessing=True`.
+
     Args:
         source: A preset, or a .safetensors, .pth, .h5, .keras or .weights.h5 file.
         target: A path that ends in ".weights.h5" or ".keras"; the card's is the same
@@ -158,7 +176,11 @@ def convert(
             "`model` must name the network, since the file does not. Received: "
             f"model=None. It is one of: {', '.join(CONSTRUCTORS)}"
         )
-    arguments = {"include_top": checkpoint.include_top, **architecture}
+    arguments = {
+        "include_top": checkpoint.include_top,
+        "include_preprocessing": checkpoint.preprocessing or False,
+        **architecture,
+    }
     network = _constructor(name)(weights=source, **arguments)
     header = weights_room.make_header(network, labels=checkpoint.labels)
     with (
@@ -170,12 +192,13 @@ def convert(
         facts = {
             "source": os.fspath(source),
             "layout of the source": checkpoint.layout,
-            "sha256 of the source": sha256(checkpoint.path),
+            "sha256 of the source": checkpoint.path and sha256(checkpoint.path),
             "sha256 of this file": sha256(temporary),
             "relative error to the source's network": f"{error:.1e}",
         }
         preset = weights_room.find_preset(checkpoint.preset or "")
         licence = preset.licence if preset else ""
+        facts = {name: fact for name, fact in facts.items() if fact is not None}
         if preset and preset.accuracy:
             accuracy = preset.accuracy
             facts["published top-1"] = f"{accuracy.top1} % ({accuracy.source})"
@@ -198,6 +221,8 @@ def _difference(network, path, arguments, name):
     copy = _constructor(name)(weights=path, **arguments)
     shape = [size or 224 for size in network.input_shape[1:]]
     images = np.random.default_rng(0).normal(0, 1, (2, *shape)).astype("float32")
+    if network.preprocessing is not None:
+        images = 255 * np.abs(np.tanh(images))
     a, b = (keras.ops.convert_to_numpy(m(images)) for m in (copy, network))
     return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
 
@@ -233,8 +258,9 @@ def _card(model, header, licence, description, facts=None):
         **(facts or {}),
     }
     record = header["preprocessing"]
-    if record is None:
-        images = "Images must be normalised before they are given to the network."
+    if not header["normalises"]:
+        images = "Images must be normalised before they are given to the network"
+        images += f": mean {record['mean']}, std {record['std']}." if record else "."
     else:
         images = (
             "The network takes raw RGB images, 0..255, and normalises them itself: "

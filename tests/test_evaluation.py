@@ -205,6 +205,7 @@ def test_a_network_is_given_the_normalisation_that_it_asks_for(tmp_path):
     files = [
         export_saved_model(bare, tmp_path / "bare"),
         export_tflite(bare, tmp_path / "bare.tflite"),
+        save_model(bare, tmp_path / "bare.keras"),
     ]
     expected = evaluate(whole, "bundled", limit=100)
     for one in (bare, *files):

@@ -2,12 +2,13 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
 import keras_senet
 from keras_senet import hub
-from keras_senet.weights import save_weights
+from keras_senet.weights import Checkpoint, save_weights
 
 LABELS = ["ant", "bee", "cät", "dog", "eel"]
 
@@ -28,9 +29,13 @@ def _model(**kwargs):
     )
 
 
+# Not ImageNet's, which networks have by default.
+RECORD = keras_senet.Preprocessing(mean=(0.2, 0.3, 0.4), std=(0.5,) * 3, image_size=32)
+
+
 @pytest.fixture
 def model(randomize):
-    return randomize(_model(include_preprocessing=True))
+    return randomize(_model(include_preprocessing=RECORD))
 
 
 def test_round_trip(model, images, tmp_path):
@@ -41,6 +46,26 @@ def test_round_trip(model, images, tmp_path):
     assert copy.labels == tuple(LABELS)
     assert copy.architecture == model.architecture
     assert copy.preprocessing == model.preprocessing
+
+
+def test_a_record_that_others_apply_stays_one(randomize, images, tmp_path):
+    bare = randomize(_model())
+    bare.preprocessing = RECORD
+    folder = keras_senet.save_pretrained(bare, tmp_path / "bare")
+    copy = keras_senet.load_pretrained(folder)
+    x = images(2, 32, 40, 3)
+    np.testing.assert_array_equal(copy(x), bare(x))
+    assert copy.preprocessing == RECORD
+    assert "must be normalised before" in (folder / "README.md").read_text()
+
+
+def test_labels_stay_with_their_classes(model, tmp_path):
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine", labels=LABELS)
+    copy = keras_senet.load_pretrained(folder)
+    again = keras_senet.save_pretrained(copy, tmp_path / "again")
+    assert keras_senet.load_pretrained(again).labels == tuple(LABELS)
+    with pytest.warns(UserWarning, match="The checkpoint's classifier has"):
+        assert keras_senet.load_pretrained(folder, classes=3).labels is None
 
 
 def test_folder_of_the_hubs_cache(model, images, tmp_path):
@@ -99,6 +124,10 @@ def test_bad_folders(model, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="Did you mean 'se_resnet'"):
         keras_senet.load_pretrained(folder)
+    del config["input_shape"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="one without input_shape"):
+        keras_senet.load_pretrained(folder)
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
@@ -113,6 +142,21 @@ def test_convert(model, images, tmp_path, ending):
     card = done.card.read_text()
     assert hub.sha256(source) in card
     assert hub.sha256(done.path) in card
+    assert copy.preprocessing == RECORD
+    if ending == ".keras":
+        np.testing.assert_array_equal(keras.saving.load_model(done.path)(x), model(x))
+
+
+def test_convert_weights_of_a_plain_host(tmp_path, monkeypatch):
+    """They are keras.applications' own, and no file that could be hashed."""
+    arrays = {"nothing": np.zeros(3)}
+    host = Checkpoint(arrays=arrays, constructor="se_mobilenet", layout="host")
+    network = _model()
+    monkeypatch.setattr(hub.weights_room, "open_checkpoint", lambda *_: host)
+    monkeypatch.setattr(hub, "_constructor", lambda _: lambda **_: network)
+    monkeypatch.setattr(hub, "_difference", lambda *_: 0.0)
+    done = hub.convert("imagenet_host", tmp_path / "host.keras", model="se_mobilenet")
+    assert "sha256 of the source" not in done.card.read_text()
 
 
 def test_convert_refuses_other_targets(model, tmp_path):

@@ -29,6 +29,9 @@ HEADS = ("predictions/", "conv_preds/")
 def make_header(model: keras.Model, **changes: Any) -> dict[str, Any]:
     """Returns the header of a network of `keras_senet.models`.
 
+    "preprocessing" is how its images are prepared, where that is known, and
+    "normalises" whether the network does it itself.
+
     Args:
         model: The network; its `architecture`, `constructor` and `preprocessing` are
             what its constructor set.
@@ -37,6 +40,8 @@ def make_header(model: keras.Model, **changes: Any) -> dict[str, Any]:
     Raises:
         ValueError: If a constructor of keras_senet did not make the model.
     """
+    from keras_senet.preprocessing import normalises
+
     row = getattr(model, "architecture", None)
     constructor = getattr(model, "constructor", None)
     if row is None or constructor is None:
@@ -56,6 +61,7 @@ def make_header(model: keras.Model, **changes: Any) -> dict[str, Any]:
         "classes": None if top is None else int(top.shape[-1]),
         "input_shape": list(model.input_shape[1:]),
         "preprocessing": None if record is None else record.to_json(),
+        "normalises": normalises(model),
         "labels": None,
     }
     unknown = sorted(set(changes) - set(header))
@@ -141,6 +147,8 @@ def parse_header(text: str | bytes, path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"The header of {str(path)!r} has no architecture row.")
     if header.get("preprocessing") is not None:
         header["preprocessing"] = Preprocessing.from_json(header["preprocessing"])
+    # Older files were written with a record only where the network normalises.
+    header.setdefault("normalises", header.get("preprocessing") is not None)
     return header
 
 
