@@ -81,8 +81,8 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
     weights = root / "keras_senet" / "weights" / "trained" / f"{name}.weights.h5"
     weights.parent.mkdir(parents=True, exist_ok=True)
     header = make_header(trained, labels=source.class_names)
-    save_weights(trained, weights, header, overwrite=True)
     evaluation = keras_senet.evaluate(trained, source)
+    save_weights(trained, weights, header, overwrite=True)
     record = preset_record(name, weights, header, evaluation)
     replace_record(weights.with_name("index.json"), record)
     folder = root / "saved_models" / name

@@ -329,9 +329,9 @@ def find_preset(weights: str, constructor: str | None = None) -> Preset | None:
     return next((p for p in PRESETS.values() if name in p.aliases), None)
 
 
-def unknown_weights(weights: str, constructor: str) -> str:
+def unknown_weights(weights: str, constructor: str | None) -> str:
     """Returns the message for weights that are no preset and no file."""
-    names = list_weights(constructor)
+    names = list_weights(constructor) if constructor else []
     tags = [PRESETS[name].tag for name in names]
     if constructor in IMAGENET:
         tags = ["imagenet", *tags]
@@ -346,8 +346,12 @@ def unknown_weights(weights: str, constructor: str) -> str:
             f"keras.applications.{HOSTS[constructor].application} with SE at the "
             "identity."
         )
+    if constructor is None:
+        known = "keras_senet.list_weights() names them"
+    else:
+        known = f"{constructor} has {known}"
     return (
-        f"`weights` must be None, a preset ({constructor} has {known}) or the path of "
+        f"`weights` must be None, a preset ({known}) or the path of "
         f"an existing file. Received: weights={str(weights)!r}."
         f"{nearest(str(weights), everything)}"
     )

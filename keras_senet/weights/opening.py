@@ -47,7 +47,7 @@ def open_checkpoint(
         return read_checkpoint(weights)
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
         raise FileNotFoundError(f"There is no weights file {str(weights)!r}.")
-    raise ValueError(unknown_weights(str(weights), str(constructor)))
+    raise ValueError(unknown_weights(str(weights), constructor))
 
 
 def find_host(constructor: str) -> Host | None:

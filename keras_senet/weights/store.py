@@ -29,7 +29,7 @@ class _Transient(Exception):
 
 
 class _WrongContent(OSError):
-    """A download whose hash is another."""
+    """A download that is not the file: its hash is another, or its format."""
 
 
 def cache_folder() -> Path:
@@ -206,8 +206,8 @@ def _write(response, part, done, total, url):
             if broken or not chunk:
                 break
     bar.close()
-    if total is not None and done < total:
-        raise _Transient(f"{done} of {total} bytes came")
+    if broken or (total is not None and done < total):
+        raise _Transient(f"{done} of {total or 'unknown'} bytes came")
 
 
 def _write_all(writer, chunk):
@@ -230,6 +230,11 @@ def _discard(part):
 
 
 def _verify(part, file):
+    if not (file.sha256 or file.md5) and not _may_be(part, file.name):
+        raise _WrongContent(
+            f"{source_of(file)} is not a whole {Path(file.name).suffix} file, but "
+            "perhaps the page of a portal or a proxy"
+        )
     if file.sha256:
         found = sha256(part)
         if found.startswith(file.sha256):
@@ -239,6 +244,24 @@ def _verify(part, file):
         found = _md5(part)
         if found != file.md5:
             raise _WrongContent(_wrong(file, "MD5", file.md5, found))
+
+
+def _may_be(part, name):
+    """Whether a file begins as its name says, and is as long as it says itself."""
+    with open(part, "rb") as reader:
+        start = reader.read(8)
+        if not name.endswith(".safetensors"):
+            return not start.lstrip().startswith(b"<")
+        length = int.from_bytes(start, "little")
+        if length > part.stat().st_size:
+            return False
+        try:
+            tensors = json.loads(reader.read(length))
+            tensors.pop("__metadata__", None)
+            end = max(tensor["data_offsets"][1] for tensor in tensors.values())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+    return 8 + length + end == part.stat().st_size
 
 
 def _wrong(file, kind, expected, found):

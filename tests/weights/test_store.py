@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from keras_senet.weights import store
@@ -35,10 +36,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_error(416)
                 return
         body = CONTENT[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
         count = len(self.server.requests)
+        if fault == "page":
+            body = b"<!DOCTYPE html><title>Sign in</title>"
+        self.send_response(206 if start else 200)
+        if fault == "chunks":
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if fault == "chunks":  # The last one, of no bytes, is missing at first.
+            body = body[: len(body) // 3 if count == 1 else None]
+            body = b"%x\r\n%b\r\n" % (len(body), body) + b"0\r\n\r\n" * (count > 1)
         if fault == "always_broken" or (fault in ("drops", "no_ranges") and count == 1):
             body = body[: len(body) // 3]
         if fault == "other":
@@ -117,7 +126,7 @@ def test_damaged_cache_is_fetched_again(server, tmp_path, capsys):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("fault", ["drops", "no_ranges"])
+@pytest.mark.parametrize("fault", ["drops", "no_ranges", "chunks"])
 def test_dropped_connection_resumes(server, tmp_path, fault):
     path = store.fetch_file(record(server, fault), tmp_path)
     assert path.read_bytes() == CONTENT
@@ -161,6 +170,24 @@ def test_wrong_answer_leaves_nothing(server, tmp_path, fault, message):
         store.fetch_file(record(server, fault), tmp_path)
     assert "\n" not in str(error.value)
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_a_page_is_not_trusted_for_want_of_a_hash(server, tmp_path, name):
+    file = File(url=server.url + "page", name=name)
+    with pytest.raises(OSError, match="page of a portal"):
+        store.fetch_file(file, tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_safetensors_without_a_hash_must_be_whole(tmp_path):
+    from safetensors.numpy import save
+
+    whole = save({"a": np.ones((3, 4), "float32"), "b": np.ones(2, "int8")})
+    part = tmp_path / "part"
+    for content, good in ((whole, True), (whole[:-1], False), (b"", False)):
+        part.write_bytes(content)
+        assert store._may_be(part, "weights.safetensors") == good
 
 
 def test_no_network(tmp_path):
