@@ -4,12 +4,15 @@ import io
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 import keras_senet
 from keras_senet.cli import command, main
 from keras_senet.cli.command import VERBS
+from keras_senet.cli.opening import open_model
+from keras_senet.weights import make_header, opening, save_model, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,17 @@ def test_usage(shell, words, message, encoding, monkeypatch):
         (["info", "se_resnet5"], "Did you mean 'se_resnet56'?"),
         (["info", "none.keras"], "There is no model 'none.keras'"),
         (["evaluate", "se_resnet20"], "needs its weights here"),
+        (["evaluate", "se_resnet50"], "needs its weights here"),
+        (["convert", "se_resnet20.cifar1", "x.keras"], "Did you mean 'se_resnet20.cif"),
+        (["export", "se_resnet20.cifar10", "--output", "x.h5"], "a .tflite or .onnx"),
+        (
+            ["export", "se_resnet20.cifar10", "--output", "x", "--io-type", "int8"],
+            "must end in .tflite. Received: 'x', io_type='int8'",
+        ),
+        (
+            ["export", "se_resnet20.cifar10", "--output", "x.tflite", "--split", "y"],
+            "Received: split='y'",
+        ),
         (["list", "se_resnet5"], "Did you mean 'se_resnet56'?"),
         (["train", "--recipe", "cifar1", "--run-folder", "x"], "Did you mean 'cifar10"),
         (["train", "--recipe", "no.json", "--run-folder", "x"], "'no.json'"),
@@ -143,10 +157,13 @@ def test_list(shell):
     assert "se_resnet18" not in out
 
 
-def test_info_of_a_network(shell):
-    code, out, _ = shell("info", "se_resnet20")
-    assert code == 0
-    assert "276,415" in out
+def test_info_of_a_network(shell, monkeypatch):
+    """Of one whose default is trained weights too, without fetching them."""
+    monkeypatch.setattr(opening, "fetch", lambda preset: pytest.fail(preset.name))
+    for name, parameters in (("se_resnet20", "276,415"), ("se_resnet50", "28,141,144")):
+        code, out, _ = shell("info", name)
+        assert code == 0
+        assert parameters in out
     assert "architecture: reduction" in out
 
 
@@ -292,6 +309,47 @@ def test_predict_normalises_where_the_model_does_not(shell, photo, tmp_path):
     )
 
 
+def test_predict_names_the_classes_of_a_preset(shell, photo):
+    code, out, _ = shell("predict", photo, "--model", "se_resnet20.fashion_mnist")
+    assert code == 0
+    assert "Bag" in out or "Shirt" in out
+
+
+def test_predict_gives_probabilities_of_logits(shell, photo, tmp_path):
+    options = {"weights": "fashion_mnist", "include_preprocessing": True}
+    outputs = []
+    for activation in ("softmax", None):
+        model = keras_senet.SEResNet20(classifier_activation=activation, **options)
+        file = save_model(model, tmp_path / f"{activation}.keras")
+        outputs.append(shell("predict", photo, "--model", file)[1])
+    assert outputs[0] == outputs[1]
+
+
+def test_predict_needs_one_output_and_a_square_image(shell, photo, tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    two = keras.Model(inputs, [x, keras.layers.Dense(4)(x)])
+    two.save(tmp_path / "two.keras")
+    words = ("predict", photo, "--model")
+    assert_error(shell(*words, tmp_path / "two.keras"), "one output (N, classes)")
+    inputs = keras.Input((3, 32, 32))
+    first = keras.layers.Dense(4)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, first).save(tmp_path / "first.keras")
+    assert_error(shell(*words, tmp_path / "first.keras"), "takes (None, 3, 32, 32)")
+
+
+def test_weights_know_their_normalisation_and_labels(tmp_path):
+    whole = keras_senet.SEResNet20(weights="fashion_mnist", include_preprocessing=True)
+    names = [f"thing {i}" for i in range(10)]
+    save_weights(whole, tmp_path / "a.weights.h5", make_header(whole, labels=names))
+    opened = open_model(str(tmp_path / "a.weights.h5"))
+    assert opened.labels == tuple(names)
+    assert opened.model.preprocessing == whole.preprocessing
+    bare = keras_senet.SEResNet20(weights="fashion_mnist")
+    save_weights(bare, tmp_path / "b.weights.h5")
+    assert open_model(str(tmp_path / "b.weights.h5")).preprocessing is None
+
+
 def test_predict_with_labels_of_a_file(shell, run, photo, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"thing{i}" for i in range(10)))
@@ -300,7 +358,9 @@ def test_predict_with_labels_of_a_file(shell, run, photo, tmp_path):
     assert code == 0
     assert out.count("thing") == 2
     labels.write_text("one\ntwo\n")
-    assert_error(shell(*words), "labels")
+    assert_error(shell(*words), "must name the 10 classes")
+    labels.write_bytes("Käse".encode("latin-1"))
+    assert_error(shell(*words), "labels.txt must be UTF-8")
 
 
 def test_predict_of_what_is_no_image(shell, run, tmp_path):

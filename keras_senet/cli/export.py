@@ -57,30 +57,48 @@ class Export:
         from keras_senet.export import verify
 
         opened = open_model(self.model, self.weights)
+        self._check()
+        # Before anything is written, so that what is wrong with them leaves no file.
+        if self.images:
+            opened.keras_model()
+            images, labels = self._images(opened, self.split, self.images)
         output = self._write(opened)
         console = make_console()
         console.print(f"Written: {output}", markup=False)
         if not self.images:
             return 0
-        images, labels = self._images(opened, self.split, self.images)
         report = verify(opened.model, output, images, labels)
         print_verifications(console, [report])
         return 0 if report.passed else 1
 
-    def _write(self, opened):
-        from keras_senet.export import export_onnx, export_saved_model, export_tflite
-
+    def _check(self):
         kind = self.output.suffix
-        if kind != ".tflite" and self.quantization != "none":
+        for name, plain in (
+            ("quantization", "none"),
+            ("io_type", "float32"),
+            ("max_accuracy_loss", None),
+        ):
+            value = getattr(self, name)
+            if kind != ".tflite" and value != plain:
+                raise ValueError(
+                    "A quantised file must end in .tflite. Received: "
+                    f"{str(self.output)!r}, {name}={value!r}"
+                )
+        if kind in (".keras", ".h5", ".pb", ".tflit", ".lite"):
             raise ValueError(
-                "A quantised file must end in .tflite. Received: "
-                f"{str(self.output)!r}, quantization={self.quantization!r}"
+                "The output must be a .tflite or .onnx file, or a folder for a "
+                f"SavedModel. Received: {str(self.output)!r}"
             )
         if kind in (".tflite", ".onnx") and self.version is not None:
             raise ValueError(
                 "Only a SavedModel folder has a version. Received: "
                 f"{str(self.output)!r}, version={self.version}"
             )
+
+    def _write(self, opened):
+        from keras_senet.export import export_onnx, export_saved_model, export_tflite
+
+        kind = self.output.suffix
         arguments = {"labels": class_names(opened, self.weights), "fold": self.fold}
         arguments["batch_size"] = self.batch_size
         model = opened.keras_model()

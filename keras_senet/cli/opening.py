@@ -73,7 +73,8 @@ def open_model(
     if path.name.endswith(".weights.h5"):
         network = open_checkpoint(path, None).constructor
         if network is not None:
-            return _open_network(network, name, trained, image_size)
+            opened = _open_network(network, name, trained, image_size)
+            return dataclasses.replace(opened, name=name)
     if path.suffix != ".keras":
         return OpenedModel(name=name, model=path)
     import keras_senet.layers  # noqa: F401  registers what the file names
@@ -86,12 +87,13 @@ def open_model(
     labels = header.get("labels")
     model.constructor = header.get("constructor")
     model.preprocessing = header.get("preprocessing")
+    model.architecture = header.get("architecture")
     return OpenedModel(
         name=name,
         model=model,
         labels=None if labels is None else tuple(labels),
         preprocessing=model.preprocessing,
-        architecture=header.get("architecture"),
+        architecture=model.architecture,
     )
 
 
@@ -123,22 +125,29 @@ def _open_network(name, weights, trained, image_size):
         )
     if Path(name).suffix in (".keras", ".tflite", ".onnx") or "/" in name:
         raise FileNotFoundError(f"There is no model {name!r}.")
-    arguments = {} if weights is None else {"weights": weights}
-    model = create_model(name, include_preprocessing=True, **arguments)
-    if image_size not in (None, model.input_shape[1]):
-        # Only the network that is built knows how many channels its weights take.
-        shape = (image_size, image_size, model.input_shape[-1])
-        model = create_model(
-            name, include_preprocessing=True, input_shape=shape, **arguments
-        )
-    if trained and weights is None and "." not in name:
+    if trained and weights is None and name in known:
         raise ValueError(
             f"The network {name!r} needs its weights here. Received none. Give a "
             "preset or a file with --weights."
         )
+    arguments: dict[str, Any] = {"include_preprocessing": True}
+    if weights is not None or name in known:
+        arguments["weights"] = weights
+    labels = None
+    if weights is not None and Path(weights).is_file():
+        checkpoint = open_checkpoint(weights, name)
+        labels = checkpoint.labels
+        if checkpoint.layout == "keras_senet":  # whose header knows its preprocessing
+            arguments["include_preprocessing"] = checkpoint.preprocessing or False
+    model = create_model(name, **arguments)
+    if image_size not in (None, model.input_shape[1]):
+        # Only the network that is built knows how many channels its weights take.
+        arguments["input_shape"] = (image_size, image_size, model.input_shape[-1])
+        model = create_model(name, **arguments)
     return OpenedModel(
         name=name,
         model=model,
+        labels=labels,
         preprocessing=model.preprocessing,
         architecture=model.architecture.to_json(),
     )
@@ -173,12 +182,14 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the JSON is no list of names.
+        ValueError: If it is not UTF-8, or the JSON is no list of names.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    if Path(path).suffix != ".json":
-        return tuple(text.splitlines())
-    labels = json.loads(text)
+    as_json = Path(path).suffix == ".json"
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        labels = json.loads(text) if as_json else text.splitlines()
+    except ValueError as error:
+        raise ValueError(f"{path} must be UTF-8 text or JSON: {error}") from error
     if not isinstance(labels, list):
         raise ValueError(f"{path} must hold a JSON list of class names.")
     return tuple(map(str, labels))

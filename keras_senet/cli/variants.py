@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import open_model
+from keras_senet.cli.opening import class_names, open_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Variants:
             limit=self.limit,
             variants=self.variants or None,
             latency_runs=self.latency_runs,
-            labels=opened.labels,
+            labels=class_names(opened, self.weights),
             fold=self.fold,
         )
         columns, rows = report.table()
