@@ -186,6 +186,16 @@ def test_decode_predictions():
     )
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_decode_integer_scores(kind):
+    limits = np.iinfo(kind)
+    scores = np.array([[limits.min, limits.max, 0, 1]], kind)
+    ((first, second, _, last),) = decode_predictions(scores, labels="abcd")
+    assert first == ("1", "b", limits.max)
+    assert second == ("3", "d", 1)
+    assert last[2] == limits.min
+
+
 def test_decode_own_labels():
     best = decode_predictions(
         np.array([[0.1, 0.7, 0.2]]), top=5, labels=["a", "b", "c"]

@@ -7,17 +7,6 @@ from keras_senet.data.mixing import LEAST_ALPHA
 from keras_senet.utils.errors import is_positive_integer, nearest
 
 
-def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width)."""
-    size = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
-    if len(size) != 2 or not all(is_positive_integer(side) for side in size):
-        raise ValueError(
-            "`image_size` must be a positive integer or a (height, width) of two. "
-            f"Received: image_size={image_size!r}."
-        )
-    return tuple(size)
-
-
 def check_choices(
     augmentation: str, interpolation: str, channels: int | None, crop_fraction: float
 ) -> None:

@@ -10,7 +10,6 @@ from keras_senet.data._arguments import (
     check_choices,
     check_mixing,
     check_training,
-    checked_size,
     checked_worker,
 )
 from keras_senet.data.augmentation import (
@@ -24,7 +23,7 @@ from keras_senet.data.mixing import Mixer, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
 from keras_senet.data.source import Source
-from keras_senet.utils.errors import check_counts
+from keras_senet.utils.errors import check_counts, checked_size
 
 # At most this much of a data set waits in the shuffle buffer: all of a small one, and
 # 10,000 encoded images of ImageNet, whose files are in random order anyway.

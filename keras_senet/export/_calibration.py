@@ -10,7 +10,8 @@ from keras_senet.data import Source, open_source
 from keras_senet.export._frozen import check_exportable
 from keras_senet.export.runtime import open_runner
 from keras_senet.export.views import view_source
-from keras_senet.preprocessing import takes_raw_images
+from keras_senet.utils.errors import check_counts
+from keras_senet.utils.normalisation import takes_raw_images
 from keras_senet.weights import Preprocessing
 
 # Interpolation may exceed the range of the pixels by so much of it.
@@ -22,6 +23,7 @@ def calibration_images(
     dataset: Source | str | os.PathLike | Iterable | np.ndarray | None,
     *,
     limit: int,
+    image_size: int | tuple[int, int] | None = None,
 ) -> list[np.ndarray]:
     """Returns up to `limit` images, checked, as batches of one.
 
@@ -30,15 +32,19 @@ def calibration_images(
         dataset: A data source, of which the training images are used, or what
             `open_source` takes; batches of images `(N, height, width, channels)`, or
             of pairs whose first member is such a batch, as a tf.data dataset or
-            another iterable; an array of images; a pair of arrays (images, labels).
+            another iterable; an array of images; a pair of arrays (images, labels),
+            which is a tuple whose second member is no batch of images.
         limit: How many images to take at most.
+        image_size: Of the images of a source, for a model that leaves it open.
 
     Raises:
-        ValueError: If there are none, their shape is not the model's, a value is
-            not finite, or their range is not the model's, where that is known: 0..255
-            if it normalises such images itself, else what `model.preprocessing` says.
+        ValueError: If `limit` is not positive, there are no images, their shape is not
+            the model's, a value is not finite, or their range is not the model's, where
+            that is known: 0..255 if it normalises such images itself, else what
+            `model.preprocessing` says.
     """
     check_exportable(model)
+    check_counts(representative_limit=limit)
     if dataset is None:
         raise ValueError(
             "int8 needs real images to see the range of every activation. Received: "
@@ -54,7 +60,7 @@ def calibration_images(
         dataset = open_source(os.fspath(dataset))
     if isinstance(dataset, Source):
         split = "train" if "train" in dataset.splits else min(dataset.splits)
-        view = view_source(dataset, open_runner(model))
+        view = view_source(dataset, open_runner(model), image_size=image_size)
         dataset = view.batches(split, limit=limit)
     images = _take(dataset, limit)
     if not images:
@@ -72,8 +78,8 @@ def calibration_images(
 def _take(dataset, limit: int) -> list[np.ndarray]:
     if isinstance(dataset, np.ndarray):
         dataset = [dataset]
-    elif isinstance(dataset, tuple):
-        dataset = dataset[:1]
+    elif isinstance(dataset, tuple) and not any(map(_is_batch, dataset[1:2])):
+        dataset = dataset[:1]  # (images, labels)
     images = []
     for batch in dataset:
         if isinstance(batch, (tuple, list)):
@@ -89,6 +95,13 @@ def _take(dataset, limit: int) -> list[np.ndarray]:
         if len(images) >= limit:
             break
     return images
+
+
+def _is_batch(part) -> bool:
+    """Whether it is a batch of images, or a pair whose first member is one."""
+    if isinstance(part, (tuple, list)) and part:
+        part = part[0]
+    return np.ndim(part) == 4
 
 
 def _check_shape(image: np.ndarray, expected: tuple) -> None:

@@ -23,7 +23,7 @@ from keras_senet.export._interpreting import tensor_ranges
 from keras_senet.export._metadata import LABELS, add_metadata
 from keras_senet.export._mixed import quantize_mixed
 from keras_senet.export.saved_model import check_labels
-from keras_senet.preprocessing import takes_raw_images
+from keras_senet.utils.normalisation import takes_raw_images
 from keras_senet.version import __version__
 
 

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 
 from keras_senet import surgery
+from keras_senet.utils.errors import check_counts, checked_size
+from keras_senet.utils.graph import graph_of
 
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
@@ -38,9 +40,9 @@ def frozen_function(
         and returns the outputs by name.
 
     Raises:
-        ValueError: If the model has no known inputs, `image_size` contradicts them,
-            the weights do not fit into a graph, or the model uses what a graph of
-            constants cannot hold.
+        ValueError: If the model has no known inputs, `image_size` contradicts them, a
+            size is not positive, the weights do not fit into a graph, or the model
+            uses what a graph of constants cannot hold.
     """
     check_exportable(model)
     model = full_precision(model)
@@ -56,11 +58,13 @@ def frozen_function(
             f"{size:,} bytes of weights. Export it with model.export() instead."
         )
 
+    structure = graph_of(model).input
+
     def call(*inputs):
         outputs, _ = model.stateless_call(
             [tf.constant(array) for array in trainable],
             [tf.constant(array) for array in others],
-            keras.tree.pack_sequence_as(model.input, inputs),
+            keras.tree.pack_sequence_as(structure, inputs),
             training=False,
         )
         return named_outputs(model, outputs)
@@ -111,7 +115,9 @@ def input_specs(
     batch_size: int | None = None,
 ) -> list[tf.TensorSpec]:
     """Returns one named specification for each input of a model."""
-    inputs = keras.tree.flatten(model.input)
+    if batch_size is not None:
+        check_counts(batch_size=batch_size)
+    inputs = keras.tree.flatten(graph_of(model).input)
     names = ["images"] if len(inputs) == 1 else _unique([i.name for i in inputs])
     specs = []
     for name, tensor in zip(names, inputs, strict=True):
@@ -125,8 +131,7 @@ def input_specs(
 
 
 def _set_image_size(shape: list, image_size: int | tuple[int, int]) -> None:
-    wanted = (image_size, image_size) if isinstance(image_size, int) else image_size
-    for axis, size in zip((1, 2), wanted, strict=True):
+    for axis, size in zip((1, 2), checked_size(image_size), strict=True):
         if shape[axis] not in (None, size):
             raise ValueError(
                 "`image_size` must agree with the model's input. Received: "
@@ -141,7 +146,8 @@ def named_outputs(model: keras.Model, outputs) -> dict[str, tf.Tensor]:
     if isinstance(outputs, dict):
         return dict(outputs)
     flat = keras.tree.flatten(outputs)
-    return dict(zip(_unique(model.output_names), flat, strict=True))
+    names = _unique(graph_of(model).output_names)
+    return dict(zip(names, flat, strict=True))
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import keras
 
-from keras_senet.preprocessing import normalises
+from keras_senet.utils.normalisation import normalises
 from keras_senet.version import __version__
 from keras_senet.weights import Preprocessing
+from keras_senet.weights import header as checkpoints
 from keras_senet.weights.header import FORMAT, MEMBER, make_header
 
 # TensorFlow leaves this folder of a SavedModel to its users.
@@ -83,24 +84,32 @@ def parse_header(text: str | None, path: Path) -> Header:
     """Returns what a header's JSON text says.
 
     Raises:
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read, or is of a later format.
     """
     if text is None:
         return Header()
     try:
         header = json.loads(text)
-        record = header.get("preprocessing")
-        record = record and Preprocessing.from_json(record)
-        normalised = header.get("normalises")
-        if normalised is None and header.get("constructor"):
-            # A network of this package has its preprocessing inside, or no record.
-            normalised = record is not None
-        return Header(header.get("labels"), record, normalised)
+        is_later = header.get("format", FORMAT) > FORMAT
+        found = Header() if is_later else _known(header)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(
             f"The file's {MEMBER} must be a header of keras_senet. Received: "
             f"{str(path)!r}, where it cannot be read ({error})."
         ) from error
+    if is_later:
+        checkpoints.parse_header(text, path)  # raises, and says what to do
+    return found
+
+
+def _known(header: dict) -> Header:
+    record = header.get("preprocessing")
+    record = record and Preprocessing.from_json(record)
+    normalised = header.get("normalises")
+    if normalised is None and header.get("constructor"):
+        # A network of this package has its preprocessing inside, or no record.
+        normalised = record is not None
+    return Header(header.get("labels"), record, normalised)
 
 
 def read_encoded(path: Path) -> dict | None:

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from keras_senet.data.augmentation import resize_and_crop
 from keras_senet.export import _encoded
-from keras_senet.preprocessing import preprocess_input, takes_raw_images
+from keras_senet.preprocessing import preprocess_input
+from keras_senet.utils.normalisation import takes_raw_images
 from keras_senet.weights import Preprocessing
 
 DEFAULT, CLASSIFY, CLASSIFY_BYTES = "serving_default", "classify", "classify_bytes"

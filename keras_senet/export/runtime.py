@@ -10,7 +10,9 @@ import keras
 import numpy as np
 
 from keras_senet.export._header import read_header
-from keras_senet.preprocessing import normalises
+from keras_senet.utils.errors import check_counts
+from keras_senet.utils.graph import graph_of
+from keras_senet.utils.normalisation import normalises
 from keras_senet.weights import Preprocessing
 
 _BATCH_SIZE = 32
@@ -54,8 +56,10 @@ class Runner(abc.ABC):
             outputs, those by name.
 
         Raises:
-            ValueError: If there are no images or their shape is not the model's.
+            ValueError: If there are no images, their shape is not the model's, or
+                `batch_size` is not positive.
         """
+        check_counts(batch_size=batch_size)
         images = np.asarray(images, "float32")
         self._check(images)
         batch_size = self.input_shape[0] or batch_size
@@ -128,9 +132,11 @@ def _inference_function(model, spec):
 
     from keras_senet.export._frozen import named_outputs
 
+    structure = graph_of(model).input
+
     @tf.function(input_signature=[spec], autograph=False)
     def call(images):
-        images = keras.tree.pack_sequence_as(model.input, [images])
+        images = keras.tree.pack_sequence_as(structure, [images])
         return named_outputs(model, model(images, training=False))
 
     def run(batch):

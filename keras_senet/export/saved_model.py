@@ -11,6 +11,7 @@ from keras_senet.export._frozen import frozen_function
 from keras_senet.export._header import describe, write_to_folder
 from keras_senet.export._serving import DEFAULT, card, serving
 from keras_senet.preprocessing import find_preprocessing
+from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
 from keras_senet.weights import Preprocessing
 
@@ -72,8 +73,9 @@ def export_saved_model(
         The path of the folder.
 
     Raises:
-        ValueError: If the path exists, the labels are not as many as the classes, or
-            the model cannot be written (see the message).
+        ValueError: If the path exists, a size or number is not positive, the labels
+            are not as many as the classes, or the model cannot be written (see the
+            message).
 
     Example:
 
@@ -82,8 +84,9 @@ def export_saved_model(
     >>> served(image_bytes=tf.constant([open("cat.jpg", "rb").read()]))["classes"]
     """
     path = Path(path)
-    _check_positive(top=top, version=1 if version is None else version)
+    check_counts(top=top)
     if version is not None:
+        check_counts(version=version)
         path = path / str(version)
     if preprocessing is not None:
         preprocessing = find_preprocessing(preprocessing)
@@ -99,14 +102,6 @@ def export_saved_model(
         header = describe(model, labels, encoded_images=served.encoded)
         write_to_folder(header, card(model.name, served), temporary)
     return path
-
-
-def _check_positive(**values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value!r}"
-            )
 
 
 def write_saved_model(function, folder: Path, signatures: dict | None = None) -> None:

@@ -126,7 +126,10 @@ def search_int8(
         conversion = Conversion(
             model,
             images=calibration_images(
-                model, representative_dataset, limit=representative_limit
+                model,
+                representative_dataset,
+                limit=representative_limit,
+                image_size=image_size,
             ),
             labels=labels,
             image_size=image_size,

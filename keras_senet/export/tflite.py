@@ -105,7 +105,10 @@ def export_tflite(
         images = None
         if is_int8(quantization):
             images = calibration_images(
-                model, representative_dataset, limit=representative_limit
+                model,
+                representative_dataset,
+                limit=representative_limit,
+                image_size=image_size,
             )
         conversion = Conversion(
             model,

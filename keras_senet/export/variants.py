@@ -179,7 +179,10 @@ def compare_variants(
             representative_dataset = data
     if any(is_int8(name) for name in variants or VARIANTS):
         images = calibration_images(
-            model, representative_dataset, limit=representative_limit
+            model,
+            representative_dataset,
+            limit=representative_limit,
+            image_size=image_size,
         )
     else:
         images = None
@@ -189,11 +192,11 @@ def compare_variants(
             model, images=images, labels=labels, image_size=image_size, fold=fold
         )
         if images is None:
-            samples = [next(_batches(model, data, split, 1))[0]]
+            samples = [next(_batches(model, data, split, 1, image_size))[0]]
         else:
             samples = conversion.images[:_LAYER_IMAGES]
         files, worst = _export(conversion, temporary, variants, samples)
-        batches = _batches(model, data, split, limit)
+        batches = _batches(model, data, split, limit, image_size)
         scored, count, model_accuracy = _score(model, files, batches)
         latency = _latency(files, samples[0][:1], threads, latency_runs)
         rows = [
@@ -222,6 +225,11 @@ def compare_variants(
 
 def _check(model, variants, threads, latency_runs) -> None:
     check_classifier(model)
+    if variants is not None and not variants:
+        raise ValueError(
+            f"`variants` must be some of {VARIANTS}, or None for all. Received: "
+            f"variants={variants!r}"
+        )
     for name in variants or ():
         if name not in VARIANTS:
             raise ValueError(
@@ -262,9 +270,11 @@ def _export(conversion: Conversion, folder: Path, variants, samples):
     return files, worst
 
 
-def _batches(model, data, split, limit) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(
+    model, data, split, limit, image_size
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if isinstance(data, Source):
-        view = view_source(data, open_runner(model))
+        view = view_source(data, open_runner(model), image_size=image_size)
         return view.batches(split, limit=limit).as_numpy_iterator()
     images, classes = (np.asarray(part)[:limit] for part in data)
     if len(images) == 0 or classes.shape != (len(images),):

@@ -5,6 +5,7 @@ import dataclasses
 from keras_senet.data import Source, batches
 from keras_senet.export.runtime import Runner
 from keras_senet.preprocessing import preprocess_input
+from keras_senet.utils.errors import checked_size
 from keras_senet.weights import Preprocessing
 
 
@@ -105,7 +106,7 @@ def view_source(
 def _image_size(image_size, source, runner, default) -> tuple[int, int]:
     own = runner.input_shape[1:3]
     if image_size is not None:
-        size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
+        size = checked_size(image_size)
         if any(o not in (None, s) for o, s in zip(own, size, strict=True)):
             raise ValueError(
                 f"{runner.name} takes images of {own[0]} x {own[1]} pixels only. "

@@ -20,6 +20,17 @@ def check_counts(**counts: int | None) -> None:
             )
 
 
+def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Returns (height, width)."""
+    size = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
+    if len(size) != 2 or not all(is_positive_integer(side) for side in size):
+        raise ValueError(
+            "`image_size` must be a positive integer or a (height, width) of two. "
+            f"Received: image_size={image_size!r}."
+        )
+    return tuple(size)
+
+
 def is_positive_integer(value: object) -> bool:
     """Whether a value is a whole number above 0; True is none."""
     return (

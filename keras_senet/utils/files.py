@@ -17,7 +17,8 @@ def atomic_path(
 
     The temporary path has the same name (and so the same suffix) as the final one
     and lies in a hidden folder beside it. It may become a file or a folder. When
-    the block raises, what was written is removed and `path` is left as it was.
+    the block raises, what was written is removed and `path` is left as it was. A
+    file takes the place of a file only, a folder that of a folder.
 
     Args:
         path: The final path.
@@ -25,7 +26,8 @@ def atomic_path(
         what: What is written, for the error message ("SavedModel", "file").
 
     Raises:
-        ValueError: If `path` exists and `overwrite` is False.
+        ValueError: If `path` exists and `overwrite` is False, or it is a folder and a
+            file was written, or the other way round.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -38,16 +40,34 @@ def atomic_path(
     try:
         temporary = folder / path.name
         yield temporary
+        _check_kind(temporary, path, what)
         _replace(temporary, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _check_kind(source: Path, target: Path, what: str) -> None:
+    if target.exists() and source.is_dir() != target.is_dir():
+        kinds = ("folder", "file") if source.is_dir() else ("file", "folder")
+        raise ValueError(
+            f"The {what} must replace a {kinds[0]}. Received: {str(target)!r}, which "
+            f"is a {kinds[1]}. Choose another path or remove it first."
+        )
+
+
 def _replace(source: Path, target: Path) -> None:
-    if target.is_dir():
-        # A folder cannot be replaced in one step: set the old one aside, then rename.
-        target.rename(source.parent / "replaced")
-    os.replace(source, target)
+    if not target.is_dir():
+        os.replace(source, target)
+        return
+    # A folder cannot be replaced in one step: set the old one aside, then rename.
+    aside = source.with_name(f"{source.name}.replaced")
+    try:
+        target.rename(aside)
+        os.replace(source, target)
+    except BaseException:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise
 
 
 def sha256(path: str | os.PathLike) -> str:

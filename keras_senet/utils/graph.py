@@ -28,11 +28,19 @@ class Call:
 
 def is_functional(model) -> bool:
     """Whether the calls of a model are known: functional and built sequential ones."""
-    if not isinstance(model, keras.Model) or not getattr(_graph(model), "inputs", 0):
+    if not isinstance(model, keras.Model) or not getattr(graph_of(model), "inputs", 0):
         return False
     # A subclass of a functional model may not use its graph.
     runs = next(kind for kind in type(model).__mro__ if "call" in vars(kind))
     return runs.__module__.startswith("keras.")
+
+
+def graph_of(model: keras.Model) -> keras.Model:
+    """Returns the functional model that has a model's `input` and `output_names`.
+
+    A sequential model holds its graph in one, and may lack them itself.
+    """
+    return getattr(model, "_functional", None) or model
 
 
 def calls(model: keras.Model) -> Iterator[Call]:
@@ -40,7 +48,7 @@ def calls(model: keras.Model) -> Iterator[Call]:
 
     Input layers are left out. The calls inside a nested model are its own.
     """
-    nodes = _graph(model)._nodes_by_depth
+    nodes = graph_of(model)._nodes_by_depth
     for depth in sorted(nodes, reverse=True):
         for node in nodes[depth]:
             if node.input_tensors:
@@ -63,7 +71,7 @@ def shapes(model: keras.Model, inputs: list[tuple]) -> Mapping[int, tuple]:
     Returns:
         The shape of each tensor, by the tensor's `id`.
     """
-    graph = _graph(model)
+    graph = graph_of(model)
     tensors = [t for call in calls(model) for t in call.outputs]
     specs = [
         keras.KerasTensor(shape, dtype=tensor.dtype)
@@ -89,7 +97,7 @@ def replay(
     Returns:
         The new inputs and the new outputs, in the model's own structures.
     """
-    graph = _graph(model)
+    graph = graph_of(model)
     known = {}
 
     def new(value):
@@ -107,8 +115,3 @@ def replay(
         keras.tree.map_structure(new, structure)
         for structure in (graph.input, graph.output)
     )
-
-
-def _graph(model):
-    # A sequential model holds its graph in a functional one.
-    return getattr(model, "_functional", None) or model

@@ -15,6 +15,7 @@ import h5py
 import keras
 
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.normalisation import normalises
 from keras_senet.version import __version__
 from keras_senet.weights.presets import Preprocessing
 
@@ -40,8 +41,6 @@ def make_header(model: keras.Model, **changes: Any) -> dict[str, Any]:
     Raises:
         ValueError: If a constructor of keras_senet did not make the model.
     """
-    from keras_senet.preprocessing import normalises
-
     row = getattr(model, "architecture", None)
     constructor = getattr(model, "constructor", None)
     if row is None or constructor is None:

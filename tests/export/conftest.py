@@ -64,6 +64,20 @@ def model():
     return _build()
 
 
+@pytest.fixture
+def sequential():
+    """A sequential network that was never called, so Keras knows no `input` of it."""
+    stack = [
+        keras.Input((16, 16, 3)),
+        layers.Rescaling(1 / 127.5, offset=-1),
+        layers.Conv2D(4, 3),
+        layers.BatchNormalization(),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(CLASSES, activation="softmax"),
+    ]
+    return keras.Sequential(stack)
+
+
 @pytest.fixture(scope="session")
 def images():
     """12 raw images 0..255 of different colours and textures."""

@@ -1,10 +1,15 @@
+import json
 import shutil
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
+import keras_senet
 from keras_senet.export import export_saved_model, export_tflite, open_runner
+from keras_senet.export._header import append_to_file
+from keras_senet.weights.header import FORMAT, parse_header
 
 # Keras 3.15.1 reads its variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -46,6 +51,14 @@ def test_model_in_memory(model, images):
     expected = model.predict(images, verbose=0)
     np.testing.assert_allclose(runner.predict(images), expected, atol=1e-6)
     assert open_runner(runner) is runner
+
+
+def test_a_sequential_model_that_was_never_called(sequential, images, tmp_path):
+    sequential.save(tmp_path / "a.keras")
+    runners = [open_runner(sequential), open_runner(tmp_path / "a.keras")]
+    expected = sequential.predict(images, verbose=0)
+    for runner in runners:
+        np.testing.assert_allclose(runner.predict(images), expected, atol=1e-6)
 
 
 def test_training_after_opening_is_seen(make_model, images):
@@ -100,6 +113,41 @@ def test_images_that_do_not_fit(files, shape, message):
     for name in KINDS:
         with pytest.raises(ValueError, match=message):
             open_runner(files / name).predict(np.zeros(shape))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, None])
+def test_batch_size_is_a_positive_integer(model, images, batch_size):
+    message = rf"`batch_size` must be a positive integer\..*={batch_size}"
+    with pytest.raises(ValueError, match=message):
+        open_runner(model).predict(images, batch_size=batch_size)
+
+
+def _set_format(folder, number):
+    path = folder / "served" / "assets.extra" / "keras_senet.json"
+    header = json.loads(path.read_text()) | {"format": number}
+    path.write_text(json.dumps(header))
+    with zipfile.ZipFile(folder / "model.keras", "a") as archive:
+        archive.writestr("keras_senet.json", json.dumps(header))
+    (folder / "plain.tflite").rename(folder / "model.tflite")
+    append_to_file({"keras_senet.json": json.dumps(header)}, folder / "model.tflite")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_header_of_a_later_format_is_refused(files, tmp_path, name):
+    """In the words of the reader of checkpoints."""
+    copy = tmp_path / "copy"
+    shutil.copytree(files, copy)
+    data = (copy / "model.tflite").read_bytes()
+    with zipfile.ZipFile(copy / "model.tflite") as archive:
+        length = min(info.header_offset for info in archive.infolist())
+    (copy / "plain.tflite").write_bytes(data[:length])
+    _set_format(copy, FORMAT + 1)
+    with pytest.raises(ValueError, match="Upgrade with: pip install -U") as error:
+        open_runner(copy / name)
+    text = json.dumps({"format": FORMAT + 1, "version": keras_senet.__version__})
+    with pytest.raises(ValueError, match="Upgrade with") as same:
+        parse_header(text, copy / name)
+    assert str(error.value) == str(same.value)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,23 @@ def _sized(size):
     return keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(inputs))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be a positive integer.*=0"),
+        ({"batch_size": True}, "`batch_size` must be a positive integer.*=True"),
+        ({"image_size": (16, 16, 3)}, r"a \(height, width\).*\(16, 16, 3\)"),
+        ({"image_size": -16}, r"a \(height, width\).*image_size=-16"),
+        ({"top": 0}, "`top` must be a positive integer.*=0"),
+        ({"version": 0}, "`version` must be a positive integer.*=0"),
+    ],
+)
+def test_sizes_are_positive_integers(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export_saved_model(_sized(16), tmp_path / "a", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_outputs_keep_their_names(model, images, tmp_path):
     features = model.layers[-3].output
     both = keras.Model(model.input, [model.output, features])

@@ -12,7 +12,7 @@ from keras_senet.export._calibration import calibration_images
 from keras_senet.export._convert import check_builtin
 from keras_senet.export._flatbuffer import read_tflite
 from keras_senet.export.saved_model import export_saved_model
-from keras_senet.preprocessing import takes_raw_images
+from keras_senet.utils.normalisation import takes_raw_images
 
 TOLERANCES = {None: 1e-5, "float16": 5e-3, "dynamic": 0.05, "int8": 0.08}
 
@@ -94,6 +94,9 @@ def test_representative_data_in_every_form(model, images):
         (images[i : i + 5] for i in (0, 5, 10)),
         pairs,
         pairs.repeat(),
+        tuple(images[i : i + 3] for i in (0, 3, 6, 9)),
+        ((images[:7], labels[:7]), (images[7:], labels[7:])),
+        (images, list(labels)),
     ):
         taken = calibration_images(model, data, limit=12)
         np.testing.assert_array_equal(np.concatenate(taken), images)
@@ -306,6 +309,14 @@ def test_images_of_any_size(images, tmp_path, quantization):
         ({"float_operations": ["a"]}, "needs quantization='int8'"),
         ({"io_type": "int16", "quantization": "int8"}, "'uint8', 'int8'.*'int16'"),
         ({"path": "model.lite"}, r"end in '\.tflite'.*model\.lite"),
+        ({"batch_size": 0}, "`batch_size` must be a positive.*batch_size=0"),
+        ({"batch_size": -1}, "`batch_size` must be a positive.*batch_size=-1"),
+        ({"image_size": (16, 16, 3)}, r"a \(height, width\).*\(16, 16, 3\)"),
+        ({"image_size": 0}, r"a \(height, width\).*image_size=0"),
+        (
+            {"quantization": "int8", "representative_limit": 0},
+            "`representative_limit` must be a positive integer.*=0",
+        ),
     ],
 )
 def test_bad_arguments(model, tmp_path, arguments, message):
@@ -345,6 +356,34 @@ def test_the_converter_is_quiet(model, images, tmp_path, capfd):
     )
     open_runner(path).predict(images)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_sequential_model(sequential, images, tmp_path, fold):
+    path = export_tflite(sequential, tmp_path / "a.tflite", fold=fold)
+    expected = sequential.predict(images, verbose=0)
+    np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=1e-5)
+
+
+def _open_size():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(x))
+    model = keras.Model(inputs, x)
+    model.preprocessing = keras_senet.Preprocessing(image_size=64)
+    return model
+
+
+def test_a_source_is_seen_at_the_size_that_is_exported(tmp_path):
+    path = export_tflite(
+        _open_size(),
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset="bundled",
+        representative_limit=8,
+        image_size=32,
+    )
+    assert open_runner(path).input_shape == (None, 32, 32, 3)
 
 
 class Twice(keras.layers.Layer):

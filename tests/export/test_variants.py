@@ -122,6 +122,8 @@ def test_layer_errors_are_those_of_the_layers(images):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"variants": []}, r"`variants` must be some of.*variants=\[\]"),
+        ({"representative_limit": 0}, "`representative_limit` must be.*=0"),
         ({"variants": ["int9"]}, r"must be some of.*'int9'.*Did you mean 'int8'"),
         ({"threads": ()}, r"must be positive.*threads=\(\)"),
         ({"latency_runs": 0}, "latency_runs=0"),
@@ -135,6 +137,27 @@ def test_bad_arguments(model, images, labels, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         compare_variants(model, tmp_path / "a", data, **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_source_is_seen_at_the_size_that_is_exported(tmp_path):
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    report = compare_variants(
+        keras.Model(inputs, x),
+        tmp_path / "files",
+        "bundled",
+        limit=8,
+        representative_limit=8,
+        variants=["float32", "int8"],
+        threads=[1],
+        latency_runs=1,
+        image_size=32,
+    )
+    assert report.images == 8
+    for variant in report.variants:
+        runner = open_runner(tmp_path / "files" / variant.file)
+        assert runner.input_shape == (None, 32, 32, 1)
 
 
 def test_only_classifiers_have_accuracy(model, images, labels, tmp_path):

@@ -126,6 +126,57 @@ def test_int8_that_loses_accuracy_fails(make_model, images, tmp_path):
     assert report.criterion == "accuracy_loss"
 
 
+def _int8(model, images, path):
+    return export_tflite(
+        model, path, quantization="int8", representative_dataset=images
+    )
+
+
+def _one_unit(kernel):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    start = keras.initializers.Constant(kernel)
+    x = keras.layers.Dense(1, activation="sigmoid", kernel_initializer=start)(x)
+    return keras.Model(inputs, x)
+
+
+def _two_outputs(offset):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    colour = keras.layers.Softmax(name="colour")(keras.layers.Rescaling(1 / 20)(x))
+    level = keras.layers.Rescaling(1.0, offset=offset, name="level")(x)
+    return keras.Model(inputs, [colour, level])
+
+
+def test_int8_without_classes_is_judged_by_relative_error(images, tmp_path):
+    """The largest of one column is the same in any file."""
+    path = _int8(_one_unit(1.0), images, tmp_path / "a.tflite")
+    labels = np.zeros(12, "int64")
+    for given in (None, labels):
+        report = verify(_one_unit(1.0), path, images, given, latency_runs=0)
+        assert (report.criterion, report.tolerance) == ("relative_error", 0.1)
+        assert report.passed
+        report = verify(_one_unit(-1.0), path, images, given, latency_runs=0)
+        assert report.agreement == 1
+        assert report.measured == report.relative_error > 0.1
+        assert not report.passed
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_int8_outputs_beside_the_classes_are_judged_too(images, tmp_path, with_labels):
+    path = _int8(_two_outputs(0.0), images, tmp_path / "a.tflite")
+    labels = images.mean((1, 2)).argmax(-1) if with_labels else None
+    report = verify(_two_outputs(0.0), path, images, labels, latency_runs=0)
+    assert report.passed
+    assert report.criterion == ("accuracy_loss" if with_labels else "disagreement")
+    report = verify(_two_outputs(100.0), path, images, labels, latency_runs=0)
+    assert report.agreement == 1
+    assert (report.criterion, report.tolerance) == ("relative_error", 0.1)
+    assert report.measured > 0.3
+    assert not report.passed
+
+
 def _with_nan(model):
     model.layers[-1].bias.assign(np.full(7, np.nan))
     return model
@@ -172,6 +223,11 @@ def test_bad_arguments(model, images, served, tmp_path):
         verify(model, tmp_path / "nowhere", images)
     with pytest.raises(ValueError, match=r"must be a keras\.Model"):
         verify(str(path), path, images)
+
+
+def test_a_sequential_model(sequential, images, tmp_path):
+    path = export_tflite(sequential, tmp_path / "a.tflite")
+    assert verify(sequential, path, images, latency_runs=0).passed
 
 
 def test_mixed_precision_is_compared_in_float32(make_model, images, tmp_path):

@@ -52,6 +52,8 @@ def test_the_size_is_the_models_then_the_records_then_the_sources(source, variou
     assert view.image_size == (30, 20)
     with pytest.raises(ValueError, match=r"holds various ones.*Pass a size"):
         view_source(various, runner_of())
+    with pytest.raises(ValueError, match=r"a \(height, width\).*\(30, 20, 3\)"):
+        view_source(various, runner_of(), image_size=(30, 20, 3))
 
 
 def test_the_crop_is_the_records_unless_the_images_fit(source):
