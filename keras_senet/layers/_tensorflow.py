@@ -67,7 +67,8 @@ def excite(y, normalized: Normalized, gate: Callable):
     for x is a linear function of d and x, one pass over memory. Separately each
     would make passes of its own, and `y` would have to be kept.
 
-    There is no second derivative.
+    There is no second derivative, and with respect to `y` the gradient is None: it goes
+    straight to x, gamma and beta. Networks with `fused=False` have both.
 
     Args:
         y: The output of batch normalisation, (N, H, W, C).

@@ -17,7 +17,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     the same whichever of the two a model has.
 
     In a training step its output remembers the map that made it, so that a
-    `SqueezeExcite` behind it need not keep that output for its gradient.
+    `SqueezeExcite` behind it need not keep that output for its gradient. That gradient
+    goes straight to the input and the weights: with respect to the output between it is
+    None, and there is no second derivative. `keras.layers.BatchNormalization` (in a
+    constructor `fused=False`) has both.
 
     Reference: Ioffe and Szegedy, [Batch Normalization](
     https://arxiv.org/abs/1502.03167).

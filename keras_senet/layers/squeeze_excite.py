@@ -24,7 +24,7 @@ class SqueezeExcite(keras.layers.Layer):
             Defaults to 16.
         squeeze_filters: The squeeze width itself, instead of `reduction`.
         divisor: The squeeze width is rounded to the nearest multiple of `divisor`,
-            at least `divisor`. Defaults to 1, the paper's.
+            at least `divisor`. Defaults to 1, the paper's: rounded down.
         squeeze: `"avg"` or `"max"` over all positions, or `"none"`: no pooling, and a
             gate for each position.
         activation: Activation between the two convolutions. Defaults to `"relu"`.
@@ -224,12 +224,14 @@ class SqueezeExcite(keras.layers.Layer):
             kernel_constraint=self.kernel_constraint,
             bias_constraint=self.bias_constraint,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name=name,
         )
 
     def _round(self, channels):
         d = self.divisor
-        return max(d, int(channels / self.reduction + d // 2) // d * d)
+        half = d / 2 if d > 1 else 0
+        return max(d, int(channels / self.reduction + half) // d * d)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -42,7 +42,8 @@ Args:
     data_format: "channels_last" or "channels_first"; None is Keras' setting.
     fused: Whether batch normalisation, and the gradient of SE behind it, run in
         TensorFlow's fused kernels: faster, the same to rounding, but without second
-        derivatives of SE. False is Keras' own everywhere, as on other backends.
+        derivatives of SE, and in training the gradient with respect to the output
+        between the two is None. False is Keras' own everywhere, as on other backends.
 
 Returns:
     A functional `keras.Model` with two more attributes, `architecture` (the row of

@@ -59,11 +59,17 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
         **kwargs: Arguments of the network's constructor.
 
     Raises:
-        ValueError: If there is no such network or preset.
+        ValueError: If there is no such network or preset, or `weights` beside a preset.
     """
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name](**kwargs)
     preset = weights_room.find_preset(name) if "." in name else None
+    if preset is not None and "weights" in kwargs:
+        raise ValueError(
+            "`weights` must be left out where `name` is a preset, which has its own. "
+            f"Received: name={name!r}, weights={kwargs['weights']!r}. For others give "
+            f"the network: create_model({preset.constructor!r}, weights=...)."
+        )
     if preset is not None:
         return CONSTRUCTORS[preset.constructor](weights=preset.name, **kwargs)
     raise ValueError(

@@ -11,6 +11,7 @@ from typing import ClassVar
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual, stages
 from keras_senet.models._builder import Family, constructor, preprocessing_functions
+from keras_senet.utils.errors import check_counts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,16 @@ class ResNetArchitecture(Architecture):
                     f"`{name}` must be four positive integers, one for each of the "
                     f"stages 2 to 5. Received: {name}={value}"
                 )
+        check_counts(cardinality=self.cardinality, width=self.width)
         if self.block == "basic":
             self._check_basic()
+        narrowest = self.cardinality * int(min(self.filters) * self.width / 64)
+        if narrowest < (2 if self.half_reduce else 1):
+            raise ValueError(
+                "`width` must leave channels inside each bottleneck: `cardinality * "
+                "int(filters * width / 64)`, and half of them with `half_reduce`. "
+                f"Received: width={self.width}, filters={self.filters}. Use more."
+            )
 
     def _check_basic(self):
         for name, only in (

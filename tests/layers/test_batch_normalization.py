@@ -195,6 +195,17 @@ def test_gradient_of_both_together_is_that_of_each_alone():
         assert relative_error(a.numpy(), b.numpy()) < 2e-6
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_only_unfused_there_is_a_gradient_for_what_lies_between(maps, fused):
+    normalization = BatchNormalization() if fused else keras.layers.BatchNormalization()
+    x = tf.constant(maps[0], "float32")
+    with tf.GradientTape() as tape:
+        y = normalization(x, training=True)
+        tape.watch(y)
+        z = SqueezeExcite(4)(y)
+    assert (tape.gradient(z, y) is None) == fused
+
+
 def test_maps_of_unknown_size_have_the_same_gradient(maps):
     x, d = (tf.constant(a, "float32") for a in maps)
     gradients = []

@@ -105,6 +105,8 @@ def test_no_bias():
         ({"divisor": 8}, 192, 16),  # 12 is half way: timm rounds up
         ({"divisor": 8}, 176, 8),
         ({"divisor": 8, "reduction": 4}, 88, 24),  # 22 is nearer to 24
+        ({"divisor": 3}, 74, 6),  # 4.625 is nearer to 6
+        ({"divisor": 3}, 64, 3),
     ],
 )
 def test_squeeze_width(arguments, channels, width):
@@ -226,6 +228,32 @@ def test_config_is_complete():
     randomize(layer)
     copy.set_weights(layer.get_weights())
     np.testing.assert_array_equal(copy(x), layer(x))
+
+
+def _saved(model, path):
+    model.save(path)
+    return keras.models.load_model(path)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        _saved,
+        lambda model, path: keras.Model.from_config(model.get_config()),
+        lambda model, path: keras.models.clone_model(model),
+    ],
+    ids=["saved", "from_config", "cloned"],
+)
+@pytest.mark.parametrize("frozen", ["by argument", "by attribute"])
+def test_frozen_layer_stays_frozen(frozen, again, tmp_path):
+    inputs = keras.Input((4, 4, 8))
+    layer = SqueezeExcite(4, trainable=frozen != "by argument", name="se")
+    model = keras.Model(inputs, layer(inputs))
+    layer.trainable = False
+    copy = again(model, tmp_path / "model.keras")
+    assert not copy.trainable_weights
+    copy.get_layer("se").trainable = True
+    assert len(copy.trainable_weights) == 4
 
 
 def test_registered_name_is_frozen():

@@ -290,6 +290,8 @@ def test_architecture_is_a_record_of_json_values():
         ({"stem_filters": (8, 8)}, ValueError, "`stem_filters` must have"),
         ({"blocks": (1, 1)}, ValueError, "`blocks` must be four"),
         ({"block": "basic", "stride_on": "1x1"}, ValueError, "basic blocks"),
+        ({"width": 0}, ValueError, "`width` must be a positive integer"),
+        ({"width": 4}, ValueError, "`width` must leave channels inside each"),
         ({"output_stride": 4}, ValueError, "`output_stride` must be 8, 16 or 32"),
         ({"data_format": "NCHW"}, ValueError, "`data_format` must be"),
         ({"include_preprocessing": "tf"}, ValueError, "`include_preprocessing` must"),
@@ -299,6 +301,12 @@ def test_architecture_is_a_record_of_json_values():
 def test_bad_arguments(kwargs, error, message):
     with pytest.raises(error, match=message):
         _tiny(**kwargs)
+
+
+@pytest.mark.parametrize("cardinality", [0, 2.0])
+def test_bad_cardinality(cardinality):
+    with pytest.raises(ValueError, match="`cardinality` must be a positive integer"):
+        keras_senet.SEResNeXt(weights=None, cardinality=cardinality, **PIXELS)
 
 
 def test_arguments_without_a_place_say_why():
@@ -373,6 +381,12 @@ def test_list_models():
 def test_unknown_model():
     with pytest.raises(ValueError, match="Did you mean 'se_resnet50'"):
         keras_senet.create_model("se_resnet500")
+
+
+def test_a_preset_takes_no_other_weights():
+    message = r"Received: name='se_resnet20.cifar10', weights=None\. .*'se_resnet20', w"
+    with pytest.raises(ValueError, match=message):
+        keras_senet.create_model("se_resnet20.cifar10", weights=None)
 
 
 @pytest.mark.parametrize("name", sorted(keras_senet.models.CONSTRUCTORS))
