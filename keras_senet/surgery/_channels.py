@@ -27,6 +27,14 @@ _PASSING = (
     SqueezeExcite,
 )
 
+# Activations of one value at a time; others, as softmax, may look at all channels.
+_POINTWISE = {
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
+    "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus",
+    "sparse_sigmoid", "squareplus", "tanh", "tanh_shrink",
+}  # fmt: skip
+
 
 @dataclasses.dataclass(eq=False)
 class Space:
@@ -35,10 +43,12 @@ class Space:
     Attributes:
         size: Their number; 0 where it does not matter.
         fixed: Whether all of them stay.
+        first: Whether they are on axis 1 instead of the last.
     """
 
     size: int = 0
     fixed: bool = False
+    first: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +95,13 @@ def find(model: keras.Model) -> Channels:
         layer = call.layer
         inputs = [spaces[id(t)] for t in call.inputs]
         shared = times[id(layer)] > 1 and bool(getattr(layer, "weights", ()))
+        pairs = zip(inputs, call.inputs, strict=True)
+        if not all(_is_on_axis(layer, space, tensor) for space, tensor in pairs):
+            _fix(inputs)
         if shared or len(call.outputs) != 1:
             space = _fix(inputs)
         elif is_matrix(layer):
-            space = Space(_width(layer), fixed=_mixes(layer))
+            space = Space(_width(layer), _mixes(layer), _is_first(layer))
         elif len(inputs) == 1 and _passes(layer) and not _mixes(layer):
             space = inputs[0]
         else:
@@ -114,9 +127,25 @@ def _passes(layer):
 
 
 def _mixes(layer):
-    """Whether its activation looks at all channels at once."""
+    """Whether its activation may look at all channels at once."""
     functions = (getattr(layer, name, None) for name in ("activation", "gate"))
-    return any("softmax" in getattr(f, "__name__", "") for f in functions)
+    known = (getattr(f, "__name__", "") in _POINTWISE for f in functions if f)
+    return not all(known)
+
+
+def _is_first(layer):
+    return getattr(layer, "data_format", None) == "channels_first"
+
+
+def _is_on_axis(layer, space, tensor):
+    """Whether the channels of a layer are on the axis that a space has in a tensor."""
+    rank = len(tensor.shape)
+    axis = 1 if space.first else rank - 1
+    if isinstance(layer, layers.BatchNormalization):
+        return layer.axis % rank == axis
+    if hasattr(layer, "data_format") or isinstance(layer, layers.Dense):
+        return axis == (1 if _is_first(layer) else rank - 1)
+    return True
 
 
 def _width(layer):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import keras
 
 from keras_senet.layers import SqueezeExcite
+from keras_senet.surgery._copying import unique_name
 from keras_senet.utils import graph
 from keras_senet.utils.errors import nearest
 
@@ -36,7 +37,7 @@ class Place:
 
     Attributes:
         layer: Name of the layer that SE follows.
-        name: Name of the SE layer.
+        name: Name of the SE layer; the calls of one layer share it.
         rule: "residual", "concatenation", "convolution" or "given".
         skipped: Why no SE goes here, or "".
         model: Name of the model that the layer is in: the given one or a nested one.
@@ -70,9 +71,23 @@ def find(model: keras.Model, after: After = None) -> list[Place]:
     """Returns the places in one model and those nested in it."""
     wholes = list(models(model))
     if after is None:
-        return [place for m in wholes for place in _by_rule(m)]
+        return [place for m in wholes for place in _named(_by_rule(m), m)]
     selects = _selector(after, wholes)
-    return [place for m in wholes for place in _given(m, selects)]
+    return [place for m in wholes for place in _named(_given(m, selects), m)]
+
+
+def _named(places, model):
+    """The places, their names numbered where the model or another layer has them."""
+    makers = {id(t): call.layer for call in graph.calls(model) for t in call.outputs}
+    taken = {layer.name for layer in makers.values()}
+    names = {}
+    for place in places:
+        if not place.skipped:
+            key = id(makers[id(place.tensor)]), place.name
+            if key not in names:
+                names[key] = unique_name(place.name, taken)
+            place = dataclasses.replace(place, name=names[key])
+        yield place
 
 
 def _by_rule(model):

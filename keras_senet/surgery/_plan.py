@@ -86,11 +86,11 @@ class Plan:
     def _identities(self):
         for call in self._calls:
             layer = call.layer
-            known = isinstance(layer, _IDENTITIES) or is_stochastic_depth(layer)
+            known = type(layer) in _IDENTITIES or is_stochastic_depth(layer)
             linear = type(layer) is layers.Activation and (
                 layer.activation is keras.activations.linear
             )
-            if (known and not _trains(call)) or linear:
+            if (known and not trains(call)) or linear:
                 self._remove(call, "removed")
 
     def _follow(self):
@@ -172,8 +172,10 @@ class Plan:
         for call in self._calls:
             kinds = (*NORMALIZATIONS, *_IDENTITIES)
             if isinstance(call.layer, kinds) and key(call) not in self.removed:
-                if _trains(call):
+                if trains(call):
                     why = "it is called with training=True"
+                elif type(call.layer) not in kinds:
+                    why = "its class is not Keras' own"
                 elif id(call.outputs[0]) in self._outputs:
                     why = "it makes an output of the model"
                 else:
@@ -181,7 +183,7 @@ class Plan:
                 self._report(call, "kept", why=why)
 
     def _affine(self, call, axis) -> Affine | None:
-        if key(call) in self.removed or _trains(call) or len(call.inputs) != 1:
+        if key(call) in self.removed or trains(call) or len(call.inputs) != 1:
             return None
         return affine(call.layer, axis, tuple(call.inputs[0].shape))
 
@@ -224,7 +226,8 @@ def is_stochastic_depth(layer) -> bool:
     return kind.__name__ == "StochasticDepth" and kind.__module__.startswith("keras.")
 
 
-def _trains(call):
+def trains(call: graph.Call) -> bool:
+    """Whether a call is one of training whatever the model is called for."""
     return call.kwargs.get("training") is True or any(a is True for a in call.args)
 
 

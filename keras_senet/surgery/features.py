@@ -53,7 +53,8 @@ def features(
             f"Received: levels={levels!r}"
         )
     outputs = {f"P{level}": found[level] for level in wanted}
-    return keras.Model(model.input, outputs, name=name or f"{model.name}_features")
+    inputs = graph.graph_of(model).input
+    return keras.Model(inputs, outputs, name=name or f"{model.name}_features")
 
 
 def _last_maps(model):

@@ -9,7 +9,7 @@ from keras_senet.layers import BatchNormalization, ChannelShuffle, SqueezeExcite
 from keras_senet.surgery import _places
 from keras_senet.surgery._copying import fill, fresh, unique_name
 from keras_senet.surgery._expansion import Excitation, shuffle
-from keras_senet.surgery._plan import Plan, Step, key
+from keras_senet.surgery._plan import Plan, Step, key, trains
 from keras_senet.utils import graph
 
 
@@ -78,8 +78,9 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
         return model
     calls = [call for m in _places.models(model) for call in graph.calls(m)]
     counts = collections.Counter(id(call.layer) for call in calls)
+    training = {id(call.layer) for call in calls if trains(call)}
     steps = []
-    folded = _Fold(counts, steps).fold(model, name)
+    folded = _Fold(counts, training, steps).fold(model, name)
     folded.folding = Folding(tuple(steps))
     if hasattr(model, "preprocessing"):
         folded.preprocessing = model.preprocessing
@@ -89,8 +90,8 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
 class _Fold:
     """One folding of a model and those nested in it."""
 
-    def __init__(self, counts, steps):
-        self.counts, self.steps = counts, steps
+    def __init__(self, counts, training, steps):
+        self.counts, self.training, self.steps = counts, training, steps
         self.copies = {}
 
     def fold(self, model, name=None):
@@ -137,7 +138,7 @@ class _Fold:
             )
         if type(layer) is ChannelShuffle:
             return shuffle(layer, call.inputs[0].shape, name)
-        if graph.is_functional(layer) and call.kwargs.get("training") is not True:
+        if graph.is_functional(layer) and id(layer) not in self.training:
             return self.fold(layer)
         if type(layer) is BatchNormalization:
             copy = keras.layers.BatchNormalization.from_config(layer.get_config())

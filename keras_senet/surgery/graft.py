@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.surgery import _places
-from keras_senet.surgery._copying import fill, fresh, unique_name
+from keras_senet.surgery._copying import fill, fresh
 from keras_senet.surgery._places import After, Place
 from keras_senet.utils import graph
 from keras_senet.utils.errors import nearest
@@ -100,7 +100,6 @@ def graft(
         "use_bias": use_bias,
         "identity_start": True,
     }
-    names = _unique_names(wanted, model)
     by_tensor = {id(p.tensor): p for p in wanted}
     made = {}
 
@@ -116,7 +115,7 @@ def graft(
                 **form,
                 data_format=_data_format(owner),
                 dtype=getattr(call.layer, "dtype_policy", None),
-                name=names[place.model, place.name],
+                name=place.name,
             )
         return made[key](keras.tree.flatten(results)[0])
 
@@ -137,7 +136,7 @@ def graft(
 
 def ungraft(
     model: keras.Model,
-    layers: Iterable[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     *,
     tolerance: float = 1e-6,
     name: str | None = None,
@@ -149,7 +148,8 @@ def ungraft(
 
     Args:
         model: A built functional or sequential model; it stays as it is.
-        layers: Names of the SE layers to take out, by default all that can be.
+        layers: Names of the SE layers to take out, or one name, by default all that
+            can be. A name is that of each layer that has it, in nested models too.
         tolerance: Largest difference of a gate from 1.
         name: Name of the new model, by default the old one's.
 
@@ -162,27 +162,24 @@ def ungraft(
     """
     _check(model)
     blocks = {
-        call.layer.name: call.layer
+        id(call.layer): call.layer
         for m in _places.models(model)
         for call in graph.calls(m)
         if _places.is_se(call.layer)
     }
-    far = {name: _distance(layer) for name, layer in blocks.items()}
-    wanted = [n for n in blocks if far[n] <= tolerance] if layers is None else layers
-    for block in wanted:
-        if block not in blocks:
-            raise ValueError(
-                "`layers` must name SqueezeExcite layers of the model. Received: "
-                f"{block!r}.{nearest(block, blocks)}"
-            )
-        if far[block] > tolerance:
+    far = {block: _distance(layer) for block, layer in blocks.items()}
+    if layers is None:
+        out = {block for block in blocks if far[block] <= tolerance}
+    else:
+        out = _named(blocks, [layers] if isinstance(layers, str) else layers)
+    for block, layer in blocks.items():
+        if block in out and far[block] > tolerance:
             how = "depends on the input" if math.isinf(far[block]) else "is not 1"
             raise ValueError(
                 f"`layers` must name SE whose gate is 1 within tolerance={tolerance}. "
-                f"Received: {block!r}, whose gate {how}. Leave it out, or raise "
+                f"Received: {layer.name!r}, whose gate {how}. Leave it out, or raise "
                 "`tolerance` where its gate is constant."
             )
-    out = {id(blocks[block]) for block in wanted}
     if not out:
         raise ValueError(
             "`model` must have a SqueezeExcite layer whose gate is constant and 1 "
@@ -192,6 +189,20 @@ def ungraft(
     plain = _copy(model, lambda call, results, _: results, without=out, name=name)
     _describe(plain, model, {"se": False} if len(out) == len(blocks) else None)
     return plain
+
+
+def _named(blocks, names):
+    """The ids of the SE layers with these names."""
+    found = set()
+    for name in names:
+        known = [layer.name for layer in blocks.values()]
+        if name not in known:
+            raise ValueError(
+                "`layers` must name SqueezeExcite layers of the model. Received: "
+                f"{name!r}.{nearest(name, known)}"
+            )
+        found |= {block for block, layer in blocks.items() if layer.name == name}
+    return found
 
 
 def _distance(layer):
@@ -252,18 +263,6 @@ def _data_format(model):
         if getattr(c.layer, "weights", None)
     }
     return "channels_first" if "channels_first" in formats else "channels_last"
-
-
-def _unique_names(wanted, model):
-    """The name of each SE layer, changed where the model has it already."""
-    names = {}
-    for owner in _places.models(model):
-        taken = {call.layer.name for call in graph.calls(owner)}
-        for place in wanted:
-            if place.model != owner.name or (owner.name, place.name) in names:
-                continue
-            names[owner.name, place.name] = unique_name(place.name, taken)
-    return names
 
 
 def _check(model):

@@ -75,5 +75,10 @@ def test_any_keras_model():
     model = keras.applications.MobileNetV2(weights=None, input_shape=(96, 96, 3))
     maps = keras_senet.features(model)
     assert [t.shape[1] for t in maps.output.values()] == [24, 12, 6, 3]
+    plain = keras.Sequential([keras.Input((64, 64, 3))])
+    for filters in (4, 6):
+        plain.add(keras.layers.Conv2D(filters, 3, strides=2, padding="same"))
+    maps = keras_senet.features(plain)
+    assert maps(np.zeros((1, 64, 64, 3)))["P2"].shape == (1, 16, 16, 6)
     with pytest.raises(ValueError, match="functional model with one input"):
         keras_senet.features(keras.layers.Dense(1))

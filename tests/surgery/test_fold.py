@@ -380,6 +380,10 @@ def keeping(kind):
     norm = layers.BatchNormalization(axis=1 if kind == "axis" else -1, name="stays")
     if kind == "type":
         norm = Doubling(name="stays")
+    if kind == "doubled":
+        norm = DoublingIdentity(name="stays")
+    if kind == "always dropped":
+        norm = MonteCarloDropout(0.5, name="stays", seed=0)
     if kind == "dropout":
         x = layers.Dropout(0.5, name="stays", seed=0)(x, training=True)
         return keras.Model(inputs, conv(x))
@@ -402,6 +406,16 @@ class Doubling(layers.BatchNormalization):
         return 2.0 * super().call(inputs, training=training, mask=mask)
 
 
+class DoublingIdentity(layers.Identity):
+    def call(self, inputs):
+        return 2.0 * inputs
+
+
+class MonteCarloDropout(layers.Dropout):
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=True)
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
@@ -410,7 +424,9 @@ class Doubling(layers.BatchNormalization):
         ("seen", "no linear"),
         ("activation", "no linear"),
         ("axis", "no linear"),
-        ("type", "no linear"),
+        ("type", "its class is not Keras' own"),
+        ("doubled", "its class is not Keras' own"),
+        ("always dropped", "its class is not Keras' own"),
         ("output", "output of the model"),
         ("training", "training=True"),
         ("dropout", "training=True"),
@@ -559,6 +575,18 @@ def test_sequential_and_idempotent(calibrate, images, relative_error):
     again = fold(folded, name="again")
     assert (again.name, again.folding.steps) == ("again", ())
     assert str(again.folding) == "nothing"
+
+
+@pytest.mark.parametrize("calls", [(True, None), (None, True)], ids=str)
+def test_a_nested_model_that_is_called_in_training_too_is_not_folded(
+    calls, calibrate, images, relative_error
+):
+    inputs = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization(momentum=1.0)(layers.Conv2D(4, 3)(inputs))
+    nested = keras.Model(inputs, layers.ReLU()(x))
+    outputs = [nested(inputs, training=t) for t in calls]
+    model = calibrate(keras.Model(inputs, outputs))
+    check(model, fold(model), images, relative_error)
 
 
 class Scaling(layers.Layer):

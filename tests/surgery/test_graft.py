@@ -278,6 +278,19 @@ def test_names_that_are_taken_are_numbered():
     equal(model, grafted, values(model))
 
 
+def test_places_of_one_name_are_numbered_and_share_nothing():
+    x = inputs = keras.Input((6, 6, 8))
+    for i, name in enumerate(("u_add", "u_out")):
+        y = layers.Conv2D(8, 3, padding="same", name=f"c{i}")(x)
+        x = layers.Add(name=name)([x, y])
+    model = randomised(keras.Model(inputs, x))
+    assert [place.name for place in places(model)] == ["u_se", "u_se_1"]
+    grafted = keras_senet.graft(model, reduction=4)
+    assert se_names(grafted) == ["u_se", "u_se_1"]
+    assert grafted.count_params() == model.count_params() + 2 * (8 * 2 + 2 + 2 * 8 + 8)
+    equal(model, grafted, values(model))
+
+
 def test_gates_are_skipped():
     grafted = keras_senet.graft(residual())
     (place,) = places(grafted)
@@ -349,6 +362,44 @@ def test_ungraft_leaves_live_gates():
         keras_senet.ungraft(network, [names[0] + "x"])
     only = keras_senet.ungraft(network, names[2:3])
     assert se_names(only) == [n for n in names if n != names[2]]
+
+
+def twins():
+    """Two nested models whose SE layers have one name."""
+    x = inputs = keras.Input((6, 6, 8))
+    for name in ("left", "right"):
+        x = keras_senet.graft(residual(), name=name)(x)
+    return randomised(keras.Model(inputs, x))
+
+
+@pytest.mark.parametrize("layers", [None, "unit_se", ["unit_se"]])
+def test_ungraft_finds_layers_of_one_name_in_several_models(layers):
+    model = twins()
+    for name in ("left", "right"):
+        for weight in model.get_layer(name).get_layer("unit_se").expand.weights:
+            weight.assign(weight * 0)
+    plain = keras_senet.ungraft(model, layers)
+    assert [se_names(plain.get_layer(name)) for name in ("left", "right")] == [[], []]
+    equal(model, plain, values(model))
+
+
+def test_ungraft_leaves_a_live_gate_whose_name_another_has():
+    model = twins()
+    for weight in model.get_layer("right").get_layer("unit_se").expand.weights:
+        weight.assign(weight * 0)
+    with pytest.raises(ValueError, match="'unit_se', whose gate depends on the input"):
+        keras_senet.ungraft(model, "unit_se")
+    plain = keras_senet.ungraft(model)
+    assert se_names(plain.get_layer("left")) == ["unit_se"]
+    assert se_names(plain.get_layer("right")) == []
+
+
+def test_frozen_se_stays_frozen():
+    network = cases.build("resnet_bottleneck", identity_start=True)
+    first, *rest = se_names(network)
+    network.get_layer(first).trainable = False
+    plain = keras_senet.ungraft(network, rest)
+    assert not any(v.trainable for v in plain.get_layer(first).weights)
 
 
 def test_ungraft_of_a_plain_model_is_said():

@@ -199,6 +199,7 @@ def test_a_pruned_network_learns(make):
     [
         lambda x: x,
         lambda x: (x, np.zeros(3)),
+        keras.ops.convert_to_tensor,
         lambda x: [x[:2], x[2:]],
         lambda x: [(x[:1], 0), (x[1:], 0)],
     ],
@@ -239,13 +240,50 @@ def test_what_cannot_be_pruned_is_said(build, options, message):
         keras_senet.prune(build(), **{"data": x, **options})
 
 
-def test_softmax_over_channels_and_shared_layers_keep_theirs():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Activation("softmax"),
+        lambda: layers.Activation("sparsemax"),
+        lambda: layers.Activation("glu"),
+        lambda: layers.Activation(lambda x: x - keras.ops.mean(x, -1, keepdims=True)),
+        lambda: layers.BatchNormalization(axis=1),
+    ],
+    ids=["softmax", "sparsemax", "glu", "of one's own", "axis 1"],
+)
+def test_what_looks_at_all_channels_and_shared_layers_keep_theirs(make):
     inputs = keras.Input((4, 4, 3))
     shared = layers.Conv2D(4, 1, name="shared")
     x = layers.Conv2D(4, 1, name="a")(inputs)
-    x = layers.Activation("softmax")(x)
-    x = shared(shared(layers.Conv2D(4, 1, name="b")(x)))
-    x = layers.Conv2D(6, 1, name="free")(x)
+    x = layers.Conv2D(4, 1, name="b")(make()(x))
+    x = layers.Conv2D(6, 1, name="free")(shared(shared(x)))
     x = layers.Conv2D(2, 1, name="out")(x)
     found = _channels.find(keras.Model(inputs, x)).free()
     assert [space.size for space in found] == [6]
+
+
+def test_dense_over_the_width_of_channels_first_keeps_them():
+    inputs = keras.Input((3, 4, 6))
+    x = layers.Conv2D(6, 1, data_format="channels_first")(inputs)
+    x = layers.BatchNormalization(axis=1)(layers.Dense(5)(x))
+    found = _channels.find(keras.Model(inputs, layers.Dense(2)(x))).free()
+    assert found == []
+
+
+@pytest.mark.parametrize("name", sorted(_channels._POINTWISE))
+def test_pointwise_activations_are_those_of_each_value(name):
+    x = np.linspace(-8, 8, 12, dtype="float32").reshape(3, 4)
+    function = keras.activations.get(name)
+    assert function.__name__ == name
+    alone = [function(keras.ops.convert_to_tensor(x[:, i : i + 1])) for i in range(4)]
+    whole = function(keras.ops.convert_to_tensor(x))
+    np.testing.assert_allclose(whole, np.concatenate(alone, 1), rtol=1e-5)
+
+
+def test_a_frozen_gate_stays_frozen(make):
+    model = make("small")
+    names = [x.name for x in model.layers if isinstance(x, keras_senet.SqueezeExcite)]
+    model.get_layer(names[0]).trainable = False
+    pruned = keras_senet.prune(model, keep=0.5, importance="weights")
+    assert not any(v.trainable for v in pruned.get_layer(names[0]).weights)
+    assert all(v.trainable for v in pruned.get_layer(names[1]).weights)
