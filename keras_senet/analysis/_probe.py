@@ -119,7 +119,8 @@ def batches(data, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray
 
     Args:
         data: A pair of arrays (images, labels), or something that yields batches of
-            such pairs each time it is gone through. Labels are integers or one-hot.
+            such pairs each time it is gone through. Labels are integers, (images,) or
+            (images, 1), or one-hot.
         batch_size: How a pair of arrays is divided.
 
     Raises:
@@ -128,7 +129,8 @@ def batches(data, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray
     images = 0
     for part, labels in _parts(data, batch_size):
         part, labels = np.asarray(part), np.asarray(labels)
-        labels = labels.argmax(-1) if labels.ndim == 2 else labels
+        if labels.ndim == 2:
+            labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
         if labels.shape != part.shape[:1] or labels.dtype.kind not in "iu":
             raise ValueError(
                 "Labels must be integers, one for each image, or one-hot rows. "

@@ -23,7 +23,8 @@ class LayerComplexity:
         trainable: Number of values in its trainable weights.
         multiply_adds: Of convolutions and matrix products; of SE, also one
             multiplication for each value that it scales.
-        activations: Number of values that it returns.
+        activations: Number of values that it returns; of SE, that its two
+            convolutions return.
         is_se: Whether it is squeeze and excitation.
     """
 
@@ -73,15 +74,20 @@ def complexity(
 ) -> Complexity:
     """Counts what one image costs in a functional or sequential model.
 
+    Convolutions, `Dense` and `SqueezeExcite` are counted. Of other layers with matrix
+    products (`MultiHeadAttention`, `LSTM`, `TimeDistributed`, ...) the parameters are,
+    their multiply-adds are 0.
+
     Args:
         model: Any built functional or sequential Keras model.
         input_shape: Shape of an image, without the batch axis; needed where the
             model leaves its size open.
 
     Raises:
-        ValueError: If the model is subclassed, or its image size is unknown.
+        ValueError: If the model or one nested in it is subclassed, or its image size
+            is unknown.
     """
-    rows = tuple(_layers(model, _input_shapes(model, input_shape)))
+    rows = tuple(_layers(model, _input_shapes(model, input_shape), set()))
     se = [row for row in rows if row.is_se]
     return Complexity(
         layers=rows,
@@ -96,11 +102,7 @@ def complexity(
 
 
 def _input_shapes(model, input_shape):
-    if not graph.is_functional(model):
-        raise ValueError(
-            "`model` must be a built functional or sequential Keras model. Received: "
-            f"{type(model).__name__} {getattr(model, 'name', '')!r}"
-        )
+    _check(model)
     if input_shape is not None and len(model.inputs) != 1:
         raise ValueError(
             "`input_shape` can be given for models with one input only. Received a "
@@ -117,16 +119,25 @@ def _input_shapes(model, input_shape):
     return [(None, *shape) for shape in shapes]
 
 
-def _layers(model, input_shapes, prefix="") -> Iterator[LayerComplexity]:
+def _check(model):
+    if not graph.is_functional(model):
+        raise ValueError(
+            "`model` must be a built functional or sequential Keras model, and so must "
+            f"those nested in it. Received: {type(model).__name__} "
+            f"{getattr(model, 'name', '')!r}"
+        )
+
+
+def _layers(model, input_shapes, counted, prefix="") -> Iterator[LayerComplexity]:
     shapes = graph.shapes(model, input_shapes)
-    counted = set()
     for call in graph.calls(model):
         layer = call.layer
         if not isinstance(layer, layers.Layer):
             continue
         inputs = [shapes[id(tensor)] for tensor in call.inputs]
         if isinstance(layer, keras.Model):
-            yield from _layers(layer, inputs, f"{prefix}{layer.name}/")
+            _check(layer)
+            yield from _layers(layer, inputs, counted, f"{prefix}{layer.name}/")
             continue
         output = tuple(shapes[id(call.outputs[0])][1:])
         # A shared layer costs its operations at each call, its weights once.
@@ -139,17 +150,28 @@ def _layers(model, input_shapes, prefix="") -> Iterator[LayerComplexity]:
             parameters=sum(math.prod(w.shape) for w in weights),
             trainable=sum(math.prod(w.shape) for w in weights if w.trainable),
             multiply_adds=_multiply_adds(layer, tuple(inputs[0][1:]), output),
-            activations=math.prod(output),
+            activations=_activations(layer, output),
             is_se=isinstance(layer, SqueezeExcite),
         )
+
+
+def _activations(layer, output_shape) -> int:
+    if isinstance(layer, SqueezeExcite):
+        width, channels = layer.expand.kernel.shape[-2:]
+        return (width + channels) * _gates(layer, output_shape)
+    return math.prod(output_shape)
+
+
+def _gates(layer, output_shape) -> int:
+    """How many gates a channel has: one, or without a squeeze one a position."""
+    positions = math.prod(output_shape) // layer.expand.filters
+    return positions if layer.squeeze == "none" else 1
 
 
 def _multiply_adds(layer, input_shape, output_shape) -> int:
     if isinstance(layer, SqueezeExcite):
         kernels = sum(math.prod(c.kernel.shape) for c in (layer.reduce, layer.expand))
-        values = math.prod(output_shape)
-        gates = values // layer.expand.filters if layer.squeeze == "none" else 1
-        return kernels * gates + values
+        return kernels * _gates(layer, output_shape) + math.prod(output_shape)
     kernel = getattr(layer, "kernel", None)
     if isinstance(layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
         return math.prod(output_shape) * math.prod(layer.kernel_size)

@@ -195,9 +195,9 @@ def mean_gates(
     """
     if isinstance(data, tuple):
         data = data[0]
-    if isinstance(data, np.ndarray):
-        parts = np.array_split(data, range(batch_size, len(data), batch_size))
-        data = parts if len(data) else ()
+    if hasattr(data, "shape") and hasattr(data, "__getitem__"):
+        images, starts = data, range(0, len(data), batch_size)
+        data = (images[i : i + batch_size] for i in starts)
     unlabelled = (part[0] if isinstance(part, (tuple, list)) else part for part in data)
     pairs = ((x, np.zeros(len(x), "int64")) for x in unlabelled)
     statistics = excitation_statistics(model, pairs)

@@ -182,10 +182,12 @@ def _measure(probe, data, changes, batch_size):
 
 
 def _scores(output):
-    if isinstance(output, dict) or np.ndim(output) != 2:
+    several = isinstance(output, (dict, list, tuple))
+    if several or np.ndim(output) != 2 or output.shape[1] < 2:
+        received = f"{len(output)} outputs" if several else f"shape {output.shape}"
         raise ValueError(
-            "`model` must be a classifier with one output (images, classes). "
-            f"Received: an output of {type(output).__name__}, "
-            f"shape {getattr(output, 'shape', None)}"
+            "`model` must be a classifier with one output (images, classes), at least "
+            f"two classes. Received: {received}. Give a model of that output alone; a "
+            "score p by itself is the two classes 1 - p and p."
         )
     return np.asarray(output)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_senet.benchmark.machine import Machine
+from keras_senet.benchmark.parts import PARTS
 from keras_senet.benchmark.timing import Ratio, ratio
 from keras_senet.utils.files import atomic_path
 
@@ -92,7 +93,14 @@ class Report:
     parts: Mapping[str, PartResult] = dataclasses.field(default_factory=dict)
 
     def with_part(self, name: str, result: PartResult) -> "Report":
-        """Returns the report with one part new or replaced."""
+        """Returns the report with one part new or replaced.
+
+        Of an older result with the same packages, the groups stay of which nothing is
+        measured now. Ratios are of subjects in turn, so others go whole.
+        """
+        old = self.parts.get(name)
+        if old is not None and old.versions == result.versions:
+            result = _joined(name, old, result)
         return dataclasses.replace(self, parts={**self.parts, name: result})
 
     def save(self, path: Path) -> None:
@@ -101,6 +109,26 @@ class Report:
         with atomic_path(path, overwrite=True) as temporary:
             text = json.dumps(document, indent=1, ensure_ascii=False)
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _joined(name, old, new):
+    measured = {(m.subject, m.batch) for m in new.measurements}
+    replaced = set(measured)
+    for group in PARTS[name].groups:
+        subjects = {(subject.name, group.batch) for subject in group.subjects}
+        failed = any(subject.name in new.skipped for subject in group.subjects)
+        if failed or subjects & measured:
+            replaced |= subjects
+    kept = [m for m in old.measurements if (m.subject, m.batch) not in replaced]
+    names = {subject for subject, _ in replaced}
+    skipped = {k: why for k, why in old.skipped.items() if k not in names}
+    return dataclasses.replace(
+        new,
+        measurements=(*kept, *new.measurements),
+        skipped={**skipped, **new.skipped},
+        load=max(old.load, new.load) if kept else new.load,
+        seconds=old.seconds + new.seconds if kept else new.seconds,
+    )
 
 
 def load_report(path: Path) -> Report:

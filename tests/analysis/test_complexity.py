@@ -21,9 +21,14 @@ GFLOPS = {
 def test_gflops_of_table_2(name):
     kwargs, plain, with_se = GFLOPS[name]
     constructor = getattr(keras_senet, name)
-    for se, published in ((False, plain), (True, with_se)):
-        counted = complexity(constructor(weights=None, se=se, **kwargs))
-        assert counted.gflops == pytest.approx(published, rel=0.02)
+    host, whole = (
+        complexity(constructor(weights=None, se=se, **kwargs)) for se in (False, True)
+    )
+    assert host.gflops == pytest.approx(plain, rel=0.003)
+    assert whole.gflops == pytest.approx(with_se, rel=0.003)
+    assert whole.multiply_adds - host.multiply_adds == whole.se_multiply_adds
+    # A difference of figures with three digits.
+    assert whole.gflops - host.gflops == pytest.approx(with_se - plain, rel=0.5)
 
 
 def test_no_squeeze_costs_what_section_7_1_says():
@@ -68,6 +73,14 @@ def test_each_kind_of_layer_by_hand():
     }
     assert counted.parameters == _by_hand().count_params()
     assert counted.se_multiply_adds == 12 * 3 + 3 * 12 + 4 * 3 * 12
+    maps = 8 * 6 * 12 + 4 * 3 * 12 + 4 * 3 * 5 + 8 * 6 * 2
+    assert counted.activations == maps + (3 + 12) + 7
+
+
+def test_activations_without_a_squeeze():
+    inputs = keras.Input((4, 3, 12))
+    model = keras.Model(inputs, SqueezeExcite(4, squeeze="none")(inputs))
+    assert complexity(model).activations == 4 * 3 * (3 + 12)
 
 
 def test_shared_layers_and_nested_models():
@@ -79,6 +92,7 @@ def test_shared_layers_and_nested_models():
     assert counted.parameters == 27 * 3 + 3
     rows = [row for row in counted.layers if row.name.endswith("/conv")]
     assert [row.multiply_adds for row in rows] == [8 * 8 * 3 * 27] * 2
+    assert [row.parameters for row in rows] == [27 * 3 + 3, 0]
 
 
 def test_open_image_sizes():
@@ -107,3 +121,6 @@ def test_subclassed_model():
 
     with pytest.raises(ValueError, match="functional or sequential"):
         complexity(Mine())
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(ValueError, match=r"nested in it\. Received: Mine 'mine'"):
+        complexity(keras.Model(inputs, Mine(name="mine")(inputs)))

@@ -76,6 +76,13 @@ def test_classes_of_different_size_one_hot_labels_and_names():
     close(layer.selectivity, 0.08 / np.var([0.05, 0.25, 0.75]))
 
 
+def test_labels_in_a_column_are_those_in_a_row():
+    (layer,) = measure(data=(IMAGES, LABELS[:, None])).layers
+    close(layer.means, [[0.15, 0.5], [0.85, 0.5]])
+    with pytest.raises(ValueError, match="one for each image"):
+        measure(data=(IMAGES, LABELS[:3, None]))
+
+
 @pytest.mark.parametrize(
     ("gates", "shares"),  # their largest value is 2
     [([0.15, 1.0], (0.0, 0.5)), ([0.25, 1.9], (0.5, 0.0))],
@@ -238,6 +245,22 @@ def test_removal_without_the_models_classes():
 def test_statistics_of_another_model_are_said():
     with pytest.raises(ValueError, match="must be those of the model"):
         analysis.removal_accuracy(constant_gate(1.0), (IMAGES, LABELS), measure())
+
+
+def _ending_in(*widths):
+    model = by_hand()
+    outputs = [keras.layers.Dense(width)(model.output) for width in widths]
+    return keras.Model(model.input, outputs if len(outputs) > 1 else outputs[0])
+
+
+@pytest.mark.parametrize(
+    ("widths", "received"), [((1,), r"shape \(4, 1\)"), ((2, 3), "2 outputs")]
+)
+def test_removal_without_one_output_of_classes_is_said(widths, received):
+    model = _ending_in(*widths)
+    message = f"one output .* at least two classes. Received: {received}"
+    with pytest.raises(ValueError, match=message):
+        analysis.removal_accuracy(model, (IMAGES, LABELS), measure(model))
 
 
 def test_report(tmp_path):

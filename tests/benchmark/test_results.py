@@ -95,12 +95,37 @@ def test_report_survives_a_file(report, tmp_path):
     path = tmp_path / "report.json"
     report.save(path)
     assert load_report(path) == report
-    report.with_part("memory", result()).save(path)
-    assert load_report(path).parts["memory"].measurements == ()
+    report.with_part("peers", result()).save(path)
+    assert load_report(path).parts["peers"].measurements == ()
     assert (
         open_report(path, MACHINE, toy=False).parts["training"]
         == (report.parts["training"])
     )
+
+
+def test_groups_that_are_not_measured_again_stay(report):
+    again = result(("SEResNet50", 8, (0.7, 0.7)), ("SEResNet50", 16, (1.4, 1.4)))
+    joined = report.with_part("training", again).parts["training"]
+    # Of the group's others, other rounds: no ratio could be taken.
+    assert joined.measurements == again.measurements
+    names = [f"se_vgg16 {kind}, inference" for kind in ("plain", "with SE")]
+    other = [f"se_resnet18 {kind}, inference" for kind in ("plain", "with SE")]
+    first = result(*((name, 1, (1.0, 1.0)) for name in (*names, *other)))
+    second = result(*((name, 1, (2.0,)) for name in other))
+    whole = Report(machine=MACHINE, toy=False, parts={"family": first})
+    joined = whole.with_part("family", second).parts["family"]
+    assert [joined.find(name, 1).median for name in names] == [1.0, 1.0]
+    assert [joined.find(name, 1).median for name in other] == [2.0, 2.0]
+    assert (joined.ratio(*names, 1).value, joined.seconds) == (1.0, 24.0)
+
+
+def test_figures_of_failed_subjects_and_of_other_packages_do_not_stay(report):
+    failed = result(skipped={"SEResNet50": "killed"})
+    joined = report.with_part("training", failed).parts["training"]
+    assert joined.measurements == ()
+    assert joined.skipped["SEResNet50"] == "killed"
+    newer = dataclasses.replace(result(), versions={"keras": "4"})
+    assert report.with_part("training", newer).parts["training"] == newer
 
 
 @pytest.mark.parametrize("change", [{"threads": 1}, {"cores": 4}, {"toy": True}])
