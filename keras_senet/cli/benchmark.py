@@ -31,7 +31,7 @@ class Benchmark:
         rounds: Turns of each subject, if not the part's own number.
         only: Only subjects whose names match this shell pattern.
         output: A JSON file for the figures. Of an older one of this machine, the
-            parts that are not measured now stay.
+            parts that are not measured now stay, and with --only the groups of a part.
         markdown: A page whose tables are written anew from the figures.
         render: Measure nothing: show what --output holds, and write --markdown.
         check: Exit with 1 if a goal that was measured is missed.
