@@ -41,7 +41,7 @@ def describe(model: keras.Model, labels: list[str] | None, **others) -> str:
             "preprocessing": record and record.to_json(),
             "labels": labels,
         }
-    others["normalises"] = normalises(model)
+        others["normalises"] = normalises(model)
     header |= {name: value for name, value in others.items() if value is not None}
     return json.dumps(header, ensure_ascii=False, indent=1) + "\n"
 
