@@ -1,6 +1,6 @@
 """A network whose gates can be read and replaced while it runs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -112,43 +112,3 @@ def open_probe(model: keras.Model) -> Probe:
             f"{model.name!r}, which has none. keras_senet.graft puts some in."
         )
     return probe
-
-
-def batches(data, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields batches of images and integer labels.
-
-    Args:
-        data: A pair of arrays (images, labels), or something that yields batches of
-            such pairs each time it is gone through. Labels are integers, (images,) or
-            (images, 1), or one-hot.
-        batch_size: How a pair of arrays is divided.
-
-    Raises:
-        ValueError: If there are no images, or not one label for each.
-    """
-    images = 0
-    for part, labels in _parts(data, batch_size):
-        part, labels = np.asarray(part), np.asarray(labels)
-        if labels.ndim == 2:
-            labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
-        if labels.shape != part.shape[:1] or labels.dtype.kind not in "iu":
-            raise ValueError(
-                "Labels must be integers, one for each image, or one-hot rows. "
-                f"Received: labels of shape {labels.shape} and type {labels.dtype} "
-                f"for {len(part)} images"
-            )
-        images += len(part)
-        yield part, labels
-    if not images:
-        raise ValueError(
-            "`data` must hold labelled images, each time it is gone through. Received "
-            "none. Pass arrays, a list or a tf.data dataset, not a generator."
-        )
-
-
-def _parts(data, batch_size) -> Iterable:
-    if not isinstance(data, tuple):
-        return data
-    images, labels = data
-    starts = range(0, max(len(images), len(labels)), batch_size)
-    return ((images[i : i + batch_size], labels[i : i + batch_size]) for i in starts)

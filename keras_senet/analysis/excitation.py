@@ -9,8 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_senet.analysis._probe import batches, open_probe
+from keras_senet.analysis._probe import open_probe
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.labelled import class_numbers, read_images, read_labelled
 
 # A gate is open from this share of its largest value on, and closed below the other.
 OPEN, CLOSED = 0.9, 0.1
@@ -154,7 +155,8 @@ def excitation_statistics(
     probe = open_probe(model)
     sums = {name: _Sums(_top(layer)) for name, layer in probe.blocks.items()}
     counts = {}
-    for images, labels in batches(data, batch_size):
+    for images, given in read_labelled(data, batch_size):
+        labels = class_numbers(given)
         _, gates = probe.run(images)
         for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
             counts[int(label)] = counts.get(int(label), 0) + int(count)
@@ -183,8 +185,8 @@ def mean_gates(
 
     Args:
         model: As for `excitation_statistics`.
-        data: Images as the model takes them: an array, or batches of images, alone or
-            the first of a tuple; a tuple of arrays (images, labels) does as well.
+        data: Images as the model takes them: an array, or batches of images; labels
+            beside them are not read.
         batch_size: Images that go through the model at a time, for arrays.
 
     Returns:
@@ -193,13 +195,8 @@ def mean_gates(
     Raises:
         ValueError: If the model has no SE layer, or there are no images.
     """
-    if isinstance(data, tuple):
-        data = data[0]
-    if hasattr(data, "shape") and hasattr(data, "__getitem__"):
-        images, starts = data, range(0, len(data), batch_size)
-        data = (images[i : i + batch_size] for i in starts)
-    unlabelled = (part[0] if isinstance(part, (tuple, list)) else part for part in data)
-    pairs = ((x, np.zeros(len(x), "int64")) for x in unlabelled)
+    batches = read_images(data, batch_size)
+    pairs = ((images, np.zeros(len(images), "int64")) for images in batches)
     statistics = excitation_statistics(model, pairs)
     return {layer.name: layer.mean for layer in statistics.layers}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_senet.analysis._probe import batches, open_probe
+from keras_senet.analysis._probe import open_probe
 from keras_senet.analysis.excitation import Excitation, write_csv
+from keras_senet.utils.labelled import class_numbers, read_labelled
 
 _KINDS = ("identity", "mean")
 
@@ -159,8 +160,8 @@ def _measure(probe, data, changes, batch_size):
     """Accuracy, and agreement with the first change, of each change."""
     right, same = np.zeros(len(changes)), np.zeros(len(changes))
     images, known = 0, True
-    for batch, labels in batches(data, batch_size):
-        whole = None
+    for batch, given in read_labelled(data, batch_size):
+        labels, whole = class_numbers(given), None
         for i, change in enumerate(changes):
             probe.replace(change)
             scores = _scores(probe.run(batch)[0])

@@ -79,7 +79,7 @@ def test_classes_of_different_size_one_hot_labels_and_names():
 def test_labels_in_a_column_are_those_in_a_row():
     (layer,) = measure(data=(IMAGES, LABELS[:, None])).layers
     close(layer.means, [[0.15, 0.5], [0.85, 0.5]])
-    with pytest.raises(ValueError, match="one for each image"):
+    with pytest.raises(ValueError, match="one label for each image"):
         measure(data=(IMAGES, LABELS[:3, None]))
 
 
@@ -148,9 +148,9 @@ def test_the_gates_are_those_of_the_running_network(randomize):
     [
         (plain(), (IMAGES, LABELS), "has none"),
         (keras.Model(), (IMAGES, LABELS), "functional or built sequential"),
-        (None, (IMAGES[:0], LABELS[:0]), "labelled images"),
+        (None, (IMAGES[:0], LABELS[:0]), "must hold images"),
         (None, iter([]), "not a generator"),
-        (None, (IMAGES, LABELS[:3]), "one for each image"),
+        (None, (IMAGES, LABELS[:3]), "one label for each image"),
         (None, (IMAGES, LABELS / 2), "type float64"),
     ],
 )

@@ -1,0 +1,136 @@
+"""Reads images and labels: arrays, or batches of them.
+
+What a function takes as `data` beside a source of keras_senet.data:
+
+- a tuple of two arrays, (images, labels), which is cut into batches;
+- anything that yields batches (images, labels) each time it is gone through, as a
+  tf.data dataset or a list of pairs does; a tuple is that where its second member is
+  such a batch;
+- where no labels are needed, also an array of images, batches of images alone, and
+  longer tuples, of which the first member counts.
+
+What comes out is NumPy arrays with the values and types that went in. Labels are
+integers, (N,) or (N, 1), or rows, (N, classes); `class_numbers` makes integers of them.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def read_labelled(
+    data, batch_size: int = 64, *, limit: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields batches of images and labels, never an empty one.
+
+    Args:
+        data: See the module's text.
+        batch_size: How arrays are divided; batches stay as they are.
+        limit: How many images to take at most.
+
+    Raises:
+        ValueError: If a batch is no pair, there is not one label for each image, or
+            there are no images.
+    """
+    parts = _checked_pairs(_parts(data, batch_size))
+    yield from map(tuple, _limited(parts, limit, "data"))
+
+
+def read_images(
+    data, batch_size: int = 64, *, limit: int | None = None, name: str = "data"
+) -> Iterator[np.ndarray]:
+    """Yields batches of images, never an empty one; labels beside them are not read.
+
+    Args:
+        data: See the module's text.
+        batch_size: How arrays are divided; batches stay as they are.
+        limit: How many images to take at most.
+        name: What the caller's argument is called, for the message.
+
+    Raises:
+        ValueError: If there are no images.
+    """
+    parts = (part[:1] for part in _parts(data, batch_size))
+    yield from (images for (images,) in _limited(parts, limit, name))
+
+
+def class_numbers(labels: np.ndarray) -> np.ndarray:
+    """Returns the classes of labels, (N,) integers.
+
+    Args:
+        labels: Integers, (N,) or (N, 1), or one-hot rows, (N, classes).
+
+    Raises:
+        ValueError: If they are something else: of several classes, or shares of some.
+    """
+    found = labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        found = labels[:, 0]
+    elif labels.ndim == 2 and (np.sort(labels)[:, :-1] == 0).all():
+        found = labels.argmax(-1) if (labels.max(-1) == 1).all() else labels
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ValueError(
+            "Labels must be integers, one for each image, or one-hot rows. Received: "
+            f"labels of shape {labels.shape} and type {labels.dtype}"
+        )
+    return found
+
+
+def _limited(batches, limit, name) -> Iterator[list[np.ndarray]]:
+    left, images = limit, 0
+    for parts in batches:
+        batch = [np.asarray(part)[:left] for part in parts]
+        if not len(batch[0]):
+            continue
+        images += len(batch[0])
+        yield batch
+        if left is not None:
+            left -= len(batch[0])
+            if left == 0:
+                return
+    if not images:
+        raise ValueError(
+            f"`{name}` must hold images, each time it is gone through. Received: none. "
+            "Pass arrays, a list or a tf.data dataset, not a generator."
+        )
+
+
+def _parts(data, batch_size) -> Iterator[tuple]:
+    """Yields the parts of each batch as they are given: images first, labels."""
+    if hasattr(data, "shape"):
+        data = (data,)
+    if isinstance(data, tuple) and not any(map(_is_batch, data[1:2])):
+        if len(data) == 2:
+            _check_lengths(*data)
+        starts = range(0, len(data[0]), batch_size)
+        yield from (tuple(part[i : i + batch_size] for part in data) for i in starts)
+        return
+    for batch in data:
+        yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+
+
+def _checked_pairs(batches) -> Iterator[tuple]:
+    for batch in batches:
+        if len(batch) != 2:
+            raise ValueError(
+                "Batches must be pairs (images, labels), and two arrays a tuple of "
+                f"them. Received: a batch of {len(batch)} parts"
+            )
+        _check_lengths(*batch)
+        yield batch
+
+
+def _check_lengths(images, labels) -> None:
+    shapes = [tuple(np.shape(part)) for part in (images, labels)]
+    if shapes[0][:1] != shapes[1][:1]:
+        raise ValueError(
+            "There must be one label for each image. Received: images of shape "
+            f"{shapes[0]} and labels of shape {shapes[1]}"
+        )
+
+
+def _is_batch(part) -> bool:
+    """Whether it is a batch of images, or a pair whose first member is one."""
+    if isinstance(part, (tuple, list)) and part:
+        part = part[0]
+    return np.ndim(part) >= 3
