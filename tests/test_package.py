@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONTENTS = (
+    "keras_senet/__init__.pyi",
     "keras_senet/py.typed",
     "keras_senet/data/NOTICE.md",
     "keras_senet/data/fashion_mnist_subset.npz",
