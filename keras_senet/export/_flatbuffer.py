@@ -131,7 +131,9 @@ def shorten_names(model) -> None:
     An operation is called as the layer that does the work: the last one listed, the
     convolution before its normalisation and ReLU. Where one layer takes several
     operations, the last one has its name. The others keep their own, or a number if
-    there is one only. Constants, which nothing looks up by name, keep none.
+    there is one only. Constants, which people do not look up, are numbered. Every name
+    is unique and none is empty: to some readers, OpenVINO's among them, names are what
+    ties the operations together.
     """
     for graph in model.subgraphs:
         names = [tensor.name.split(b";")[-1] for tensor in graph.tensors]
@@ -145,14 +147,18 @@ def shorten_names(model) -> None:
             if len(inner) == 1:
                 names[inner[0]] = layer + b"/1"
         taken: set[bytes] = set()
+        constants = []
         for tensor, name in zip(graph.tensors, names, strict=True):
             if is_constant(model, tensor):
-                tensor.name = b""
+                constants.append(tensor)
                 continue
             numbered = (name + b"/%d" % number for number in itertools.count(2))
             free = (n for n in itertools.chain([name], numbered) if n not in taken)
             tensor.name = next(free)
             taken.add(tensor.name)
+        free = (n for n in map(b"%d".__mod__, itertools.count()) if n not in taken)
+        for tensor in constants:
+            tensor.name = next(free)
 
 
 def graph_operations(model) -> list[Operation]:

@@ -1,7 +1,11 @@
 """A model as one TensorFlow function with its weights as constants."""
 
 import collections
+import contextlib
 import itertools
+import re
+import threading
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -14,6 +18,8 @@ from keras_senet.utils.graph import graph_of
 _GRAPH_LIMIT = 2**31 - 2**24
 
 _XLA_ATTRIBUTES = ("_XlaMustCompile", "_noinline")
+
+_NAMES = threading.RLock()
 
 
 def frozen_function(
@@ -61,12 +67,13 @@ def frozen_function(
     structure = graph_of(model).input
 
     def call(*inputs):
-        outputs, _ = model.stateless_call(
-            [tf.constant(array) for array in trainable],
-            [tf.constant(array) for array in others],
-            keras.tree.pack_sequence_as(structure, inputs),
-            training=False,
-        )
+        with plain_names(model):
+            outputs, _ = model.stateless_call(
+                [tf.constant(array) for array in trainable],
+                [tf.constant(array) for array in others],
+                keras.tree.pack_sequence_as(structure, inputs),
+                training=False,
+            )
         return named_outputs(model, outputs)
 
     traced = tf.function(call, input_signature=specs, autograph=False)
@@ -114,11 +121,17 @@ def input_specs(
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
 ) -> list[tf.TensorSpec]:
-    """Returns one named specification for each input of a model."""
+    """Returns one named specification for each input of a model.
+
+    A single input is called "images". Several have their own names, as plain as
+    `plain_names` makes them.
+    """
     if batch_size is not None:
         check_counts(batch_size=batch_size)
     inputs = keras.tree.flatten(graph_of(model).input)
-    names = ["images"] if len(inputs) == 1 else _unique([i.name for i in inputs])
+    names = (
+        ["images"] if len(inputs) == 1 else _unique([_plain(i.name) for i in inputs])
+    )
     specs = []
     for name, tensor in zip(names, inputs, strict=True):
         shape = list(tensor.shape)
@@ -139,6 +152,29 @@ def _set_image_size(shape: list, image_size: int | tuple[int, int]) -> None:
                 "Leave it out, or build the model for that size."
             )
         shape[axis] = size
+
+
+@contextlib.contextmanager
+def plain_names(model: keras.Model) -> Iterator[None]:
+    """Gives layers names that TensorFlow takes for operations, while a graph is traced.
+
+    Keras takes any name without a slash; TensorFlow's are of ASCII letters, digits,
+    ".", "_", "-" and ">" and begin with a letter, a digit or a point. Two layers whose
+    plain names are the same are told apart by TensorFlow.
+    """
+    with _NAMES:
+        own = {layer: layer.name for layer in model._flatten_layers()}
+        try:
+            for layer, name in own.items():
+                layer.name = _plain(name)
+            yield
+        finally:
+            for layer, name in own.items():
+                layer.name = name
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.>-]", "_", name, flags=re.ASCII).lstrip("_>-") or "layer"
 
 
 def named_outputs(model: keras.Model, outputs) -> dict[str, tf.Tensor]:
@@ -235,11 +271,11 @@ def _without_xla(function, specs):
 
 
 def _make_plain(graph, functions) -> None:
-    """Removes the marks from functions of a graph, under new names.
+    """Removes the marks from convolutions in functions of a graph, under new names.
 
     The process knows the old names already and takes no second definition of them.
     """
-    renamed = {}
+    renamed, grouped = {}, set()
     for part in functions:
         for attribute in _XLA_ATTRIBUTES:
             part.attr.pop(attribute, None)
@@ -252,6 +288,13 @@ def _make_plain(graph, functions) -> None:
             called.name = renamed[called.name]
             for attribute in _XLA_ATTRIBUTES:
                 node.attr.pop(attribute, None)
+            grouped.add(node.name)
+    for node in itertools.chain(graph.node, *bodies):
+        if node.op == "BiasAdd" and node.input[0].partition(":")[0] in grouped:
+            # Where TensorFlow runs without oneDNN it would fuse the two, and its
+            # fused convolution has no groups.
+            node.op = "AddV2"
+            node.attr.pop("data_format", None)
 
 
 def _is_xla_conv2d(part) -> bool:

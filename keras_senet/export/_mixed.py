@@ -14,6 +14,8 @@ from keras_senet.export._quiet import quiet
 
 # Values that differ by less than this over all images have no range to be scaled by.
 _SMALLEST_RANGE = 1e-6
+# The schema's: above it, an operation's number is in the newer field only.
+_LAST_OLD_CODE = 127
 
 
 def quantize_mixed(
@@ -62,6 +64,9 @@ def quantize_mixed(
             error
         )
     model = open_flatbuffer(bytes(result.quantized_model))
+    for code in model.operatorCodes:
+        # The quantiser leaves out what older readers, OpenVINO's too, look at.
+        code.deprecatedBuiltinCode = min(code.builtinCode, _LAST_OLD_CODE)
     if io_type == "uint8":
         _take_bytes(model)
     return write_flatbuffer(model)
@@ -151,7 +156,7 @@ def _cast(code: int, source: int, target: int):
 def _quantize_code(model) -> int:
     code = schema().OperatorCodeT()
     code.builtinCode = schema().BuiltinOperator.QUANTIZE
-    code.deprecatedBuiltinCode = code.builtinCode
+    code.deprecatedBuiltinCode = min(code.builtinCode, _LAST_OLD_CODE)
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

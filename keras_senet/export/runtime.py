@@ -2,6 +2,7 @@
 
 import abc
 import os
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ _MOST_THREADS = 4
 
 class Runner(abc.ABC):
     """Something that turns images into scores: a model, or a file of one.
+
+    Several threads may use one runner at the same time.
 
     Attributes:
         kind: "keras", "saved_model", "tflite" or "onnx".
@@ -130,14 +133,16 @@ class _KerasRunner(Runner):
 def _inference_function(model, spec):
     import tensorflow as tf
 
-    from keras_senet.export._frozen import named_outputs
+    from keras_senet.export._frozen import named_outputs, plain_names
 
     structure = graph_of(model).input
 
     @tf.function(input_signature=[spec], autograph=False)
     def call(images):
         images = keras.tree.pack_sequence_as(structure, [images])
-        return named_outputs(model, model(images, training=False))
+        with plain_names(model):
+            outputs = model(images, training=False)
+        return named_outputs(model, outputs)
 
     def run(batch):
         outputs = call(tf.constant(batch.astype(spec.dtype.as_numpy_dtype)))
@@ -224,21 +229,27 @@ class _TFLiteRunner(Runner):
         check_single_input(inputs, self.name)
         self._input = inputs[0]
         self._outputs = _tflite_outputs(self._interpreter)
+        # An interpreter holds one input and one output at a time.
+        self._lock = threading.Lock()
         signature = self._input["shape_signature"]
         self.input_shape = tuple(None if s < 0 else int(s) for s in signature)
         self._shape = None if is_open else tuple(self._input["shape"])
 
     def _predict_batch(self, batch):
-        if batch.shape != self._shape:
-            self._interpreter.resize_tensor_input(self._input["index"], batch.shape)
-            self._interpreter.allocate_tensors()
-            self._shape = batch.shape
-        self._interpreter.set_tensor(self._input["index"], quantize(batch, self._input))
-        self._interpreter.invoke()
-        return {
-            name: dequantize(self._interpreter.get_tensor(detail["index"]), detail)
-            for name, detail in self._outputs.items()
-        }
+        interpreter, index = self._interpreter, self._input["index"]
+        values = quantize(batch, self._input)
+        with self._lock:
+            if batch.shape != self._shape:
+                interpreter.resize_tensor_input(index, batch.shape)
+                interpreter.allocate_tensors()
+                self._shape = batch.shape
+            interpreter.set_tensor(index, values)
+            interpreter.invoke()
+            outputs = {
+                name: interpreter.get_tensor(detail["index"])
+                for name, detail in self._outputs.items()
+            }
+        return {n: dequantize(v, self._outputs[n]) for n, v in outputs.items()}
 
 
 def _threads() -> int:

@@ -44,10 +44,11 @@ def export_saved_model(
     `scores` and `indices` the values and numbers of the `top` highest scores, each
     `(N, top)`, the best first.
 
-    A model with several inputs takes them under their own names. A model that is no
-    image classifier, or whose normalisation is not known, lacks the signatures that
-    need it; the folder's `assets.extra/README.md` says which and why. Labels and
-    preprocessing are in `assets.extra/keras_senet.json`.
+    A model with several inputs takes them under their own names, without what
+    TensorFlow's names may not have. A model that is no image classifier, or whose
+    normalisation is not known, lacks the signatures that need it; the folder's
+    `assets.extra/README.md` says which and why. Labels and preprocessing are in
+    `assets.extra/keras_senet.json`.
 
     The weights are constants of the graph; a model of mixed precision is written in
     float32. The folder appears under its name only when it is whole.

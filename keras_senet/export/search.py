@@ -136,26 +136,23 @@ def search_int8(
             batch_size=batch_size,
             fold=fold,
         )
-        whole = _accuracy(conversion.float32, images, targets)
-        least = whole - max_accuracy_loss / 100
         tried = _Tried(conversion, io_type, images, targets)
-        chosen = _bisect(tried, least, max_conversions)
+        chosen = _bisect(tried, max_accuracy_loss, max_conversions)
         if chosen is None:
-            best = max(step.accuracy for step in tried.steps)
             raise ValueError(
-                f"No file of {len(tried.steps)} lost at most {max_accuracy_loss:g} "
-                f"points of accuracy; the best lost {100 * (whole - best):.2f}. Allow "
+                f"No file of {len(tried.right)} lost at most {max_accuracy_loss:g} "
+                f"points of accuracy; the best lost {min(tried.losses()):.2f}. Allow "
                 "more, more conversions, or use quantization='float16'."
             )
         conversion.write(tried.files[chosen], temporary)
     return Search(
         file=str(path),
         images=len(images),
-        float_accuracy=whole,
-        accuracy=next(s.accuracy for s in tried.steps if s.float_operations == chosen),
+        float_accuracy=tried.whole / len(images),
+        accuracy=tried.right[chosen] / len(images),
         float_operations=tuple(tried.ranking[:chosen]) if chosen else (),
         operations=len(conversion.operations),
-        steps=tuple(tried.steps),
+        steps=tuple(Step(n, right / len(images)) for n, right in tried.right.items()),
     )
 
 
@@ -178,17 +175,21 @@ def _check(images, targets, max_accuracy_loss, max_conversions) -> None:
 
 
 class _Tried:
-    """The files that were tried, by how many operations they compute in float."""
+    """The files that were tried, by how many operations they compute in float.
+
+    Accuracies are compared as numbers of images: 0.95 - 0.9 is more than 0.05.
+    """
 
     def __init__(self, conversion: Conversion, io_type: str, images, targets):
         self.conversion, self.io_type = conversion, io_type
         self.images, self.targets = images, targets
+        self.whole = _right(conversion.float32, images, targets)
         self.files: dict[int, bytes] = {}
-        self.steps: list[Step] = []
+        self.right: dict[int, int] = {}
         self.ranking: list[str] = []
 
-    def accuracy(self, count: int) -> float:
-        """Converts with so many operations in float and measures the accuracy."""
+    def loss(self, count: int) -> float:
+        """Converts with so many operations in float; returns the points lost."""
         if count == 0:
             data = self.conversion.convert("int8", self.io_type)
         else:
@@ -196,8 +197,13 @@ class _Tried:
                 floats=self.ranking[:count], io_type=self.io_type
             )
         self.files[count] = data
-        self.steps.append(Step(count, _accuracy(data, self.images, self.targets)))
-        return self.steps[-1].accuracy
+        self.right[count] = _right(data, self.images, self.targets)
+        return self.losses()[-1]
+
+    def losses(self) -> list[float]:
+        """Returns the points of accuracy that each file lost, the last one's last."""
+        lost = [self.whole - right for right in self.right.values()]
+        return [100 * images / len(self.images) for images in lost]
 
     def rank(self) -> None:
         """Ranks the operations by the error that they add in the plain int8 file."""
@@ -210,24 +216,25 @@ class _Tried:
         self.ranking = sorted(added, key=added.get, reverse=True)
 
 
-def _bisect(tried: _Tried, least: float, most: int) -> int | None:
+def _bisect(tried: _Tried, allowed: float, most: int) -> int | None:
     """Returns the smallest count that was found good enough, or None."""
-    if tried.accuracy(0) >= least:
+    if tried.loss(0) <= allowed:
         return 0
     tried.rank()
     too_few, enough = 0, len(tried.ranking) + 1
-    while enough - too_few > 1 and len(tried.steps) < most:
+    while enough - too_few > 1 and len(tried.right) < most:
         count = (too_few + enough) // 2
-        if tried.accuracy(count) >= least:
+        if tried.loss(count) <= allowed:
             enough = count
         else:
             too_few = count
     return enough if enough in tried.files else None
 
 
-def _accuracy(data: bytes, images: np.ndarray, targets: np.ndarray) -> float:
+def _right(data: bytes, images: np.ndarray, targets: np.ndarray) -> int:
+    """Returns how many images a file names right."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         path.write_bytes(data)
         scores = open_runner(path).predict(images)
-    return float(np.mean(scores.argmax(-1) == targets))
+    return int(np.count_nonzero(scores.argmax(-1) == targets))

@@ -1,19 +1,27 @@
 import json
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import pytest
 
 import keras_senet
-from keras_senet.export import export_saved_model, export_tflite, open_runner
+from keras_senet.export import (
+    export_onnx,
+    export_saved_model,
+    export_tflite,
+    open_runner,
+)
 from keras_senet.export._header import append_to_file
 from keras_senet.weights.header import FORMAT, parse_header
 
 # Keras 3.15.1 reads its variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
+    # tf2onnx 1.17 looks for a name that NumPy has not.
+    "ignore:In the future `np.object`",
 )
 
 
@@ -82,6 +90,21 @@ def test_batches_of_a_fixed_size_are_filled(make_model, images):
     scores = open_runner(model).predict(images)
     expected = make_model().predict(images, verbose=0)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "model.onnx"])
+def test_threads_share_a_runner(files, images, name):
+    """With batches of several sizes, from the very first call on."""
+    if name == "model.onnx":
+        pytest.importorskip("tf2onnx")
+        export_onnx(keras.saving.load_model(files / "model.keras"), files / name)
+    parts = [images[i : i + 1 + i % 3] for i in range(10)] * 8
+    runner = open_runner(files / name)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(runner.predict, parts))
+    alone = open_runner(files / name)
+    for part, scores in zip(parts, found, strict=True):
+        np.testing.assert_array_equal(scores, alone.predict(part))
 
 
 def test_several_outputs_come_by_name_in_the_models_order(model, images, tmp_path):

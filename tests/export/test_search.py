@@ -6,7 +6,7 @@ import pytest
 
 import keras_senet
 from keras_senet.cli import main
-from keras_senet.export import open_runner, search_int8
+from keras_senet.export import open_runner, search, search_int8
 from keras_senet.export._flatbuffer import read_tflite
 
 
@@ -67,6 +67,22 @@ def test_plain_int8_where_it_is_good_enough(fragile, grey, tmp_path):
     assert found.float_operations == ()
     assert len(found.steps) == 1
     assert set(read_tflite(path).results) == {"int8"}
+
+
+class _Convert:
+    float32 = b""
+
+    def convert(self, quantization, io_type):
+        return b""
+
+
+@pytest.mark.parametrize("whole", range(1, 21))
+def test_a_loss_is_counted_in_images(monkeypatch, whole):
+    """In floating point 0.85 - 0.05 is more than 0.8."""
+    right = iter([whole, whole - 1])
+    monkeypatch.setattr(search, "_right", lambda *_: next(right))
+    tried = search._Tried(_Convert(), "float32", np.zeros(20), None)
+    assert search._bisect(tried, 5.0, most=1) == 0
 
 
 def test_no_file_is_written_where_none_is_good(fragile, grey, tmp_path):

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from keras_senet.export import (
+    Runner,
     VerificationError,
     export_tflite,
     verify,
 )
+from keras_senet.export._flatbuffer import TFLiteContents
 
 FORMATS = ["served", "float32", "float16", "dynamic", "int8"]
 
@@ -124,6 +126,43 @@ def test_int8_that_loses_accuracy_fails(make_model, images, tmp_path):
     assert report.file_accuracy < report.model_accuracy == 1
     assert not report.passed
     assert report.criterion == "accuracy_loss"
+
+
+class _Int8(Runner):
+    """An int8 file that returns given scores."""
+
+    kind, name, size_bytes = "tflite", "some file", 1
+    contents = TFLiteContents(operations=(), foreign=(), quantization="int8")
+
+    def __init__(self, scores):
+        self.input_shape = (len(scores), 16, 16, 3)
+        self.scores = scores
+
+    def _predict_batch(self, batch):
+        return {"scores": self.scores}
+
+
+@pytest.mark.parametrize(("others", "passed"), [(1, True), (2, False)])
+def test_one_in_twenty_is_one_in_twenty(model, images, others, passed):
+    """1 - 0.95 is 0.05 and a little more in floating point."""
+    images = np.resize(images, (20, 16, 16, 3))
+    scores = model.predict(images, verbose=0)
+    scores[:others] = np.roll(scores[:others], 1, axis=1)
+    report = verify(model, _Int8(scores), images, latency_runs=0)
+    assert (report.criterion, report.measured) == ("disagreement", others / 20)
+    assert report.passed is passed
+
+
+def test_one_in_a_hundred_may_be_lost(model, images):
+    """0.57 - 0.56 is 0.01 and a little more in floating point."""
+    images = np.resize(images, (100, 16, 16, 3))
+    scores = model.predict(images, verbose=0)
+    labels = scores.argmax(-1)
+    labels[:43] = (labels[:43] + 1) % 7
+    scores[-1] = np.roll(scores[-1], 1)
+    report = verify(model, _Int8(scores), images, labels, latency_runs=0)
+    assert (report.model_accuracy, report.file_accuracy) == (0.57, 0.56)
+    assert report.passed
 
 
 def _int8(model, images, path):
