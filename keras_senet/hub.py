@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from keras_senet import weights as weights_room
+from keras_senet.card import CONFIG, Card
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path, sha256
 from keras_senet.version import __version__
-from keras_senet.weights.header import parse_header
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
+WEIGHTS, README = "model.weights.h5", "README.md"
 
 
 def save_pretrained(
@@ -46,22 +46,17 @@ def save_pretrained(
         ValueError: If the folder exists, the model is none of ours, or there are more
             or fewer labels than classes.
     """
-    if labels is None:
-        labels = getattr(model, "labels", None)
-    header = weights_room.make_header(model, labels=labels)
-    if labels is not None and len(labels) != header["classes"]:
-        raise ValueError(
-            f"`labels` must name the {header['classes']} classes of the model. "
-            f"Received: {len(labels)} labels"
-        )
+    changes = {"labels": labels, "licence": licence}
+    changes = {name: value for name, value in changes.items() if value}
+    card = weights_room.network_card(model, **changes)
     with atomic_path(folder, overwrite=overwrite, what="folder") as temporary:
         temporary.mkdir()
-        weights_room.save_weights(model, temporary / WEIGHTS, header)
-        config = {"library_name": "keras_senet", **header}
+        weights_room.save_weights(model, temporary / WEIGHTS, card)
+        config = {"library_name": "keras_senet", **card.to_json()}
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
-        card = _card(model, header, licence, description)
-        (temporary / CARD).write_text(card, encoding="utf-8")
+        readme = _readme(model.name, card, description)
+        (temporary / README).write_text(readme, encoding="utf-8")
     return Path(folder)
 
 
@@ -76,7 +71,7 @@ def load_pretrained(folder: str | os.PathLike, **kwargs: Any) -> keras.Model:
 
     Returns:
         The network, with its normalisation in the graph if it was saved so, and with
-        one more attribute, `labels` (class names, or None).
+        its card: labels, licence, how images are prepared.
 
     Raises:
         FileNotFoundError: If there is no such folder or it lacks a file.
@@ -91,28 +86,23 @@ def load_pretrained(folder: str | os.PathLike, **kwargs: Any) -> keras.Model:
                 "first: huggingface_hub.snapshot_download(repo_id)"
             )
     config = folder / CONFIG
-    header = parse_header(config.read_text(encoding="utf-8"), config)
-    missing = {"constructor", "include_top", "input_shape"} - set(header)
+    card = Card.read(folder)
+    needed = ("constructor", "include_top", "input_shape")
+    missing = [name for name in needed if getattr(card, name) is None]
     if missing:
         raise ValueError(
             f"{str(config)!r} must be a config of save_pretrained. Received: one "
-            f"without {', '.join(sorted(missing))}"
+            f"without {', '.join(missing)}"
         )
-    record = header.get("preprocessing")
     arguments = {
-        "include_top": header["include_top"],
-        "include_preprocessing": record is not None and header["normalises"],
-        "input_shape": tuple(header["input_shape"]),
+        "include_top": card.include_top,
+        "include_preprocessing": card.preprocessing is not None and card.normalises,
+        "input_shape": card.input_shape,
         **kwargs,
     }
-    constructor = _constructor(header["constructor"])
-    model = constructor(weights=folder / WEIGHTS, **arguments)
-    if not header["normalises"] and "include_preprocessing" not in kwargs:
-        model.preprocessing = record
-    labels = header.get("labels")
-    if labels is not None and model.output_shape[-1] != len(labels):
-        labels = None
-    model.labels = None if labels is None else tuple(labels)
+    model = _constructor(card.constructor)(weights=folder / WEIGHTS, **arguments)
+    preset, licence = card.preset, card.licence
+    model.card = dataclasses.replace(model.card, preset=preset, licence=licence)
     return model
 
 
@@ -161,7 +151,10 @@ def convert(
         ValueError: If the source is not recognised or the target cannot be written.
     """
     target = Path(target)
-    endings = {".weights.h5": weights_room.save_weights, ".keras": _save_keras}
+    endings = {
+        ".weights.h5": weights_room.save_weights,
+        ".keras": weights_room.save_model,
+    }
     ending = next((e for e in endings if target.name.endswith(e)), None)
     if ending is None:
         raise ValueError(
@@ -170,24 +163,24 @@ def convert(
         )
     card_path = target.with_name(target.name.removesuffix(ending) + ".md")
     checkpoint = weights_room.open_checkpoint(source, model)
-    name = model or checkpoint.constructor
+    known = checkpoint.card
+    name = model or known.constructor
     if name is None:
         raise ValueError(
             "`model` must name the network, since the file does not. Received: "
             f"model=None. It is one of: {', '.join(CONSTRUCTORS)}"
         )
     arguments = {
-        "include_top": checkpoint.include_top,
-        "include_preprocessing": checkpoint.preprocessing or False,
+        "include_top": known.include_top,
+        "include_preprocessing": known.preprocessing or False,
         **architecture,
     }
     network = _constructor(name)(weights=source, **arguments)
-    header = weights_room.make_header(network, labels=checkpoint.labels)
     with (
         atomic_path(target, overwrite=overwrite) as temporary,
         atomic_path(card_path, overwrite=overwrite, what="card") as card,
     ):
-        endings[ending](network, temporary, header)
+        endings[ending](network, temporary)
         error = _difference(network, temporary, arguments, name)
         facts = {
             "source": os.fspath(source),
@@ -196,13 +189,13 @@ def convert(
             "sha256 of this file": sha256(temporary),
             "relative error to the source's network": f"{error:.1e}",
         }
-        preset = weights_room.find_preset(checkpoint.preset or "")
-        licence = preset.licence if preset else ""
         facts = {name: fact for name, fact in facts.items() if fact is not None}
+        preset = weights_room.find_preset(known.preset or "")
         if preset and preset.accuracy:
             accuracy = preset.accuracy
             facts["published top-1"] = f"{accuracy.top1} % ({accuracy.source})"
-        card.write_text(_card(network, header, licence, "", facts), encoding="utf-8")
+        readme = _readme(network.name, network.card, "", facts)
+        card.write_text(readme, encoding="utf-8")
     return Conversion(
         path=target,
         card=card_path,
@@ -212,16 +205,12 @@ def convert(
     )
 
 
-def _save_keras(model, path, header):
-    return weights_room.save_model(model, path, header)
-
-
 def _difference(network, path, arguments, name):
     """Reads the file back and compares logits on random images."""
     copy = _constructor(name)(weights=path, **arguments)
     shape = [size or 224 for size in network.input_shape[1:]]
     images = np.random.default_rng(0).normal(0, 1, (2, *shape)).astype("float32")
-    if network.preprocessing is not None:
+    if network.card.normalises:
         images = 255 * np.abs(np.tanh(images))
     a, b = (keras.ops.convert_to_numpy(m(images)) for m in (copy, network))
     return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
@@ -244,32 +233,30 @@ def _snapshot(folder):
     return folder
 
 
-def _card(model, header, licence, description, facts=None):
+def _readme(name, card, description, facts=None):
     """A model card: what the hub reads from its head, then text for people."""
     head = ["---", "library_name: keras_senet", "pipeline_tag: image-classification"]
-    if licence:
-        head.append(f"license: {licence.lower()}")
+    if card.licence:
+        head.append(f"license: {card.licence.lower()}")
     head += ["tags:", "- keras", "- squeeze-and-excitation", "---", ""]
     rows = {
-        "constructor": header["constructor"],
-        "input": " x ".join(str(n or "any") for n in header["input_shape"]),
-        "classes": header["classes"],
-        "licence": licence or "not stated",
+        "constructor": card.constructor,
+        "input": " x ".join(str(n or "any") for n in card.input_shape),
+        "classes": card.classes,
+        "licence": card.licence or "not stated",
         **(facts or {}),
     }
-    record = header["preprocessing"]
-    if not header["normalises"]:
+    record = card.preprocessing
+    if not card.normalises:
         images = "Images must be normalised before they are given to the network"
-        images += f": mean {record['mean']}, std {record['std']}." if record else "."
+        images += f": mean {record.mean}, std {record.std}." if record else "."
     else:
-        images = (
-            "The network takes raw RGB images, 0..255, and normalises them itself: "
-            f"mean {record['mean']}, std {record['std']} on 0..1."
-        )
+        images = "The network takes raw RGB images, 0..255, and normalises them itself"
+        images += f": mean {record.mean}, std {record.std} on 0..1." if record else "."
     return "\n".join(
         [
             *head,
-            f"# {model.name}",
+            f"# {name}",
             "",
             *([description, ""] if description else []),
             "| | |",
@@ -282,7 +269,7 @@ def _card(model, header, licence, description, facts=None):
             "Architecture:",
             "",
             "```json",
-            json.dumps(header["architecture"]),
+            json.dumps(card.architecture.to_json()),
             "```",
             "",
             f"Written by keras_senet {__version__}.",

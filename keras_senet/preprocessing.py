@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_senet.weights import Host, Preprocessing, Preset, find_host, find_preset
+from keras_senet.card import Preprocessing
+from keras_senet.weights import Host, Preset, find_host, find_preset
 
 
 def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preprocessing:
@@ -25,7 +26,7 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
     if isinstance(preset, Preprocessing):
         return preset
     if isinstance(preset, Preset | Host):
-        return preset.preprocessing
+        return preset.card.preprocessing
     name = str(preset)
     found = find_preset(name) or find_preset("imagenet", name) or find_host(name)
     if found is None:
@@ -34,7 +35,7 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
             "keras_senet.list_weights() or a network that has one. "
             f"Received: preset={preset!r}"
         )
-    return found.preprocessing
+    return found.card.preprocessing
 
 
 def preprocess_input(x, data_format: str | None = None, *, preset):
@@ -208,7 +209,7 @@ def decode_predictions(
             )
         preset = found
     if labels is None and preset is not None:
-        labels = preset.labels
+        labels = preset.card.labels
     if labels is None:
         classes = imagenet_classes()
     else:

@@ -22,7 +22,7 @@ from keras_senet import data
 from keras_senet.export import open_runner
 from keras_senet.training import Recipe
 from keras_senet.utils.files import atomic_path, sha256
-from keras_senet.weights import make_header, save_weights
+from keras_senet.weights import network_card, save_weights
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXPORTS = {
@@ -80,7 +80,7 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
     )
     weights = root / "keras_senet" / "weights" / "trained" / f"{name}.weights.h5"
     weights.parent.mkdir(parents=True, exist_ok=True)
-    header = make_header(trained, labels=source.class_names)
+    header = network_card(trained, labels=source.class_names)
     evaluation = keras_senet.evaluate(trained, source)
     save_weights(trained, weights, header, overwrite=True)
     record = preset_record(name, weights, header, evaluation)

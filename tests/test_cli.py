@@ -12,7 +12,7 @@ import keras_senet
 from keras_senet.cli import command, main
 from keras_senet.cli.command import VERBS
 from keras_senet.cli.opening import open_model
-from keras_senet.weights import make_header, opening, save_model, save_weights
+from keras_senet.weights import network_card, opening, save_model, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ def test_predict_needs_one_output_and_a_square_image(shell, photo, tmp_path):
 def test_weights_know_their_normalisation_and_labels(tmp_path):
     whole = keras_senet.SEResNet20(weights="fashion_mnist", include_preprocessing=True)
     names = [f"thing {i}" for i in range(10)]
-    save_weights(whole, tmp_path / "a.weights.h5", make_header(whole, labels=names))
+    save_weights(whole, tmp_path / "a.weights.h5", network_card(whole, labels=names))
     opened = open_model(str(tmp_path / "a.weights.h5"))
     assert opened.labels == tuple(names)
     assert opened.model.preprocessing == whole.preprocessing

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import keras_senet
+from keras_senet.card import Card
 from keras_senet.cli import main
 from keras_senet.data import open_source
 from keras_senet.evaluation import evaluate
@@ -103,7 +104,7 @@ def test_every_form_of_data_gives_the_same(model, arrays):
 def test_every_file_of_a_model_gives_the_same(model, arrays, tmp_path, kind):
     names = [f"class {i}" for i in range(10)]
     if kind == "keras":
-        path = save_model(model, tmp_path / "a.keras", {"labels": names})
+        path = save_model(model, tmp_path / "a.keras", Card(labels=names))
     elif kind == "saved_model":
         path = export_saved_model(model, tmp_path / "a", labels=names)
     else:

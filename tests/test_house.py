@@ -12,24 +12,35 @@ PACKAGE = Path(keras_senet.__file__).parent
 FLOORS = {
     "utils": 0,
     "version": 0,
-    "layers": 1,
-    "weights": 1,
-    "data": 1,
-    "preprocessing": 2,
-    "models": 3,
-    "analysis": 4,
-    "surgery": 5,
-    "training": 6,
-    "export": 6,
-    "evaluation": 7,
-    "hub": 7,
-    "benchmark": 7,
-    "cli": 8,
-    "quickstart": 8,
+    "card": 1,
+    "network": 2,
+    "layers": 2,
+    "data": 2,
+    "weights": 3,
+    "preprocessing": 4,
+    "models": 5,
+    "analysis": 6,
+    "surgery": 7,
+    "training": 8,
+    "export": 8,
+    "evaluation": 9,
+    "hub": 9,
+    "benchmark": 9,
+    "cli": 10,
 }
 
 # Rooms that run on each of Keras' backends: they import only Keras and NumPy.
-ANY_BACKEND = {"utils", "version", "layers", "weights", "models", "analysis", "surgery"}
+ANY_BACKEND = {
+    "utils",
+    "version",
+    "card",
+    "network",
+    "layers",
+    "weights",
+    "models",
+    "analysis",
+    "surgery",
+}
 
 FILES = [p.relative_to(PACKAGE) for p in sorted(PACKAGE.rglob("*.py"))]
 ROOM_FILES = [path for path in FILES if path.name != "__init__.py" or path.parent.name]

@@ -8,6 +8,7 @@ import pytest
 
 import keras_senet
 from keras_senet import hub
+from keras_senet.card import Card
 from keras_senet.weights import Checkpoint, save_weights
 
 LABELS = ["ant", "bee", "cät", "dog", "eel"]
@@ -150,7 +151,9 @@ def test_convert(model, images, tmp_path, ending):
 def test_convert_weights_of_a_plain_host(tmp_path, monkeypatch):
     """They are keras.applications' own, and no file that could be hashed."""
     arrays = {"nothing": np.zeros(3)}
-    host = Checkpoint(arrays=arrays, constructor="se_mobilenet", layout="host")
+    host = Checkpoint(
+        arrays=arrays, card=Card(constructor="se_mobilenet"), layout="host"
+    )
     network = _model()
     monkeypatch.setattr(hub.weights_room, "open_checkpoint", lambda *_: host)
     monkeypatch.setattr(hub, "_constructor", lambda _: lambda **_: network)

@@ -72,9 +72,9 @@ def _preset_row(name):
     return (
         preset.name,
         top1,
-        str(preset.preprocessing.image_size),
+        str(preset.card.preprocessing.image_size),
         (preset.refusal and "refused") or preset.layout,
-        preset.licence,
+        preset.card.licence,
         preset.source,
     )
 

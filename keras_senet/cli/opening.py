@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
+from keras_senet.card import Card, Preprocessing
 from keras_senet.models import create_model, list_models
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.utils.errors import nearest
-from keras_senet.weights import Preprocessing, find_preset, open_checkpoint
-from keras_senet.weights.header import MEMBER, parse_header
+from keras_senet.weights import find_preset, open_checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,29 +71,27 @@ def open_model(
     if weights is not None or not path.exists():
         return _open_network(name, weights, trained, image_size)
     if path.name.endswith(".weights.h5"):
-        network = open_checkpoint(path, None).constructor
+        network = open_checkpoint(path, None).card.constructor
         if network is not None:
             opened = _open_network(network, name, trained, image_size)
             return dataclasses.replace(opened, name=name)
     if path.suffix != ".keras":
         return OpenedModel(name=name, model=path)
-    import keras_senet.layers  # noqa: F401  registers what the file names
+    import keras_senet.layers
+    import keras_senet.network  # noqa: F401  registers what the file names
 
     try:
         model = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
-    header = _read_header(path)
-    labels = header.get("labels")
-    model.constructor = header.get("constructor")
-    model.preprocessing = header.get("preprocessing")
-    model.architecture = header.get("architecture")
+    card = Card.read(path) or Card.of(model)
+    model.card = card
     return OpenedModel(
         name=name,
         model=model,
-        labels=None if labels is None else tuple(labels),
-        preprocessing=model.preprocessing,
-        architecture=model.architecture,
+        labels=card.labels,
+        preprocessing=card.preprocessing,
+        architecture=card.architecture,
     )
 
 
@@ -136,9 +134,9 @@ def _open_network(name, weights, trained, image_size):
     labels = None
     if weights is not None and Path(weights).is_file():
         checkpoint = open_checkpoint(weights, name)
-        labels = checkpoint.labels
+        labels = checkpoint.card.labels
         if checkpoint.layout == "keras_senet":  # whose header knows its preprocessing
-            arguments["include_preprocessing"] = checkpoint.preprocessing or False
+            arguments["include_preprocessing"] = checkpoint.card.preprocessing or False
     model = create_model(name, **arguments)
     if image_size not in (None, model.input_shape[1]):
         # Only the network that is built knows how many channels its weights take.
@@ -149,15 +147,8 @@ def _open_network(name, weights, trained, image_size):
         model=model,
         labels=labels,
         preprocessing=model.preprocessing,
-        architecture=model.architecture.to_json(),
+        architecture=model.architecture,
     )
-
-
-def _read_header(path):
-    with zipfile.ZipFile(path) as archive:
-        if MEMBER not in archive.namelist():
-            return {}
-        return parse_header(archive.read(MEMBER), path)
 
 
 def class_names(
@@ -172,9 +163,9 @@ def class_names(
     preset = find_preset(weights or opened.name, opened.name)
     if opened.labels is not None or preset is None:
         return opened.labels
-    if preset.labels is None and preset.classes == len(imagenet_classes()):
+    if preset.card.labels is None and preset.card.classes == len(imagenet_classes()):
         return tuple(name for _, name in imagenet_classes())
-    return preset.labels
+    return preset.card.labels
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:

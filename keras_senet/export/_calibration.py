@@ -6,12 +6,12 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
+from keras_senet.card import takes_raw_images
 from keras_senet.data import Source, open_source
 from keras_senet.export._frozen import check_exportable
 from keras_senet.export.runtime import open_runner
 from keras_senet.export.views import view_source
 from keras_senet.utils.errors import check_counts
-from keras_senet.utils.normalisation import takes_raw_images
 from keras_senet.weights import Preprocessing
 
 # Interpolation may exceed the range of the pixels by so much of it.

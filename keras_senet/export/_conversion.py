@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_senet.card import takes_raw_images
 from keras_senet.export._convert import convert
 from keras_senet.export._flatbuffer import (
     Operation,
@@ -23,7 +24,6 @@ from keras_senet.export._interpreting import tensor_ranges
 from keras_senet.export._metadata import LABELS, add_metadata
 from keras_senet.export._mixed import quantize_mixed
 from keras_senet.export.saved_model import check_labels
-from keras_senet.utils.normalisation import takes_raw_images
 from keras_senet.version import __version__
 
 

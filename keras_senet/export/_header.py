@@ -1,10 +1,11 @@
 """What an exported file says about itself: labels, preprocessing, where it is from.
 
-JSON as `keras_senet.weights.header` writes it: a file beside the graph of a SavedModel,
+JSON as `keras_senet.card` has it: a file beside the graph of a SavedModel,
 a member of the zip archive that a .keras file is, and of one that follows the
 flatbuffer in a .tflite file. Other readers take the files as if it were not there.
 """
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import Mapping
@@ -13,35 +14,18 @@ from typing import NamedTuple
 
 import keras
 
-from keras_senet.utils.normalisation import normalises
-from keras_senet.version import __version__
-from keras_senet.weights import Preprocessing
-from keras_senet.weights import header as checkpoints
-from keras_senet.weights.header import FORMAT, MEMBER, make_header
+from keras_senet import card
+from keras_senet.card import FOLDER, MEMBER, Card, Preprocessing
 
-# TensorFlow leaves this folder of a SavedModel to its users.
-FOLDER = "assets.extra"
 CARD = "README.md"
 
 
 def describe(model: keras.Model, labels: list[str] | None, **others) -> str:
-    """Returns the header of an export as JSON text.
-
-    A network of `keras_senet.models` is described in full, any other model by its
-    preprocessing and labels only. What is not None among the others is added, and
-    whether the model normalises raw images.
-    """
-    if getattr(model, "constructor", None) and getattr(model, "architecture", None):
-        header = make_header(model, labels=labels)
-    else:
-        record = getattr(model, "preprocessing", None)
-        header = {
-            "format": FORMAT,
-            "version": __version__,
-            "preprocessing": record and record.to_json(),
-            "labels": labels,
-        }
-        others["normalises"] = normalises(model)
+    """Returns the card of an export as JSON text, and with it what is not None."""
+    known = Card.of(model)
+    if labels is not None:
+        known = dataclasses.replace(known, labels=labels)
+    header = known.to_json()
     header |= {name: value for name, value in others.items() if value is not None}
     return json.dumps(header, ensure_ascii=False, indent=1) + "\n"
 
@@ -66,7 +50,7 @@ def append_to_file(texts: Mapping[str, str], path: Path) -> None:
 class Header(NamedTuple):
     """What a `Runner` knows from a header; its attributes say more."""
 
-    labels: list[str] | None = None
+    labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
     normalises: bool | None = None
 
@@ -75,60 +59,23 @@ def read_header(path: Path) -> Header:
     """Returns what an exported file says of itself.
 
     Raises:
-        ValueError: If it has a header that cannot be read.
+        ValueError: If the file is damaged, or its header cannot be read.
     """
-    return parse_header(_read_text(path), path)
+    found = Card.read(path)
+    if found is None:
+        return Header()
+    return Header(found.labels, found.preprocessing, found.normalises)
 
 
 def parse_header(text: str | None, path: Path) -> Header:
-    """Returns what a header's JSON text says.
-
-    Raises:
-        ValueError: If it cannot be read, or is of a later format.
-    """
+    """Reads a header; of a text that is None nothing is known."""
     if text is None:
         return Header()
-    try:
-        header = json.loads(text)
-        is_later = header.get("format", FORMAT) > FORMAT
-        found = Header() if is_later else _known(header)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ValueError(
-            f"The file's {MEMBER} must be a header of keras_senet. Received: "
-            f"{str(path)!r}, where it cannot be read ({error})."
-        ) from error
-    if is_later:
-        checkpoints.parse_header(text, path)  # raises, and says what to do
-    return found
-
-
-def _known(header: dict) -> Header:
-    record = header.get("preprocessing")
-    record = record and Preprocessing.from_json(record)
-    normalised = header.get("normalises")
-    if normalised is None and header.get("constructor"):
-        # A network of this package has its preprocessing inside, or no record.
-        normalised = record is not None
-    return Header(header.get("labels"), record, normalised)
+    found = Card.parse(text, path)
+    return Header(found.labels, found.preprocessing, found.normalises)
 
 
 def read_encoded(path: Path) -> dict | None:
     """Returns what a SavedModel says of its `classify_bytes`, if it does."""
-    text = _read_text(path)
-    return None if text is None else json.loads(text).get("encoded_images")
-
-
-def _read_text(path: Path) -> str | None:
-    if path.is_dir():
-        file = path / FOLDER / MEMBER
-        return file.read_text("utf-8") if file.is_file() else None
-    if not zipfile.is_zipfile(path):
-        if MEMBER.encode() in path.read_bytes():
-            raise ValueError(
-                f"The file must end with its header. Received: {str(path)!r}, which "
-                "is damaged or cut short."
-            )
-        return None
-    with zipfile.ZipFile(path) as archive:
-        known = MEMBER in archive.namelist()
-        return archive.read(MEMBER).decode() if known else None
+    header = card.read_header(path)
+    return None if header is None else json.loads(header).get("encoded_images")

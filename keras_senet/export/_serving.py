@@ -6,10 +6,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from keras_senet.card import takes_raw_images
 from keras_senet.data.augmentation import resize_and_crop
 from keras_senet.export import _encoded
 from keras_senet.preprocessing import preprocess_input
-from keras_senet.utils.normalisation import takes_raw_images
 from keras_senet.weights import Preprocessing
 
 DEFAULT, CLASSIFY, CLASSIFY_BYTES = "serving_default", "classify", "classify_bytes"

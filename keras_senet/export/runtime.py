@@ -10,10 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_senet.card import Card
 from keras_senet.export._header import read_header
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.graph import graph_of
-from keras_senet.utils.normalisation import normalises
 from keras_senet.weights import Preprocessing
 
 _BATCH_SIZE = 32
@@ -118,8 +118,9 @@ class _KerasRunner(Runner):
         check_single_input(specs, model.name)
         self.model = model
         self.name = str(path or model.name)
-        self.preprocessing = getattr(model, "preprocessing", None)
-        self.normalises = normalises(model)
+        card = Card.of(model)
+        self.labels, self.preprocessing = card.labels, card.preprocessing
+        self.normalises = card.normalises
         self.input_shape = tuple(specs[0].shape)
         self.size_bytes = (
             path.stat().st_size if path else sum(w.nbytes for w in model.get_weights())
@@ -341,7 +342,7 @@ def open_runner(
             "not exist."
         )
     runner = _open_path(path, threads)
-    if runner.kind != "onnx":  # whose metadata ONNX Runtime has read
+    if runner.kind not in ("keras", "onnx"):  # which know their card
         runner.labels, runner.preprocessing, said = read_header(path)
         if said is not None:
             runner.normalises = said

@@ -10,11 +10,12 @@ from keras import layers
 
 from keras_senet import preprocessing
 from keras_senet import weights as weights_room
+from keras_senet.card import Card, Preprocessing, outputs_of, takes_raw_images
 from keras_senet.models._architecture import Architecture, resolve
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._docs import constructor_docstring
 from keras_senet.models._input import check_options, image_input, normalise
-from keras_senet.weights import Preprocessing
+from keras_senet.network import Network
 
 # The architecture arguments that every constructor has in its signature.
 ARCHITECTURE_ARGUMENTS = (
@@ -201,15 +202,13 @@ def constructor(
         row = resolve(family.architecture, build.__name__, **table, from_file=None)
         checkpoint = weights_room.open_checkpoint(weights, network)
         if checkpoint is not None:
-            from_file = checkpoint.architecture
+            from_file = checkpoint.card.architecture
             if checkpoint.fresh:  # a plain host's file leaves SE's form to the caller
                 from_file = {**explicit, **from_file}
             row = resolve(
                 family.architecture, build.__name__, **table, from_file=from_file
             )
-        model = _assemble(family, row, options, checkpoint)
-        model.constructor = network
-        return model
+        return _assemble(family, network, row, options, checkpoint)
 
     build.__name__ = build.__qualname__ = name
     build.__module__ = module
@@ -232,7 +231,7 @@ def _signature(build, arguments):
     return signature.replace(parameters=[*positional, *rows, *keywords])
 
 
-def _assemble(family, row, options, checkpoint):
+def _assemble(family, network, row, options, checkpoint):
     classes = _classes(family, options, checkpoint)
     inputs, source = image_input(family, options, checkpoint)
     blocks = Blocks(
@@ -245,16 +244,37 @@ def _assemble(family, row, options, checkpoint):
         fused=options.fused,
     )
     x, record = normalise(inputs, family, options, checkpoint)
+    if record is None and checkpoint is not None:
+        record = checkpoint.card.preprocessing
     x = family.network(blocks, x)
     if options.include_top:
         x = family.head(blocks, x, classes, options)
     elif options.pooling:
         x = _pool(x, options)
-    model = keras.Model(source, x, name=options.name)
-    model.architecture = row
-    model.preprocessing = record
+    card = Card(
+        constructor=network,
+        architecture=row.to_json(),
+        include_top=options.include_top,
+        outputs=outputs_of(options.classifier_activation)
+        if options.include_top
+        else "features",
+        classes=classes if options.include_top else None,
+        input_shape=inputs.shape[1:],
+        preprocessing=record,
+        normalises=options.include_preprocessing is not False,
+    )
+    model = Network(source, x, name=options.name, card=card)
+    if takes_raw_images(model):  # an `input_tensor` may be normalised already
+        model.card = card = dataclasses.replace(card, normalises=True)
     if checkpoint is not None:
         checkpoint.assign(model, include_top=options.include_top)
+        known = checkpoint.card
+        model.card = dataclasses.replace(
+            card,
+            labels=known.labels if known.classes == card.classes else None,
+            preset=known.preset,
+            licence=known.licence,
+        )
     return model
 
 
@@ -270,7 +290,7 @@ def _pool(x, options):
 def _classes(family, options, checkpoint):
     classes = options.classes
     if classes is None:
-        stored = None if checkpoint is None else checkpoint.classes
+        stored = None if checkpoint is None else checkpoint.card.classes
         return stored or family.classes
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
         raise ValueError(

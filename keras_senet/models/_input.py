@@ -60,11 +60,12 @@ def _default_shape(family, options, checkpoint):
     size, channels = (family.image_size,) * 2, 3
     if checkpoint is not None:
         channels = checkpoint.channels or channels
-        if checkpoint.input_shape is not None:
-            first = checkpoint.input_shape[-1] != channels
-            size = checkpoint.input_shape[1:] if first else checkpoint.input_shape[:2]
-        elif checkpoint.preprocessing is not None:
-            size = (checkpoint.preprocessing.image_size,) * 2
+        card = checkpoint.card
+        if card.input_shape is not None:
+            first = card.input_shape[-1] != channels
+            size = card.input_shape[1:] if first else card.input_shape[:2]
+        elif card.preprocessing is not None:
+            size = (card.preprocessing.image_size,) * 2
     if not options.include_top:
         size = (None, None)
     if options.data_format == "channels_first":
@@ -103,7 +104,7 @@ def normalise(x, family, options, checkpoint):
     if wanted is False:
         return x, None
     if wanted is True:
-        stored = None if checkpoint is None else checkpoint.preprocessing
+        stored = None if checkpoint is None else checkpoint.card.preprocessing
         record = stored or family.preprocessing
     elif isinstance(wanted, Preprocessing):
         record = wanted

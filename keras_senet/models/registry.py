@@ -68,10 +68,10 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
         raise ValueError(
             "`weights` must be left out where `name` is a preset, which has its own. "
             f"Received: name={name!r}, weights={kwargs['weights']!r}. For others give "
-            f"the network: create_model({preset.constructor!r}, weights=...)."
+            f"the network: create_model({preset.card.constructor!r}, weights=...)."
         )
     if preset is not None:
-        return CONSTRUCTORS[preset.constructor](weights=preset.name, **kwargs)
+        return CONSTRUCTORS[preset.card.constructor](weights=preset.name, **kwargs)
     raise ValueError(
         "`name` must be a network of keras_senet.list_models() or a preset of "
         f"keras_senet.list_weights(). Received: name={name!r}."

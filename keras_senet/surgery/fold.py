@@ -5,7 +5,9 @@ import dataclasses
 
 import keras
 
+from keras_senet.card import Card
 from keras_senet.layers import BatchNormalization, ChannelShuffle, SqueezeExcite
+from keras_senet.network import with_card
 from keras_senet.surgery import _places
 from keras_senet.surgery._copying import fill, fresh, unique_name
 from keras_senet.surgery._expansion import Excitation, shuffle
@@ -81,9 +83,10 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
     training = {id(call.layer) for call in calls if trains(call)}
     steps = []
     folded = _Fold(counts, training, steps).fold(model, name)
+    # Its variables are not those of the constructor any more.
+    card = dataclasses.replace(Card.of(model), constructor=None)
+    folded = with_card(folded, card)
     folded.folding = Folding(tuple(steps))
-    if hasattr(model, "preprocessing"):
-        folded.preprocessing = model.preprocessing
     return folded
 
 

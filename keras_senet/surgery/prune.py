@@ -1,5 +1,6 @@
 """A narrower network: without the channels that matter least."""
 
+import dataclasses
 from typing import Literal
 
 import keras
@@ -7,7 +8,9 @@ import numpy as np
 from keras import layers
 
 from keras_senet.analysis import mean_gates
+from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
+from keras_senet.network import with_card
 from keras_senet.surgery import _channels
 from keras_senet.surgery._copying import fill, fresh
 from keras_senet.utils import graph
@@ -230,9 +233,9 @@ def _rebuild(model, channels, kept, name):
         else:
             _fill_narrow(copy, layer, before, behind)
     pruned = keras.Model(inputs, outputs, name=name or model.name)
-    if hasattr(model, "preprocessing"):
-        pruned.preprocessing = model.preprocessing
-    return pruned
+    # The widths are no longer those of the constructor's row.
+    card = dataclasses.replace(Card.of(model), constructor=None, architecture=None)
+    return with_card(pruned, card)
 
 
 def _narrow(layer, before, behind):

@@ -3,7 +3,7 @@
 import keras
 
 from keras_senet.utils import graph
-from keras_senet.weights.header import HEADS
+from keras_senet.weights.assign import HEADS
 
 
 def learning_rate_factors(model: keras.Model, decay: float) -> dict[str, float]:

@@ -19,8 +19,8 @@ from keras_senet.training.failures import explained
 from keras_senet.training.finetune_recipe import FinetuneRecipe
 from keras_senet.training.network import batch_normalizations
 from keras_senet.training.run_folder import RunFolder, write_json
-from keras_senet.weights import make_header, open_checkpoint, save_model, save_weights
-from keras_senet.weights.header import HEADS
+from keras_senet.weights import network_card, open_checkpoint, save_model, save_weights
+from keras_senet.weights.assign import HEADS
 
 # What `save_pretrained` and a training call their weights.
 _WEIGHTS = "model.weights.h5"
@@ -110,7 +110,7 @@ def finetune(
         done = fit.phase(1, recipe.head_epochs, recipe.head_learning_rate, 0)
         fit.phase(2, recipe.epochs, recipe.learning_rate, done)
     _set_trainable(model, lambda layer: True)
-    header = make_header(model, labels=source.class_names)
+    header = network_card(model, labels=source.class_names)
     save_model(model, folder.model, header)
     save_weights(model, folder.weights, header)
     return FinetuneResult(
@@ -140,7 +140,7 @@ def build_pretrained(recipe: FinetuneRecipe, classes: int) -> keras.Model:
     if weights is not None and Path(weights).is_dir():
         weights = Path(weights, _WEIGHTS)
     checkpoint = open_checkpoint(weights, recipe.model)
-    name = recipe.model or checkpoint.constructor
+    name = recipe.model or checkpoint.card.constructor
     if name is None:
         raise ValueError(
             "`model` must name the network, since the weights do not. Received: "

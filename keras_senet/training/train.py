@@ -38,7 +38,7 @@ from keras_senet.training.strategies import (
     make_strategy,
 )
 from keras_senet.utils.files import atomic_path
-from keras_senet.weights import make_header, save_model, save_weights
+from keras_senet.weights import network_card, save_model, save_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def train(
         _cut_history(written.history, epoch)
         checkpoints = Checkpoints(
             written.checkpoints,
-            make_header(model, labels=source.class_names),
+            network_card(model, labels=source.class_names),
             resumed=state,
             plateau=_plateau(recipe),
             every=checkpoint_every,
@@ -162,7 +162,7 @@ def train(
                 logger.csv_file.close()
         seconds = time.perf_counter() - start
         synchronize(model, False)
-        header = make_header(model, labels=source.class_names)
+        header = network_card(model, labels=source.class_names)
         save_model(model, written.model, header, overwrite=True)
         save_weights(model, written.weights, header, overwrite=True)
         history = our_callbacks.read_history(written.history)

@@ -3,12 +3,13 @@
 This room knows no model: networks are named by strings.
 """
 
+from keras_senet.card import Preprocessing
 from keras_senet.weights.assign import assign
 from keras_senet.weights.catalogue import default_weights, find_preset, list_weights
 from keras_senet.weights.checkpoint import Checkpoint
-from keras_senet.weights.header import make_header, save_model, save_weights
 from keras_senet.weights.opening import find_host, open_checkpoint, read_checkpoint
-from keras_senet.weights.presets import Accuracy, File, Host, Preprocessing, Preset
+from keras_senet.weights.presets import Accuracy, File, Host, Preset
+from keras_senet.weights.saving import network_card, save_model, save_weights
 
 __all__ = [
     "Accuracy",
@@ -22,7 +23,7 @@ __all__ = [
     "find_host",
     "find_preset",
     "list_weights",
-    "make_header",
+    "network_card",
     "open_checkpoint",
     "read_checkpoint",
     "save_model",

@@ -4,14 +4,9 @@ Sources of the numbers: timm's results tables (`results-imagenet.csv`) and model
 configurations; the README of image-classifiers; keras.io/api/applications.
 """
 
+from keras_senet.card import Card, Preprocessing
 from keras_senet.utils.errors import nearest
-from keras_senet.weights.presets import (
-    Accuracy,
-    File,
-    Host,
-    Preprocessing,
-    Preset,
-)
+from keras_senet.weights.presets import Accuracy, File, Host, Preset
 from keras_senet.weights.rows import BLOCKS, resnet_row
 from keras_senet.weights.shipped import shipped_presets
 
@@ -143,11 +138,6 @@ _GENERIC = {
 }
 
 
-def _constructor(name):
-    model = name.partition(".")[0]
-    return _GENERIC.get(model, model)
-
-
 def _accuracy(test, source):
     if test is None:
         return None
@@ -166,19 +156,31 @@ def _pth(folder, name):
     )
 
 
+def _card(name, row, licence, **fields):
+    model = name.partition(".")[0]
+    return Card(
+        constructor=_GENERIC.get(model, model),
+        architecture=row,
+        licence=licence,
+        **{"include_top": True, "classes": 1000, "normalises": False, **fields},
+    )
+
+
 def _modern(name, timm, folder, pth, row, trained, tested):
     size, crop, *_ = trained
     hub = File(url=_HUB.format(timm), name=f"{name}.safetensors")
     return Preset(
         name=name,
-        constructor=_constructor(name),
+        card=_card(
+            name,
+            resnet_row(divisor=8, **row),
+            "Apache-2.0",
+            preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
+        ),
         files=(hub, _pth(folder, pth)),
         layout="timm_modern",
-        architecture=resnet_row(divisor=8, **row),
-        preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
         accuracy=_accuracy(trained, "timm"),
         test_accuracy=_accuracy(tested, "timm"),
-        licence="Apache-2.0",
         source="timm",
         aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
     )
@@ -187,13 +189,15 @@ def _modern(name, timm, folder, pth, row, trained, tested):
 def _legacy(name, timm, folder, pth, row, interpolation, published):
     return Preset(
         name=name,
-        constructor=_constructor(name),
+        card=_card(
+            name,
+            resnet_row(stem_pool="ceil", **row),
+            "Apache-2.0",
+            preprocessing=Preprocessing(interpolation=interpolation),
+        ),
         files=(_pth(folder, pth),),
         layout="timm_legacy",
-        architecture=resnet_row(stem_pool="ceil", **row),
-        preprocessing=Preprocessing(interpolation=interpolation),
         accuracy=_accuracy((224, 0.875, *published), "timm"),
-        licence="Apache-2.0",
         source="timm",
         aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
     )
@@ -206,18 +210,22 @@ def _keras(constructor, stem, md5, md5_no_top, row, published):
     )
     for suffix, digest in (("", md5), ("_no_top", md5_no_top)):
         file = f"{stem}_imagenet_1000{suffix}"
+        name = f"{constructor}.keras_in1k{suffix}"
         yield Preset(
-            name=f"{constructor}.keras_in1k{suffix}",
-            constructor=constructor,
+            name=name,
+            card=_card(
+                name,
+                {} if row is None else resnet_row(stem_pool="ceil", **row),
+                "MIT",
+                include_top=not suffix,
+                classes=None if suffix else 1000,
+                preprocessing=Preprocessing(interpolation="bilinear"),
+            ),
             files=(File(url=_QUBVEL.format(file), md5=digest, name=f"{file}.h5"),),
             layout="image_classifiers",
-            architecture={} if row is None else resnet_row(stem_pool="ceil", **row),
-            include_top=not suffix,
-            preprocessing=Preprocessing(interpolation="bilinear"),
             accuracy=None
             if suffix
             else _accuracy((224, 0.875, *published), "image-classifiers"),
-            licence="MIT",
             source="image-classifiers",
             aliases=(file,),
             refusal=refused if row is None else "",
@@ -255,38 +263,38 @@ _CAFFE_MODE = {
     "channel_order": "BGR",
 }
 
+
+def _host(constructor, application, top1, top5, record, *, licence="Apache-2.0", **row):
+    """The checkpoint leaves SE as it starts, at the exact identity."""
+    card = Card(
+        constructor=constructor,
+        architecture={"se": True, "identity_start": True, **row},
+        include_top=True,
+        classes=1000,
+        preprocessing=Preprocessing(**record),
+        normalises=False,
+        preset=f"{constructor}.imagenet_host",
+        licence=licence,
+    )
+    return Host(card=card, application=application, top1=top1, top5=top5)
+
+
+_LARGE = {**_UNIT, "image_size": 299}
+
 HOSTS: dict[str, Host] = {
-    host.constructor: host
+    host.card.constructor: host
     for host in (
-        Host(
-            constructor="se_inception_v3",
-            application="InceptionV3",
-            preprocessing=Preprocessing(image_size=299, **_UNIT),
-            top1=77.9,
-            top5=93.7,
-        ),
-        Host(
-            constructor="se_inception_resnet_v2",
-            application="InceptionResNetV2",
-            preprocessing=Preprocessing(image_size=299, **_UNIT),
-            top1=80.3,
-            top5=95.3,
-        ),
-        Host(
-            constructor="se_mobilenet",
-            application="MobileNet",
-            preprocessing=Preprocessing(**_UNIT),
-            top1=70.4,
-            top5=89.5,
-        ),
-        Host(
-            constructor="se_vgg16",
-            application="VGG16",
-            preprocessing=Preprocessing(**_CAFFE_MODE),
-            top1=71.3,
-            top5=90.1,
-            note="batch_norm=False",
+        _host("se_inception_v3", "InceptionV3", 77.9, 93.7, _LARGE),
+        _host("se_inception_resnet_v2", "InceptionResNetV2", 80.3, 95.3, _LARGE),
+        _host("se_mobilenet", "MobileNet", 70.4, 89.5, _UNIT),
+        _host(
+            "se_vgg16",
+            "VGG16",
+            71.3,
+            90.1,
+            _CAFFE_MODE,
             licence="CC-BY-4.0",
+            batch_norm=False,
         ),
     )
 }
@@ -301,7 +309,7 @@ def list_weights(constructor: str | None = None) -> list[str]:
     return [
         name
         for name, preset in PRESETS.items()
-        if not preset.refusal and constructor in (None, preset.constructor)
+        if not preset.refusal and constructor in (None, preset.card.constructor)
     ]
 
 

@@ -3,14 +3,12 @@
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_senet.weights.assign import assign, is_weight
-from keras_senet.weights.header import HEADS
-from keras_senet.weights.presets import Preprocessing
+from keras_senet.card import Card
+from keras_senet.weights.assign import HEADS, assign, is_weight
 
 # The kernels that read the image, of the families by layer name.
 _STEMS = (
@@ -28,37 +26,46 @@ class Checkpoint:
 
     Attributes:
         arrays: "LAYER/VARIABLE" -> array; a built model's `variable.path`.
-        architecture: The row; {} where neither file nor preset says, and only in part
-            where the arrays say only that.
-        constructor: The registry's name of the network, or None.
-        include_top: Whether the classifier is among the arrays.
-        classes: Number of classes; None without the top.
-        channels: Channels of the image; None where it cannot be told.
-        input_shape: Without the batch axis, where the file tells it.
-        preprocessing: How its images were prepared, or None.
-        labels: Class names, or None.
+        card: What is known: its `architecture` is empty where neither file nor preset
+            says it, and has only a part where the arrays say only that; `include_top`
+            and `classes` are what the arrays have.
         path: The file.
         layout: The layout it was in.
-        preset: The preset's name, or None.
         fresh: Parts of paths of variables that it has no arrays for.
         by_order: Whether the arrays have other names than the model's variables and
             are its variables in order, those of `fresh` left out.
     """
 
     arrays: dict[str, np.ndarray] = dataclasses.field(repr=False)
-    architecture: dict[str, Any] = dataclasses.field(default_factory=dict)
-    constructor: str | None = None
-    include_top: bool = True
-    classes: int | None = None
-    channels: int | None = None
-    input_shape: tuple[int | None, ...] | None = None
-    preprocessing: Preprocessing | None = None
-    labels: tuple[str, ...] | None = None
+    card: Card = dataclasses.field(default_factory=Card)
     path: Path | None = None
     layout: str = ""
-    preset: str | None = None
     fresh: tuple[str, ...] = ()
     by_order: bool = False
+
+    def __post_init__(self):
+        kernels = (self.arrays.get(f"{head}kernel") for head in HEADS)
+        head = next((kernel for kernel in kernels if kernel is not None), None)
+        card = dataclasses.replace(
+            self.card,
+            architecture=self.card.architecture or {},
+        )
+        if not self.by_order:  # whose names are not the model's
+            card = dataclasses.replace(
+                card,
+                include_top=head is not None,
+                classes=None if head is None else int(head.shape[-1]),
+                labels=None if head is None else card.labels,
+            )
+        object.__setattr__(self, "card", card)
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of the image; None where it cannot be told."""
+        if self.by_order:
+            return 3  # keras.applications'
+        stem = next((name for name in _STEMS if name in self.arrays), None)
+        return None if stem is None else int(self.arrays[stem].shape[2])
 
     def assign(self, model: keras.Model, include_top: bool = True) -> list[str]:
         """Gives the model this checkpoint's weights.
@@ -79,7 +86,7 @@ class Checkpoint:
         if not include_top:
             # VGG's top is three layers deep: what the model has no place for there.
             arrays = without_top(arrays)
-        elif not self.include_top:
+        elif self.card.include_top is False:
             raise ValueError(
                 f"The checkpoint must have a classifier for include_top=True. "
                 f"Received: {str(self.path)!r}, which has none. Use include_top=False "
@@ -117,14 +124,3 @@ def without_top(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the arrays below the classifier."""
     heads = (*HEADS, "fc1/", "fc2/")
     return {path: a for path, a in arrays.items() if not path.startswith(heads)}
-
-
-def describe_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Returns `include_top`, `classes` and `channels` as the arrays tell them."""
-    head = next((f"{h}kernel" for h in HEADS if f"{h}kernel" in arrays), None)
-    stem = next((name for name in _STEMS if name in arrays), None)
-    return {
-        "include_top": head is not None,
-        "classes": None if head is None else int(arrays[head].shape[-1]),
-        "channels": None if stem is None else int(arrays[stem].shape[2]),
-    }

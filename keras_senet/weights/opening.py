@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_senet.weights import layouts
 from keras_senet.weights.catalogue import HOSTS, find_preset, unknown_weights
-from keras_senet.weights.checkpoint import Checkpoint, describe_arrays
+from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.presets import Host, Preset
 from keras_senet.weights.readers import read_file
 from keras_senet.weights.store import fetch
@@ -59,15 +59,16 @@ def check_preset(preset: Preset, constructor: str | None) -> None:
     """Raises ValueError for a preset that the constructor cannot take."""
     if preset.refusal:
         raise ValueError(f"{preset.name!r} cannot be loaded: {preset.refusal}")
-    if constructor in (None, preset.constructor):
+    if constructor in (None, preset.card.constructor):
         return
-    if constructor.startswith(_GENERIC) and preset.constructor in _GENERIC:
+    own = preset.card.constructor
+    if constructor.startswith(_GENERIC) and own in _GENERIC:
         return
-    if constructor in _GENERIC and preset.constructor.startswith(("se_res", "senet")):
+    if constructor in _GENERIC and own.startswith(("se_res", "senet")):
         return
     raise ValueError(
         f"`weights` must be a preset of {constructor}. Received: {preset.name!r}, "
-        f"which belongs to {preset.constructor}."
+        f"which belongs to {own}."
     )
 
 
@@ -84,40 +85,34 @@ def read_checkpoint(
         ValueError: If it cannot be read or recognised, or is not the preset's network.
     """
     raw = read_file(path)
-    if raw.header is None:
+    if raw.card is None:
         found = layouts.recognise(raw, path)
+    elif raw.card.architecture is None:
+        raise ValueError(f"The header of {str(path)!r} has no architecture row.")
     else:
-        header = raw.header
-        found = Checkpoint(
-            arrays=raw.arrays,
-            architecture=header["architecture"],
-            constructor=header.get("constructor"),
-            preprocessing=header.get("preprocessing"),
-            labels=None if header.get("labels") is None else tuple(header["labels"]),
-            layout="keras_senet",
-        )
-    facts = describe_arrays(found.arrays)
-    if raw.header is not None and raw.header.get("input_shape"):
-        facts["input_shape"] = tuple(raw.header["input_shape"])
-    found = dataclasses.replace(found, path=Path(path), **facts)
+        found = Checkpoint(arrays=raw.arrays, card=raw.card, layout="keras_senet")
+    found = dataclasses.replace(found, path=Path(path))
     return found if preset is None else _merge(found, preset)
 
 
 def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
-    differences = _differences(found.architecture, preset.architecture)
+    card, known = found.card, preset.card
+    differences = _differences(card.architecture, known.architecture)
     if differences:
         raise ValueError(
             f"{str(found.path)!r} must be the network of the preset {preset.name!r}. "
             f"Received a file in which {differences}."
         )
-    return dataclasses.replace(
-        found,
-        architecture={**found.architecture, **preset.architecture},
-        constructor=preset.constructor,
-        preprocessing=preset.preprocessing,
-        labels=preset.labels or found.labels,
+    card = dataclasses.replace(
+        card,
+        constructor=known.constructor,
+        architecture={**card.architecture, **known.architecture},
+        preprocessing=known.preprocessing,
+        labels=known.labels or card.labels,
         preset=preset.name,
+        licence=known.licence,
     )
+    return dataclasses.replace(found, card=card)
 
 
 def _differences(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_senet.weights.header import ATTRIBUTE, MEMBER, parse_header
+from keras_senet.card import KEY, MEMBER, Card
 
 # The largest file of any network here is 0.5 GB; a compressed or sparse array that
 # claims to be much larger would only fill the memory.
@@ -26,12 +26,12 @@ class RawFile:
     Attributes:
         arrays: Name -> array, in the file's order.
         format: "weights.h5", "keras", "safetensors", "pth" or "legacy_h5".
-        header: Of a file of ours, else None.
+        card: Of a file of ours, else None.
     """
 
     arrays: dict[str, np.ndarray] = dataclasses.field(repr=False)
     format: str
-    header: dict[str, Any] | None = None
+    card: Card | None = None
 
 
 def read_file(path: str | os.PathLike) -> RawFile:
@@ -94,11 +94,10 @@ def _read_h5(path: Path) -> RawFile:
 
 def _read_h5_file(file: h5py.File, path: Path) -> RawFile:
     if "layers" in file or "_layer_checkpoint_dependencies" in file:
-        text = file.attrs.get(ATTRIBUTE)
-        header = None if text is None else parse_header(text, path)
-        return RawFile(
-            arrays=dict(_keras3_arrays(file)), format="weights.h5", header=header
-        )
+        header = file.attrs.get(KEY)
+        card = None if header is None else Card.parse(header, path)
+        arrays = dict(_keras3_arrays(file))
+        return RawFile(arrays=arrays, format="weights.h5", card=card)
     group = file.get("model_weights", file)
     if not _names(group, "layer_names"):
         raise _Unreadable("it is an HDF5 file, but not of Keras' weights")
@@ -195,21 +194,13 @@ def _read_zip(path: Path) -> RawFile:
         info = archive.getinfo("model.weights.h5")
         if info.file_size > _MAX_BYTES:
             raise _Unreadable(f"its weights claim to have {info.file_size} bytes")
-        header = None
-        if MEMBER in names:
-            header = parse_header(_small(archive, MEMBER), path)
+        card = Card.read(path)
+        if MEMBER not in names and card is not None and card.architecture is None:
+            card = None  # Keras saved a network of other people's.
         # The members are read in place, so that no name in the archive is ever a path.
         with archive.open(info) as member, h5py.File(member, "r") as file:
             raw = _read_h5_file(file, path)
-    return dataclasses.replace(raw, format="keras", header=header or raw.header)
-
-
-def _small(archive, name):
-    with archive.open(name) as member:
-        content = member.read(2**24 + 1)
-    if len(content) > 2**24:
-        raise _Unreadable(f"its member {name} is larger than 16 MB")
-    return content
+    return dataclasses.replace(raw, format="keras", card=card or raw.card)
 
 
 def _read_safetensors(path: Path) -> RawFile:
@@ -221,7 +212,8 @@ def _read_safetensors(path: Path) -> RawFile:
         ) from None
     try:
         with safe_open(path, "numpy") as file:
-            header = _safetensors_header(file.metadata(), path)
+            text = (file.metadata() or {}).get(KEY)
+            card = None if text is None else Card.parse(text, path)
             # In bfloat16 NumPy needs ml_dtypes, which comes with Keras' backends.
             arrays = {
                 name: _float32(name, file.get_tensor(name))
@@ -229,12 +221,7 @@ def _read_safetensors(path: Path) -> RawFile:
             }
     except (SafetensorError, TypeError) as error:
         raise _Unreadable(f"truncated or damaged: {_line(error)}") from None
-    return RawFile(arrays=arrays, format="safetensors", header=header)
-
-
-def _safetensors_header(metadata, path):
-    text = (metadata or {}).get(ATTRIBUTE)
-    return None if text is None else parse_header(text, path)
+    return RawFile(arrays=arrays, format="safetensors", card=card)
 
 
 def _float32(name, array):

@@ -4,7 +4,8 @@ import json
 from importlib import resources
 from pathlib import Path
 
-from keras_senet.weights.presets import Accuracy, File, Preprocessing, Preset
+from keras_senet.card import Card
+from keras_senet.weights.presets import Accuracy, File, Preset
 
 
 def shipped_folder() -> Path:
@@ -15,18 +16,17 @@ def shipped_folder() -> Path:
 def shipped_presets() -> list[Preset]:
     """Returns the records of `trained/index.json`."""
     text = (shipped_folder() / "index.json").read_text(encoding="utf-8")
-    return [_preset(**record) for record in json.loads(text)]
+    return [_preset(record) for record in json.loads(text)]
 
 
-def _preset(*, name, sha256, accuracy, preprocessing, labels, **fields):
+def _preset(record):
+    name = record["name"]
+    card = {"format": 1, "include_top": True, "licence": "Apache-2.0", **record}
     return Preset(
         name=name,
-        files=(File(url="", sha256=sha256, name=f"{name}.weights.h5"),),
+        card=Card.parse({**card, "normalises": False}, "index.json"),
+        files=(File(url="", sha256=record["sha256"], name=f"{name}.weights.h5"),),
         layout="keras_senet",
-        preprocessing=Preprocessing.from_json(preprocessing),
-        accuracy=Accuracy(**accuracy),
-        labels=tuple(labels),
-        licence="Apache-2.0",
+        accuracy=Accuracy(**record["accuracy"]),
         source="keras_senet",
-        **fields,
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_senet
+from keras_senet.card import FORMAT, Card
 from keras_senet.export import (
     export_onnx,
     export_saved_model,
@@ -15,7 +16,6 @@ from keras_senet.export import (
     open_runner,
 )
 from keras_senet.export._header import append_to_file
-from keras_senet.weights.header import FORMAT, parse_header
 
 # Keras 3.15.1 reads its variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -165,11 +165,11 @@ def test_a_header_of_a_later_format_is_refused(files, tmp_path, name):
         length = min(info.header_offset for info in archive.infolist())
     (copy / "plain.tflite").write_bytes(data[:length])
     _set_format(copy, FORMAT + 1)
-    with pytest.raises(ValueError, match="Upgrade with: pip install -U") as error:
+    with pytest.raises(ValueError, match="Upgrade keras-senet") as error:
         open_runner(copy / name)
     text = json.dumps({"format": FORMAT + 1, "version": keras_senet.__version__})
-    with pytest.raises(ValueError, match="Upgrade with") as same:
-        parse_header(text, copy / name)
+    with pytest.raises(ValueError, match="Upgrade keras-senet") as same:
+        Card.parse(text, copy / name)
     assert str(error.value) == str(same.value)
 
 

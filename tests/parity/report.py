@@ -20,7 +20,7 @@ def reference(preset) -> str:
     """The other implementation's name of the preset's network."""
     if preset.layout == "image_classifiers":
         name = preset.files[0].name.partition("_imagenet")[0]
-        return name if preset.include_top else f"{name}_no_top"
+        return name if preset.card.include_top else f"{name}_no_top"
     timm = next((a for a in preset.aliases if a.startswith("timm/")), preset.name)
     return timm.removeprefix("timm/").partition(".")[0]
 
@@ -34,10 +34,10 @@ def table() -> str:
     ]
     for preset in PRESETS.values():
         error = errors.get(preset.layout, {}).get(reference(preset))
-        default = IMAGENET.get(preset.constructor) == preset.tag
+        default = IMAGENET.get(preset.card.constructor) == preset.tag
         name = f"`{preset.name}`" + (' ("imagenet")' if default else "")
         lines.append(
-            f"| {name} | {preset.constructor} | {preset.layout} | "
+            f"| {name} | {preset.card.constructor} | {preset.layout} | "
             f"{_accuracy(preset.accuracy)} | {_error(preset, error)} | "
             f"{_status(preset, error)} |"
         )
@@ -62,7 +62,7 @@ def _status(preset, error):
         return f"[trained here](../saved_models/{preset.name}/README.md)"
     if error is None:
         return "not measured"
-    return "equal" if preset.include_top else "equal, without top"
+    return "equal" if preset.card.include_top else "equal, without top"
 
 
 def page(text: str) -> str:

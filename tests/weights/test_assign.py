@@ -70,7 +70,7 @@ def test_missing_head_is_never_left_fresh(tiny):
     arrays = {k: a for k, a in arrays_of(tiny()).items() if "predictions" not in k}
     with pytest.raises(ValueError, match=r"lacks \(2\): predictions/kernel"):
         assign(tiny(), arrays, replace_head=True)
-    checkpoint = Checkpoint(arrays=arrays, include_top=False)
+    checkpoint = Checkpoint(arrays=arrays)
     with pytest.raises(ValueError, match="must have a classifier"):
         checkpoint.assign(tiny())
     assert checkpoint.assign(tiny(include_top=False), include_top=False) == []

@@ -70,7 +70,7 @@ def needs_torch(name):
 def build(name, **kwargs):
     checkpoint = read_checkpoint(GOLDEN / name)
     return create_model(
-        checkpoint.constructor,
+        checkpoint.card.constructor,
         weights=GOLDEN / name,
         input_shape=(50, 67, 3),
         classifier_activation=None,
@@ -89,10 +89,10 @@ def test_golden_logits(name, relative_error):
 def test_row_is_recognised(name):
     needs_torch(name)
     checkpoint = read_checkpoint(GOLDEN / name)
-    row = checkpoint.architecture
+    row = checkpoint.card.architecture
     assert {k: row[k] for k in ROWS[name]} == ROWS[name]
-    assert (checkpoint.classes, checkpoint.channels) == (5, 3)
-    assert checkpoint.include_top
+    assert (checkpoint.card.classes, checkpoint.channels) == (5, 3)
+    assert checkpoint.card.include_top
     assert checkpoint.layout in name
     assert checkpoint.layout in LAYOUTS
 

@@ -61,7 +61,7 @@ def test_names_are_unique():
 def test_record(preset):
     assert preset.name.startswith("se")
     assert preset.layout in LAYOUTS
-    assert preset.licence in ("Apache-2.0", "MIT")
+    assert preset.card.licence in ("Apache-2.0", "MIT")
     for file in preset.files:
         assert file.url.startswith("https://")
         assert re.fullmatch(r"([0-9a-f]{8,64})?", file.sha256)
@@ -72,33 +72,33 @@ def test_record(preset):
             assert file.url.endswith(file.name)
     if preset.accuracy:
         assert 50 < preset.accuracy.top1 < (preset.accuracy.top5 or 100) <= 100
-        assert preset.accuracy.image_size == preset.preprocessing.image_size
-        assert preset.accuracy.crop_fraction == preset.preprocessing.crop_fraction
+        assert preset.accuracy.image_size == preset.card.preprocessing.image_size
+        assert preset.accuracy.crop_fraction == preset.card.preprocessing.crop_fraction
 
 
 @pytest.mark.parametrize(
     "preset", [p for p in PUBLIC if p in LOADABLE], ids=lambda preset: preset.name
 )
 def test_row_is_the_constructors(preset):
-    assert preset.constructor in keras_senet.list_models()
-    assert set(preset.architecture) == set(resnet_row())
-    found = constructor_of(preset.architecture)
-    assert preset.constructor in (found, "se_resnet", "se_resnext")
+    assert preset.card.constructor in keras_senet.list_models()
+    assert set(preset.card.architecture) == set(resnet_row())
+    found = constructor_of(preset.card.architecture)
+    assert preset.card.constructor in (found, "se_resnet", "se_resnext")
 
 
 def test_only_torch_files_are_the_last_resort():
     """ "imagenet" needs torch only where nothing else is published."""
-    assert set(IMAGENET) <= {p.constructor for p in LOADABLE}
+    assert set(IMAGENET) <= {p.card.constructor for p in LOADABLE}
     for constructor in IMAGENET:
         preset = find_preset("imagenet", constructor)
         if preset.files[0].name.endswith(".pth"):
-            others = [p for p in LOADABLE if p.constructor == constructor]
+            others = [p for p in LOADABLE if p.card.constructor == constructor]
             assert all(p.files[0].name.endswith(".pth") for p in others)
         else:
             rivals = [
                 p.accuracy.top1
                 for p in LOADABLE
-                if p.constructor == constructor
+                if p.card.constructor == constructor
                 and p.accuracy
                 and not p.files[0].name.endswith(".pth")
             ]

@@ -33,7 +33,7 @@ def test_formats_are_recognised_by_content(name, format, first, tmp_path):
     path = tmp_path / "no_ending"
     path.write_bytes((GOLDEN / name).read_bytes())
     raw = read_file(path)
-    assert (raw.format, raw.header) == (format, None)
+    assert (raw.format, raw.card) == (format, None)
     assert first is None or first in raw.arrays
     assert all(array.dtype.kind in "fi" for array in raw.arrays.values())
 
@@ -190,7 +190,7 @@ def test_zip_that_climbs_out_writes_nothing(tiny, tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../escaped.txt", "x")
         archive.writestr("/tmp/../escaped.txt", "x")
-    assert read_checkpoint(path).classes == 5
+    assert read_checkpoint(path).card.classes == 5
     assert [p.name for p in tmp_path.iterdir()] == ["inner"]
     assert [p.name for p in folder.iterdir()] == ["slip.keras"]
 
@@ -204,7 +204,7 @@ def test_keras_file_is_never_deserialised(tiny, tmp_path):
             if name == "config.json":
                 content = b'{"module": "os", "class_name": "system", "config": {}}'
             target.writestr(name, content)
-    assert read_checkpoint(path).classes == 5
+    assert read_checkpoint(path).card.classes == 5
 
 
 @pytest.mark.parametrize(

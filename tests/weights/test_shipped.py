@@ -30,10 +30,10 @@ def test_file_is_that_of_its_record(preset):
     path = shipped_folder() / preset.files[0].name
     assert sha256(path) == preset.files[0].sha256
     found = read_checkpoint(path)
-    assert found.architecture == preset.architecture
-    assert found.constructor == preset.constructor in CONSTRUCTORS
-    assert found.labels == preset.labels
-    assert found.classes == len(preset.labels)
+    assert found.card.architecture == preset.card.architecture
+    assert found.card.constructor == preset.card.constructor in CONSTRUCTORS
+    assert found.card.labels == preset.card.labels
+    assert found.card.classes == len(preset.card.labels)
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -43,17 +43,17 @@ def test_one_line_loads_it_offline(preset, monkeypatch):
 
     monkeypatch.setattr(keras.utils, "get_file", refuse)
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    constructor = CONSTRUCTORS[preset.constructor]
+    constructor = CONSTRUCTORS[preset.card.constructor]
     model = constructor(weights=preset.tag, include_preprocessing=True)
-    assert model.output_shape[-1] == len(preset.labels)
+    assert model.output_shape[-1] == len(preset.card.labels)
     same = keras_senet.create_model(preset.name, include_preprocessing=True)
-    size = preset.preprocessing.image_size
+    size = preset.card.preprocessing.image_size
     images = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3))
     images = images[..., : model.input_shape[-1]].astype("float32")
     scores = np.asarray(model(images))
     np.testing.assert_array_equal(scores, np.asarray(same(images)))
     decoded = keras_senet.decode_predictions(scores, top=1, preset=preset.name)
-    assert decoded[0][0][1] in preset.labels
+    assert decoded[0][0][1] in preset.card.labels
 
 
 def test_architecture_comes_with_the_weights():

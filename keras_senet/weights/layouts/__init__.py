@@ -2,6 +2,7 @@
 
 import os
 
+from keras_senet.card import Card
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts import (
     image_classifiers,
@@ -39,9 +40,8 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
                 f"{str(path)!r} looks like {name} but is no network of it: {error}"
             ) from None
         constructor = constructor_of(row) if "blocks" in row else None
-        return Checkpoint(
-            arrays=arrays, architecture=row, constructor=constructor, layout=name
-        )
+        card = Card(constructor=constructor, architecture=row)
+        return Checkpoint(arrays=arrays, card=card, layout=name)
     if raw.format in ("weights.h5", "keras"):
         # Keras' own format without our header: the names are the model's.
         return Checkpoint(arrays=raw.arrays, layout="keras")

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_senet.weights.checkpoint import Checkpoint, describe_arrays
+from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts._resnet import describe_resnet
 from keras_senet.weights.presets import Host
 
@@ -77,18 +77,12 @@ def read_host(host: Host) -> Checkpoint:
         ) from None
     arrays = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
     arrays = {path: a for path, a in arrays.items() if "seed_generator" not in path}
-    row: dict[str, Any] = {"se": True, "identity_start": True}
-    if host.note == "batch_norm=False":
-        row["batch_norm"] = False
     return Checkpoint(
         arrays=arrays,
-        architecture=row,
-        constructor=host.constructor,
-        preprocessing=host.preprocessing,
+        card=host.card,
         layout="keras_applications",
         fresh=("_se/",),
         by_order=True,
-        **{**describe_arrays(arrays), "channels": 3},
     )
 
 

@@ -9,7 +9,12 @@ import pytest
 
 import keras_senet
 from keras_senet import Preprocessing
-from keras_senet.weights import make_header, read_checkpoint, save_model, save_weights
+from keras_senet.weights import (
+    network_card,
+    read_checkpoint,
+    save_model,
+    save_weights,
+)
 
 
 @pytest.fixture(params=["weights.h5", "keras"])
@@ -17,18 +22,19 @@ def saved(request, tiny, tmp_path):
     model = tiny(reduction=2, gate="tanh", placement="pre")
     path = tmp_path / f"model.{request.param}"
     write = save_weights if request.param == "weights.h5" else save_model
-    write(model, path, make_header(model, labels=list("abcde")))
+    write(model, path, network_card(model, labels=list("abcde")))
     return model, path
 
 
 def test_round_trip(saved, images, relative_error):
     model, path = saved
     checkpoint = read_checkpoint(path)
-    assert checkpoint.architecture == model.architecture.to_json()
-    assert (checkpoint.constructor, checkpoint.layout) == ("se_resnext", "keras_senet")
-    assert (checkpoint.classes, checkpoint.labels) == (5, tuple("abcde"))
-    assert checkpoint.preprocessing == Preprocessing(image_size=32)
-    assert checkpoint.input_shape == (32, 32, 3)
+    card = checkpoint.card
+    assert card.architecture == model.architecture.to_json()
+    assert (card.constructor, checkpoint.layout) == ("se_resnext", "keras_senet")
+    assert (card.classes, card.labels) == (5, tuple("abcde"))
+    assert card.preprocessing == Preprocessing(image_size=32)
+    assert card.input_shape == (32, 32, 3)
     again = keras_senet.create_model(
         "se_resnext", weights=path, include_preprocessing=True, input_shape=(32, 32, 3)
     )
@@ -79,7 +85,7 @@ def test_file_without_header_needs_the_row(tiny, tmp_path):
     path = tmp_path / "plain.weights.h5"
     tiny().save_weights(path)
     checkpoint = read_checkpoint(path)
-    assert (checkpoint.architecture, checkpoint.layout) == ({}, "keras")
+    assert (checkpoint.card.architecture, checkpoint.layout) == ({}, "keras")
     with pytest.raises(ValueError, match="without an architecture row needs"):
         keras_senet.create_model("se_resnext", weights=path)
 
@@ -101,20 +107,20 @@ def test_foreign_model_has_no_header():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
     with pytest.raises(ValueError, match="keras_senet constructor made"):
-        make_header(model)
+        network_card(model)
 
 
 def test_unknown_field(tiny):
-    with pytest.raises(ValueError, match="Received: label"):
-        make_header(tiny(), label=["a"])
+    with pytest.raises(TypeError, match="label"):
+        network_card(tiny(), label=["a"])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "no format number"),
-        (json.dumps({"format": 99, "version": "9.0"}), "pip install -U keras-senet"),
+        ("[]", "is not a JSON object"),
+        (json.dumps({"format": 99, "version": "9.0"}), "Upgrade keras-senet"),
         (json.dumps({"format": 1}), "no architecture row"),
     ],
 )

@@ -1,0 +1,552 @@
+"""What is known about a network beside its weights, and how files carry it.
+
+A card is JSON in every file that this package writes:
+
+    .weights.h5   the attribute "keras_senet" of the root
+    .keras        the member "keras_senet.json" of the zip archive
+    .tflite       the same member of a zip archive behind the flatbuffer
+    SavedModel    the file assets.extra/keras_senet.json
+    hub folder    config.json
+    .onnx         the metadata property "keras_senet"
+
+Other readers take these files as if the card were not there.
+"""
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from keras_senet.version import __version__
+
+KEY = "keras_senet"
+MEMBER = "keras_senet.json"
+FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
+CONFIG = "config.json"
+FORMAT = 1
+
+OUTPUTS = ("softmax", "sigmoid", "logits", "features")
+_MAX_BYTES = 2**24
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How an image becomes a network's input.
+
+    The short side is resized to `image_size / crop_fraction` pixels, the centre of
+    `image_size` pixels is cut out, the channels are put in `channel_order`, and a value
+    x of 0..255 becomes `(x / 255 - mean) / std`.
+
+    Attributes:
+        mean: Per channel in `channel_order` (or one for all), in units of 0..1.
+        std: Per channel in `channel_order` (or one for all), in units of 0..1.
+        channel_order: Order of the channels that the network takes; images are RGB.
+        image_size: Height and width of the input, pixels.
+        crop_fraction: Share of the resized short side that the centre crop keeps.
+        interpolation: "bicubic" or "bilinear", with antialiasing.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    channel_order: str = "RGB"
+    image_size: int = 224
+    crop_fraction: float = 0.875
+    interpolation: str = "bicubic"
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
+            raise ValueError(
+                "`mean` and `std` must have one value for each channel, and `std` must "
+                f"be positive. Received: mean={self.mean}, std={self.std}"
+            )
+        if self.channel_order not in ("RGB", "BGR"):
+            raise ValueError(
+                "`channel_order` must be 'RGB' or 'BGR'. "
+                f"Received: channel_order={self.channel_order!r}"
+            )
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(
+                "`interpolation` must be 'bicubic' or 'bilinear'. "
+                f"Received: interpolation={self.interpolation!r}"
+            )
+        if not 0 < self.crop_fraction <= 1 or self.image_size < 1:
+            raise ValueError(
+                "`crop_fraction` must be above 0 and at most 1, `image_size` positive. "
+                f"Received: crop_fraction={self.crop_fraction!r}, "
+                f"image_size={self.image_size!r}"
+            )
+
+    def scale_and_offset(self) -> tuple[list[float], list[float]]:
+        """Returns a and b of the same normalisation written as a * x + b."""
+        scale = [1 / (255 * std) for std in self.std]
+        offset = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        return scale, offset
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the record as a dictionary of JSON values."""
+        return {
+            **dataclasses.asdict(self),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Preprocessing":
+        """Makes the record from `to_json`'s dictionary.
+
+        Raises:
+            ValueError: If it has other fields than this record, or values of another
+                type.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(record, Mapping) or set(record) - known:
+            raise ValueError(
+                f"The preprocessing must have fields among {', '.join(sorted(known))}. "
+                f"Received: {record!r}"
+            )
+        try:
+            return cls(**record)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The preprocessing must be a whole record: {error}. "
+                f"Received: {record!r}"
+            ) from None
+
+
+class Row(Mapping):
+    """An architecture row: JSON values by name, `row["blocks"]` or `row.blocks`.
+
+    As attributes, lists are tuples.
+    """
+
+    def __init__(self, values: Mapping[str, Any]):
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._values:
+            raise AttributeError(f"The architecture row has no field {name!r}.")
+        value = self._values[name]
+        return tuple(value) if isinstance(value, list) else value
+
+    def __iter__(self):
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Row({self._values})"
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self._values, sort_keys=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the row as a dictionary of JSON values."""
+        return dict(self._values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known about a network beside its weights; None is unknown.
+
+    Attributes:
+        constructor: The registry's name of the network, "se_resnet50"; None where no
+            constructor of this package made it.
+        architecture: Its architecture row.
+        include_top: Whether it has the classifier.
+        outputs: What it returns: "softmax" (probabilities that sum to 1), "sigmoid"
+            (an independent probability for each output), "logits" (softmax makes them
+            probabilities) or "features".
+        classes: Number of outputs of the classifier.
+        labels: Names of the outputs, in their order.
+        input_shape: Without the batch axis.
+        preprocessing: How its images are prepared.
+        normalises: Whether the network itself normalises raw images, 0..255.
+        preset: The preset that its weights came from, "se_resnet20.cifar10".
+        licence: SPDX identifier of the weights' licence.
+        version: The version of this package that wrote the card.
+    """
+
+    constructor: str | None = None
+    architecture: Row | None = None
+    include_top: bool | None = None
+    outputs: str | None = None
+    classes: int | None = None
+    labels: tuple[str, ...] | None = None
+    input_shape: tuple[int | None, ...] | None = None
+    preprocessing: Preprocessing | None = None
+    normalises: bool | None = None
+    preset: str | None = None
+    licence: str | None = None
+    version: str = __version__
+
+    def __post_init__(self):
+        for name in ("labels", "input_shape"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+        if isinstance(self.architecture, Mapping):
+            object.__setattr__(self, "architecture", Row(self.architecture))
+        if self.outputs not in (None, *OUTPUTS):
+            raise ValueError(
+                f"`outputs` must be None or one of {', '.join(map(repr, OUTPUTS))}. "
+                f"Received: outputs={self.outputs!r}"
+            )
+        if None not in (self.labels, self.classes) and len(self.labels) != self.classes:
+            raise ValueError(
+                f"`labels` must name the {self.classes} classes of the model. "
+                f"Received: {len(self.labels)} labels"
+            )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several of the classes."""
+        return self.outputs == "sigmoid" and self.classes != 1
+
+    @property
+    def binary(self) -> bool:
+        """Whether one output is the probability of the one class there is."""
+        return self.outputs == "sigmoid" and self.classes == 1
+
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        """Turns the network's outputs into probabilities.
+
+        Args:
+            outputs: `(batch, classes)`.
+
+        Raises:
+            ValueError: If the outputs are features, or nothing says what they are.
+        """
+        if self.outputs in ("softmax", "sigmoid"):
+            return np.asarray(outputs)
+        if self.outputs == "logits":
+            shifted = np.asarray(outputs, "float64")
+            shifted = np.exp(shifted - shifted.max(-1, keepdims=True))
+            return (shifted / shifted.sum(-1, keepdims=True)).astype("float32")
+        raise ValueError(
+            "The card must say what the outputs mean: 'softmax', 'sigmoid' or "
+            f"'logits'. Received: outputs={self.outputs!r}. Set it with "
+            "`model.card = keras_senet.Card(outputs=...)`, or end the model with a "
+            "softmax or sigmoid."
+        )
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Card":
+        """Returns a model's card: its own, else what its graph says.
+
+        A model that carries no card gets none of what its graph does not show: neither
+        labels nor how images are prepared.
+        """
+        card = getattr(model, "card", None)
+        return card if isinstance(card, cls) else cls.seen(model)
+
+    @classmethod
+    def seen(cls, model: keras.Model) -> "Card":
+        """Returns what a model's graph shows, whatever card it carries."""
+        return cls(**_seen(model))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the card as a dictionary of JSON values."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("architecture", "preprocessing"):
+            fields[name] = None if fields[name] is None else fields[name].to_json()
+        for name in ("labels", "input_shape"):
+            fields[name] = None if fields[name] is None else list(fields[name])
+        return {"format": FORMAT, **fields}
+
+    @classmethod
+    def parse(
+        cls, header: str | bytes | Mapping[str, Any], path: str | os.PathLike
+    ) -> "Card":
+        """Reads a card from JSON text or from its dictionary.
+
+        Fields of other programs are passed over.
+
+        Args:
+            header: What `to_json` returned, as text or not.
+            path: The file that it was found in, for messages.
+
+        Raises:
+            ValueError: If it is no card, is of a later format, or a field has a value
+                of another type.
+        """
+        header = _json(header, path)
+        if header["format"] > FORMAT:
+            raise ValueError(
+                f"{str(path)!r} was written in format {header['format']} by "
+                f"keras_senet {header.get('version')}, and this is {__version__}, "
+                f"which reads format {FORMAT}. Upgrade keras-senet."
+            )
+        fields = {name: header[name] for name in _TYPES if header.get(name) is not None}
+        for name, value in fields.items():
+            is_one, what = _TYPES[name]
+            if not is_one(value):
+                raise ValueError(
+                    f"The field `{name}` in the header of {str(path)!r} must be "
+                    f"{what}. Received: {_short(value)}"
+                )
+        # Older files were written with a record only where the network normalises.
+        if "normalises" not in fields and "constructor" in fields:
+            fields["normalises"] = "preprocessing" in fields
+        try:
+            if "preprocessing" in fields:
+                fields["preprocessing"] = Preprocessing.from_json(
+                    fields["preprocessing"]
+                )
+            return cls(**fields)
+        except ValueError as error:
+            raise ValueError(
+                f"The header of {str(path)!r} is not one of keras_senet: {error}"
+            ) from None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "Card | None":
+        """Returns the card that a file or folder carries, or None for none.
+
+        Args:
+            path: A .weights.h5, .keras, .tflite or .onnx file, a SavedModel folder or
+                a folder of `save_pretrained`.
+
+        Raises:
+            ValueError: If the file is damaged or its card cannot be read.
+            FileNotFoundError: If there is no such file.
+        """
+        path = Path(path)
+        header = read_header(path)
+        return None if header is None else cls.parse(header, path)
+
+    def write(self, path: str | os.PathLike, **others: Any) -> None:
+        """Puts the card into a finished file or folder of one of the kinds of `read`.
+
+        Args:
+            path: The file or folder; what is in it stays.
+            **others: More fields for the JSON text, that `parse` passes over.
+        """
+        path = Path(path)
+        header = {**self.to_json(), **others}
+        text = json.dumps(header, ensure_ascii=False, indent=1) + "\n"
+        if path.is_dir():
+            folder = path / FOLDER
+            folder.mkdir(exist_ok=True)
+            (folder / MEMBER).write_text(text, encoding="utf-8")
+        elif path.name.endswith(".h5"):
+            with h5py.File(path, "a") as file:
+                file.attrs[KEY] = json.dumps(header)
+        elif path.suffix == ".onnx":
+            import onnx
+
+            model = onnx.load(path)
+            onnx.helper.set_model_props(model, {KEY: text})
+            onnx.save(model, path)
+        else:
+            # Not compressed: phone libraries map a .tflite file into memory.
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(MEMBER, text)
+
+
+def read_header(path: Path) -> str | Mapping[str, Any] | None:
+    """Returns the JSON that a file carries, as text or read; arguments as `Card.read`.
+
+    It may hold more than the card: what else was written with it.
+    """
+    if path.is_dir():
+        files = (path / FOLDER / MEMBER, path / CONFIG)
+        file = next((file for file in files if file.is_file()), None)
+        return None if file is None else _text(file.read_bytes(), file)
+    if path.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load(path, load_external_data=False)
+        return next((p.value for p in model.metadata_props if p.key == KEY), None)
+    if h5py.is_hdf5(path) and not zipfile.is_zipfile(path):
+        with h5py.File(path, "r") as file:
+            return file.attrs.get(KEY)
+    if zipfile.is_zipfile(path):
+        return _read_archive(path)
+    if MEMBER.encode() in path.read_bytes():
+        raise ValueError(
+            f"The file must end with its header. Received: {str(path)!r}, which is "
+            "damaged or cut short."
+        )
+    return None
+
+
+def _read_archive(path):
+    with zipfile.ZipFile(path) as archive:
+        members = set(archive.namelist())
+        if MEMBER in members:
+            return _text(_small(archive, MEMBER, path), path)
+        if CONFIG not in members:
+            return None
+        # A network that Keras alone saved: the card is in its configuration.
+        model = _json(_small(archive, CONFIG, path), path, has_format=False)
+        config = model.get("config")
+        return config.get("card") if isinstance(config, dict) else None
+
+
+def _small(archive, name, path):
+    with archive.open(name) as member:
+        content = member.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"{str(path)!r}: its member {name} is larger than 16 MB.")
+    return content
+
+
+def _text(content, path):
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The header of {str(path)!r} is not UTF-8: {error}") from None
+
+
+def _json(header, path, *, has_format=True):
+    if not isinstance(header, Mapping):
+        try:
+            header = json.loads(header)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"The header of {str(path)!r} is not JSON: {error}"
+            ) from None
+    if not isinstance(header, Mapping):
+        raise ValueError(f"The header of {str(path)!r} is not a JSON object.")
+    if has_format and not _is_int(header.get("format")):
+        raise ValueError(f"The header of {str(path)!r} has no format number.")
+    return header
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_int(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _is_bool(value):
+    return isinstance(value, bool)
+
+
+def _is_mapping(value):
+    return isinstance(value, Mapping)
+
+
+def _is_names(value):
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
+def _is_shape(value):
+    return isinstance(value, list | tuple) and all(
+        n is None or (_is_int(n) and n > 0) for n in value
+    )
+
+
+# Field -> (whether a JSON value is one, what it must be).
+_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "constructor": (_is_text, "a text"),
+    "architecture": (_is_mapping, "an object"),
+    "include_top": (_is_bool, "true or false"),
+    "outputs": (_is_text, "a text"),
+    "classes": (lambda v: _is_int(v) and v > 0, "a positive integer"),
+    "labels": (_is_names, "a list of texts"),
+    "input_shape": (_is_shape, "a list of positive integers or null"),
+    "preprocessing": (_is_mapping, "an object"),
+    "normalises": (_is_bool, "true or false"),
+    "preset": (_is_text, "a text"),
+    "licence": (_is_text, "a text"),
+    "version": (_is_text, "a text"),
+}
+
+
+def outputs_of(activation: Any) -> str | None:
+    """Returns what outputs behind an activation mean, or None where it does not tell.
+
+    Args:
+        activation: What `keras.activations.get` takes; None and "linear" are logits.
+    """
+    function = keras.activations.get(activation)
+    known = {
+        keras.activations.softmax: "softmax",
+        keras.activations.sigmoid: "sigmoid",
+        keras.activations.linear: "logits",
+    }
+    return next((name for f, name in known.items() if function is f), None)
+
+
+def _seen(model):
+    """The fields of a card that a model's graph shows."""
+    raw = takes_raw_images(model)
+    fields = {"normalises": True if raw else None}
+    record = getattr(model, "preprocessing", None)
+    if isinstance(record, Preprocessing):  # set by a user: others apply it
+        fields = {"normalises": raw, "preprocessing": record}
+    try:
+        inputs, outputs = model.input_shape, model.output_shape
+    except (AttributeError, ValueError):  # a model that was never called
+        return fields
+    if isinstance(inputs, tuple):
+        fields["input_shape"] = inputs[1:]
+    if isinstance(outputs, tuple) and len(outputs) == 2 and outputs[-1]:
+        fields["classes"] = outputs[-1]
+        fields["outputs"] = _outputs(model)
+        # One linear unit may as well be a regression.
+        if fields["outputs"] == "logits" and outputs[-1] == 1:
+            fields["outputs"] = None
+    return fields
+
+
+def _outputs(model):
+    """What the layer that makes the output says of its meaning."""
+    for layer in reversed(model.layers):
+        if isinstance(layer, keras.Model):
+            return _outputs(layer)
+        if isinstance(layer, keras.layers.Softmax):
+            return "softmax"
+        if isinstance(layer, keras.layers.Activation | keras.layers.Dense):
+            return outputs_of(layer.activation)
+        if not isinstance(layer, keras.layers.Flatten | keras.layers.Reshape):
+            return None
+    return None
+
+
+# A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
+_RAW_SCALE = 0.1
+# A mean above this is one of pixels, such as 104, 117, 124.
+_RAW_MEAN = 1.0
+
+
+def takes_raw_images(model: keras.Model) -> bool:
+    """Whether the model begins by normalising images of 0..255.
+
+    True where the first layer that changes the range of the values is a Rescaling or
+    Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling):
+            scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
+            if np.max(np.abs(scale)) < _RAW_SCALE:
+                return True
+            return bool(np.max(-offset / scale) > _RAW_MEAN)
+        if isinstance(layer, keras.layers.Normalization):
+            return bool(np.max(np.asarray(layer.mean)) > _RAW_MEAN)
+        if layer.weights:
+            return False
+    return False

@@ -1,0 +1,291 @@
+"""What is known about a network beside its weights, and that it is not lost."""
+
+import copy
+import dataclasses
+import json
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+import keras_senet
+from keras_senet.card import Card, Preprocessing, Row, outputs_of
+from keras_senet.network import Network, with_card
+from keras_senet.weights import save_model, save_weights
+
+RECORD = Preprocessing(
+    mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), image_size=32, crop_fraction=0.5
+)
+CARD = Card(
+    constructor="se_resnet",
+    architecture={"blocks": [1, 1], "gate": "sigmoid"},
+    include_top=True,
+    outputs="sigmoid",
+    classes=2,
+    labels=["ant", "bee"],
+    input_shape=(None, 32, 3),
+    preprocessing=RECORD,
+    normalises=False,
+    preset="se_resnet.mine",
+    licence="MIT",
+)
+
+
+def _network(card=None, activation="softmax", layer=None):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    x = layer(x) if layer else keras_senet.SqueezeExcite(2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(2, activation=activation, name="predictions")(x)
+    if card is None:
+        return keras.Model(inputs, x, name="net")
+    return Network(inputs, x, name="net", card=card)
+
+
+def test_json_round_trip():
+    text = json.dumps(CARD.to_json())
+    assert Card.parse(text, "here") == CARD
+    assert Card.parse(json.loads(text), "here") == CARD
+
+
+def test_row_reads_as_mapping_and_by_attribute():
+    row = Row({"blocks": [1, 2], "se": True})
+    assert (row["blocks"], row.blocks, row.se) == ([1, 2], (1, 2), True)
+    assert row == {"blocks": [1, 2], "se": True}
+    with pytest.raises(AttributeError, match="no field 'stem'"):
+        row.stem  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("constructor", 3),
+        ("architecture", []),
+        ("include_top", "yes"),
+        ("outputs", 1),
+        ("outputs", "softmin"),
+        ("classes", True),
+        ("classes", -1),
+        ("labels", "ab"),
+        ("labels", ["a", 1]),
+        ("labels", ["a"]),
+        ("input_shape", [0, 3, 3]),
+        ("input_shape", 3),
+        ("preprocessing", "none"),
+        ("preprocessing", {"means": [1]}),
+        ("preprocessing", {"mean": ["a"]}),
+        ("preprocessing", {"mean": 0.5}),
+        ("preprocessing", {"image_size": "large"}),
+        ("normalises", "no"),
+        ("preset", {}),
+        ("licence", []),
+        ("version", 1),
+    ],
+)
+def test_every_field_is_checked(field, value):
+    header = {**CARD.to_json(), field: value}
+    word = "labels" if field == "labels" else field.rstrip("s")
+    with pytest.raises(ValueError, match=word) as error:
+        Card.parse(json.dumps(header), "here")
+    assert "'here'" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ("{}", "no format number"),
+        ('{"format": true}', "no format number"),
+        ('{"format": "1"}', "no format number"),
+        ('{"format": 99, "version": "9.0"}', "Upgrade keras-senet"),
+    ],
+)
+def test_what_is_no_card(text, message):
+    with pytest.raises(ValueError, match=f"here.*{message}"):
+        Card.parse(text, "here")
+
+
+def test_other_programs_fields_are_passed_over():
+    assert Card.parse({"format": 1, "library_name": "x", "classes": None}, "") == Card()
+
+
+def test_older_files_say_by_the_record_whether_the_network_normalises():
+    header = {"format": 1, "constructor": "se_resnet50"}
+    assert Card.parse(header, "").normalises is False
+    header["preprocessing"] = RECORD.to_json()
+    assert Card.parse(header, "").normalises is True
+
+
+@pytest.mark.parametrize(
+    "survive",
+    [
+        keras.models.clone_model,
+        lambda m: keras.models.clone_model(
+            m, clone_function=lambda layer: type(layer).from_config(layer.get_config())
+        ),
+        copy.deepcopy,
+        copy.copy,
+        lambda m: pickle.loads(pickle.dumps(m)),
+        lambda m: type(m).from_config(m.get_config()),
+        lambda m: keras.models.model_from_json(m.to_json()),
+    ],
+)
+def test_card_survives_copies(survive):
+    model = _network(CARD)
+    twice = survive(survive(model))
+    assert isinstance(twice, Network)
+    assert twice.card == CARD
+    assert twice.name == "net"
+
+
+def test_card_survives_keras_files(tmp_path):
+    model = _network(CARD)
+    model.save(tmp_path / "a.keras")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    assert again.card == CARD == Card.read(tmp_path / "a.keras")
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_a_model_inside_another_does_not_give_its_card_away():
+    inner = _network(CARD)
+    inputs = keras.Input((8, 8, 3))
+    outer = keras.Model(inputs, inner(inputs))
+    assert Card.of(outer).labels is None
+
+
+def test_networks_of_keras_layers_stay_plain(tmp_path):
+    """So that Keras loads their files without this package."""
+    model = with_card(_network(layer=keras.layers.ReLU()), CARD)
+    assert not isinstance(model, Network)
+    assert Card.of(model) == CARD
+    assert isinstance(with_card(_network(), CARD), Network)
+    assert Card.of(with_card(_network(), CARD)) == CARD
+
+
+def test_views():
+    model = _network(CARD)
+    assert model.architecture.blocks == (1, 1)
+    assert (model.constructor, model.labels) == ("se_resnet", ("ant", "bee"))
+    assert model.preprocessing == RECORD
+    model.preprocessing = None
+    assert model.card == dataclasses.replace(CARD, preprocessing=None)
+    with pytest.raises(ValueError, match="`card` must be a"):
+        model.card = "mine"
+
+
+@pytest.mark.parametrize(
+    ("activation", "outputs"),
+    [("softmax", "softmax"), ("sigmoid", "sigmoid"), (None, "logits"), ("relu", None)],
+)
+def test_what_the_graph_shows(activation, outputs):
+    assert outputs_of(activation) == outputs
+    seen = Card.of(_network(activation=activation))
+    assert seen == Card(outputs=outputs, classes=2, input_shape=(8, 8, 3))
+    assert _network(Card(), activation).card == Card()
+
+
+def test_one_linear_unit_may_be_a_regression():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    assert Card.of(model).outputs is None
+
+
+def test_scores_by_meaning():
+    raw = np.float32([[0.0, np.log(3.0)]])
+    np.testing.assert_allclose(
+        Card(outputs="logits").scores(raw), [[0.25, 0.75]], rtol=1e-6
+    )
+    tiny = np.float32([[1.4e-8]])
+    np.testing.assert_array_equal(Card(outputs="sigmoid").scores(tiny), tiny)
+    for outputs in (None, "features"):
+        with pytest.raises(ValueError, match="must say what the outputs mean"):
+            Card(outputs=outputs).scores(raw)
+
+
+def test_binary_and_multi_label():
+    assert Card(outputs="sigmoid", classes=1).binary
+    assert Card(outputs="sigmoid", classes=3).multi_label
+    for card in (Card(), Card(outputs="softmax", classes=1), Card(outputs="logits")):
+        assert not (card.binary or card.multi_label)
+
+
+def test_labels_must_name_the_classes():
+    with pytest.raises(ValueError, match="`labels` must name the 2 classes"):
+        Card(classes=2, labels=["a"])
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "sigmoid", None])
+def test_constructors_know_their_card(tiny_network, outputs):
+    activation = outputs
+    model = tiny_network(classifier_activation=activation, classes=3)
+    card = model.card
+    assert (card.outputs, card.classes) == (outputs or "logits", 3)
+    assert (card.include_top, card.normalises) == (True, False)
+    assert card.preprocessing is None  # no weights, and nobody said
+    assert tiny_network(include_preprocessing=RECORD).card.normalises
+    body = tiny_network(include_top=False).card
+    assert (body.outputs, body.classes, body.include_top) == ("features", None, False)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("preset", ["cifar10", "fashion_mnist"])
+def test_a_network_from_a_preset_knows_its_images(preset, inside):
+    model = keras_senet.SEResNet20(weights=preset, include_preprocessing=inside)
+    known = keras_senet.weights.find_preset(preset, "se_resnet20").card
+    assert model.card.preprocessing == known.preprocessing
+    assert (model.card.labels, model.card.preset) == (known.labels, known.preset)
+    assert model.card.normalises == inside
+    assert model.card.outputs == "softmax"
+
+
+def test_another_classifier_has_other_names():
+    with pytest.warns(UserWarning, match="start untrained"):
+        model = keras_senet.SEResNet20(weights="cifar10", classes=3)
+    assert (model.card.labels, model.card.classes) == (None, 3)
+
+
+@pytest.mark.parametrize("ending", ["weights.h5", "keras"])
+def test_files_carry_the_card(tiny_network, tmp_path, ending):
+    model = tiny_network(include_preprocessing=RECORD, classes=2)
+    model.card = dataclasses.replace(model.card, labels=["ant", "bee"], licence="MIT")
+    save = save_model if ending == "keras" else save_weights
+    path = save(model, tmp_path / f"a.{ending}")
+    assert Card.read(path) == model.card
+
+
+def test_a_folder_carries_it(tmp_path):
+    CARD.write(tmp_path, encoded_images={"any": "thing"})
+    assert Card.read(tmp_path) == CARD
+
+
+def test_a_tflite_file_carries_it(tmp_path):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(b"flatbuffer" * 10)
+    assert Card.read(path) is None
+    CARD.write(path)
+    assert Card.read(path) == CARD
+    assert path.read_bytes().startswith(b"flatbuffer")
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        Card.read(path)
+
+
+@pytest.fixture
+def tiny_network():
+    def build(**kwargs):
+        return keras_senet.SEResNet(
+            **{
+                "blocks": (1, 1, 1, 1),
+                "filters": (8, 8, 8, 8),
+                "weights": None,
+                "input_shape": (32, 32, 3),
+                "classes": 2,
+                **kwargs,
+            }
+        )
+
+    return build
