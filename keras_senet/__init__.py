@@ -16,3 +16,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 def _register(_):
     """Lets `keras.saving.load_model` find our classes wherever Keras is imported."""
     importlib.import_module("keras_senet.layers")
+    importlib.import_module("keras_senet.network")

@@ -12,6 +12,8 @@ from . import surgery as surgery
 from . import training as training
 from . import weights as weights
 from .analysis import complexity as complexity
+from .card import Card as Card
+from .card import Preprocessing as Preprocessing
 from .evaluation import evaluate as evaluate
 from .export import compare_variants as compare_variants
 from .export import export_onnx as export_onnx
@@ -55,5 +57,4 @@ from .surgery import graft as graft
 from .surgery import prune as prune
 from .surgery import ungraft as ungraft
 from .version import __version__ as __version__
-from .weights import Preprocessing as Preprocessing
 from .weights import list_weights as list_weights
