@@ -121,8 +121,8 @@ def evaluate(
         split: The split of a source.
         image_size: Size of the images of a source. `None` is the model's.
         crop_fraction: Share of the image's side that a source keeps, see
-            `keras_senet.data.batches`. `None` is 1 where all images of the source
-            have the model's size already, else what the model's preprocessing says.
+            `keras_senet.data.batches`. `None` is what the model's preprocessing says,
+            else 1.
         batch_size: How many images go through the model at a time.
         limit: How many images to use at most.
         threads: Threads of the TFLite interpreter, see `open_runner`.

@@ -12,6 +12,9 @@ from keras import ops
 from keras_senet.card import Preprocessing
 from keras_senet.weights import Host, Preset, find_host, find_preset
 
+# For a network that does not say how its images are prepared: resized, no more.
+PLAIN = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
+
 
 def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preprocessing:
     """Returns the preprocessing of a preset.
@@ -69,31 +72,22 @@ def preprocess_input(x, data_format: str | None = None, *, preset):
             f"Received: data_format={data_format!r}"
         )
     axis = -1 if data_format == "channels_last" else -3
-    # In this form one multiplication and one addition are left, as in the graph.
-    scale, offset = record.scale_and_offset()
-    if isinstance(x, np.ndarray):
-        return _normalise_array(x, scale, offset, axis, record)
-    if _is_tensorflow(x):
-        return _normalise_tensorflow(x, scale, offset, axis, record)
-    x = ops.convert_to_tensor(x)
-    if not keras.backend.is_float_dtype(x.dtype):
-        x = ops.cast(x, "float32")
-    _check_channels(x.shape, axis, record, data_format)
+    if not isinstance(x, np.ndarray) and not _is_tensorflow(x):
+        x = ops.convert_to_tensor(x)
+    channels = x.shape[axis] if len(x.shape) in (3, 4) else 0
+    if channels is not None and channels != len(record.mean) != 1:
+        raise ValueError(
+            f"`x` must be images of {len(record.mean)} channels, or a batch of them. "
+            f"Received: x of shape {tuple(x.shape)} {data_format}"
+        )
+    flip, cast = _flip_and_cast(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        dtype = "float32"
     if record.channel_order == "BGR":
-        x = ops.flip(x, axis=axis)
-    return x * ops.cast(_along(scale, axis), x.dtype) + ops.cast(
-        _along(offset, axis), x.dtype
-    )
-
-
-def _normalise_array(x, scale, offset, axis, record):
-    _check_channels(x.shape, axis, record)
-    dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype("float32")
-    if record.channel_order == "BGR":
-        x = np.flip(x, axis)
-    return x.astype(dtype) * _along(scale, axis).astype(dtype) + _along(
-        offset, axis
-    ).astype(dtype)
+        x = flip(x, axis)
+    scale, offset = along(record, axis)
+    return cast(x, dtype) * cast(scale, dtype) + cast(offset, dtype)
 
 
 def _is_tensorflow(x):
@@ -101,75 +95,54 @@ def _is_tensorflow(x):
     return type(x).__module__.startswith("tensorflow")
 
 
-def _normalise_tensorflow(x, scale, offset, axis, record):
+def _flip_and_cast(x):
+    if isinstance(x, np.ndarray):
+        return np.flip, np.asarray
+    if not _is_tensorflow(x):
+        return ops.flip, ops.cast
     import tensorflow as tf
 
-    if not x.dtype.is_floating:
-        x = tf.cast(x, tf.float32)
-    _check_channels(tuple(x.shape), axis, record)
-    if record.channel_order == "BGR":
-        x = tf.reverse(x, [axis])
-    return x * tf.cast(_along(scale, axis), x.dtype) + tf.cast(
-        _along(offset, axis), x.dtype
-    )
+    return lambda x, axis: tf.reverse(x, [axis]), tf.cast
 
 
-def _along(values, axis):
-    return np.asarray(values).reshape((-1,) + (1,) * (-axis - 1))
+def along(record: Preprocessing, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the scale and offset of a normalisation, to be broadcast to images.
 
-
-def _check_channels(shape, axis, record, data_format=""):
-    channels = shape[axis] if len(shape) in (3, 4) else 0
-    if channels is not None and channels != len(record.mean) and len(record.mean) != 1:
-        raise ValueError(
-            f"`x` must be images of {len(record.mean)} channels, or a batch of them. "
-            f"Received: x of shape {tuple(shape)} {data_format}".rstrip()
-        )
+    Args:
+        record: Says how images are normalised once their channels are in the
+            network's order.
+        axis: The channels' axis of an image: -1 or -3.
+    """
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    scale, offset = (np.reshape(values, shape) for values in record.scale_and_offset())
+    return scale, offset
 
 
 def resize_and_crop(image, preprocessing: Preprocessing | str):
-    """Resizes the short side, then crops the centre: the reference test pipeline.
-
-    Equal to Pillow's resizing and torchvision's crop up to rounding: antialiased, and
-    clipped and rounded to whole values, since bicubic overshoots.
+    """Makes an image fit a network, as `keras_senet.data.resize_and_crop` does.
 
     Args:
-        image: One RGB image of values 0..255, `(height, width, channels)`: an array or
-            a TensorFlow tensor.
+        image: One RGB or grey image of values 0..255, `(height, width, channels)`: an
+            array or a TensorFlow tensor.
         preprocessing: A record, or a preset's name.
 
     Returns:
-        A float32 TensorFlow tensor `(image_size, image_size, channels)` of whole
-        values 0..255.
+        A float32 TensorFlow tensor `(image_size, image_size, channels)` of values
+        0..255, whole ones where the image's are or it was resized.
     """
     import tensorflow as tf
 
+    from keras_senet import data
+
     record = find_preprocessing(preprocessing)
-    size = record.image_size
-    short = int(size / record.crop_fraction + 1e-6)
-    image = tf.convert_to_tensor(image)
-    shape = tf.shape(image)
-    height, width = shape[0], shape[1]
-    # The long side is cut to whole pixels, as torchvision's Resize does.
-    least = tf.minimum(height, width)
-    height, width = short * height // least, short * width // least
-    # Pillow resizes the width first and stores whole values in between; where bicubic
-    # overshoots there, one step over both axes differs by up to 8 levels. (Pillow 13
-    # takes the height first where that is more than twice the width: PR 9549.)
-    for target in ((tf.shape(image)[0], width), (height, width)):
-        image = tf.image.resize(image, target, record.interpolation, antialias=True)
-        image = tf.clip_by_value(tf.round(image), 0.0, 255.0)
-    top = _half(height - size)
-    left = _half(width - size)
-    image = image[top : top + size, left : left + size]
-    return tf.ensure_shape(image, (size, size, image.shape[-1]))
-
-
-def _half(margin):
-    """torchvision's int(round(margin / 2)): halves go to the even number."""
-    import tensorflow as tf
-
-    return tf.cast(tf.round(tf.cast(margin, tf.float64) / 2), tf.int32)
+    fitted = data.resize_and_crop(
+        image,
+        (record.image_size, record.image_size),
+        crop_fraction=record.crop_fraction,
+        interpolation=record.interpolation,
+    )
+    return tf.cast(fitted, tf.float32)
 
 
 def decode_predictions(

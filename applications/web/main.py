@@ -23,6 +23,7 @@ from server import serve
 import keras_senet
 from keras_senet.cli.opening import class_names, open_model
 from keras_senet.data import batches, is_image_file, open_source
+from keras_senet.preprocessing import PLAIN
 from keras_senet.utils.files import atomic_path
 
 HERE = Path(__file__).parent
@@ -151,8 +152,7 @@ def with_gates(model: keras.Model) -> keras.Model:
 
 def picture(model: keras.Model, record: keras_senet.Preprocessing | None) -> dict:
     """Returns how the page makes the network's input of a picture."""
-    if record is None:
-        record = keras_senet.Preprocessing(crop_fraction=1.0, interpolation="bilinear")
+    record = record or PLAIN
     _, height, width, channels = model.input_shape
     if height != width or channels not in (1, 3):
         raise ValueError(

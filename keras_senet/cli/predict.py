@@ -11,12 +11,12 @@ from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.cli.opening import class_names, open_model, read_labels
 from keras_senet.preprocessing import (
+    PLAIN,
     decode_predictions,
     imagenet_classes,
     preprocess_input,
     resize_and_crop,
 )
-from keras_senet.weights import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,8 +103,7 @@ def _preparation(record, runner):
             f"{runner.name}, which does neither. Build it with "
             "include_preprocessing=True."
         )
-    if record is None:
-        record = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
+    record = record or PLAIN
     record = dataclasses.replace(record, image_size=height or record.image_size)
 
     def prepare(image):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
+_LARGEST_RADIUS = 3
 
 
 def resize_and_crop(
@@ -20,49 +21,72 @@ def resize_and_crop(
     """Resizes to cover `size` / `crop_fraction`, antialiased, and crops the centre.
 
     For a square `size` this is the usual evaluation: the short side becomes
-    size / crop_fraction, the long side keeps the proportions (rounded down, as
-    torchvision does), and the centre is kept. Only the pixels kept are computed.
+    size / crop_fraction, the long side keeps the proportions, and the centre is kept.
+    Equal to Pillow's resizing and torchvision's crop up to rounding. Everything in
+    this package that makes an image fit a network calls this function.
 
     Args:
-        image: (H, W, C), uint8 or float.
+        image: (H, W, C), 0..255, uint8 or float.
         size: (height, width) of the result.
         crop_fraction: How much of the resized image's side the crop keeps, in (0, 1].
         interpolation: "bilinear", "bicubic" or "lanczos3".
 
     Returns:
         (height, width, C): the image as it is where its static size needs no change,
-        else float32 in 0..255, not resampled where the scale is one.
+        else float32 of whole values in 0..255.
     """
+    image = tf.convert_to_tensor(image)
     # Rounded down, but not for a quotient that is whole but for rounding.
     box = tuple(int(side / crop_fraction + 1e-6) for side in size)
     if image.shape[:2].as_list() == list(size) == list(box):
         return image
-    height, width = tf.unstack(tf.shape(image)[:2])
-    wider = box[0] * width >= box[1] * height
+    height, width = tf.unstack(tf.shape(image, tf.int64)[:2])
+    # The long side is cut to whole pixels, as torchvision's Resize does.
     covered = tf.where(
-        wider,
+        box[0] * width >= box[1] * height,
         tf.stack([box[0], width * box[0] // height]),
         tf.stack([height * box[1] // width, box[1]]),
     )
-    offset = tf.round(tf.cast(covered - tf.constant(size), tf.float32) / 2)
+    # torchvision's int(round(margin / 2)): halves go to the even number.
+    offset = tf.round(tf.cast(covered - size, tf.float32) / 2)
+    scale = tf.cast(covered, tf.float32) / tf.cast([height, width], tf.float32)
+    # What no pixel kept depends on is left out: of a long, thin image nearly all.
+    reach = _LARGEST_RADIUS * tf.maximum(1 / scale, 1) + 1
+    start = tf.maximum(tf.floor(offset / scale - reach), 0)
+    stop = tf.cast(tf.math.ceil((offset + size) / scale + reach), tf.int32)
+    top, left = tf.unstack(tf.cast(start, tf.int32))
+    image = image[top : stop[0], left : stop[1]]
+    # Pillow resizes the width first and stores whole values in between; where bicubic
+    # overshoots there, one step over both axes differs by up to 20 levels.
+    for axis in (1, 0):
+        shift = start[axis] * scale[axis] - offset[axis]
+        image = _resample(image, axis, size[axis], scale[axis], shift, interpolation)
+    return tf.ensure_shape(image, (*size, image.shape[-1]))
 
-    def cropped():
-        y, x = tf.unstack(tf.cast(offset, tf.int32))
-        return tf.cast(image[y : y + size[0], x : x + size[1]], tf.float32)
 
-    def resized():
-        return tf.raw_ops.ScaleAndTranslate(
-            images=image[tf.newaxis],
-            size=size,
-            scale=tf.cast(covered, tf.float32) / tf.cast([height, width], tf.float32),
-            translation=-offset,
-            kernel_type=KERNELS[interpolation],
-            antialias=True,
-        )[0]
+def _resample(image, axis, length, scale, shift, interpolation):
+    """Resizes one axis and rounds; the pixel x comes to lie at scale * x + shift."""
+    # Along the first axis of a matrix, TensorFlow adds up whole rows at a time.
+    lines = tf.transpose(image, (1, 0, 2)) if axis else image
+    shape = tf.shape(lines)
+    lines = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(lines, (1, shape[0], 1, -1)),
+        size=(length, 1),
+        scale=tf.stack([scale, 1]),
+        translation=tf.stack([shift, 0]),
+        kernel_type=KERNELS[interpolation],
+        antialias=True,
+    )
+    lines = tf.clip_by_value(tf.floor(lines + 0.5), 0.0, 255.0)
+    lines = tf.reshape(lines, (length, shape[1], image.shape[2]))
+    return tf.transpose(lines, (1, 0, 2)) if axis else lines
 
-    fits = tf.reduce_all(covered == [height, width])
-    fitted = tf.clip_by_value(tf.cond(fits, cropped, resized), 0.0, 255.0)
-    return tf.ensure_shape(fitted, (*size, image.shape[-1]))
+
+def to_grey(image: tf.Tensor) -> tf.Tensor:
+    """Returns the grey image (H, W, 1) that Pillow makes of a uint8 RGB one."""
+    weights = tf.constant((19595, 38470, 7471))  # ITU-R BT.601's luma, over 2^16
+    luma = tf.reduce_sum(tf.cast(image, tf.int32) * weights, -1, keepdims=True)
+    return tf.cast((luma + 2**15) // 2**16, tf.uint8)
 
 
 def random_window(

@@ -17,6 +17,7 @@ from keras_senet.data.augmentation import (
     WINDOW_AREAS,
     random_window,
     resize_and_crop,
+    to_grey,
 )
 from keras_senet.data.decoding import crop
 from keras_senet.data.mixing import Mixer, make_mixer
@@ -136,13 +137,16 @@ def batches(
         crop_fraction=crop_fraction,
         interpolation=interpolation,
     )
-    augment = _augmenter(augmentation, source.channels, size, **random)
+    channels = channels or source.channels
+    decode = _decoder(source, channels)
+    seen = min(channels, source.channels)
+    augment = _augmenter(augmentation, seen, size, **random)
     area = WINDOW_AREAS.get(augmentation)
-    records, make = _image_maker(source, records, fit, augment, area, cache)
+    records, make = _image_maker(decode, records, fit, augment, area, cache)
     finish = functools.partial(
         _finished,
         size=size,
-        channels=(source.channels, channels or source.channels),
+        channels=(seen, channels),
         classes=len(source.class_names) if one_hot else None,
         mix=make_mixer(**mixing),
     )
@@ -243,8 +247,19 @@ def _augmenter(
     return augment
 
 
+def _decoder(source: Source, channels: int) -> Callable:
+    """Returns the source's decoder; colours that nobody wants become grey at once."""
+    if channels >= source.channels:
+        return source.reader.decode
+
+    def decode(record, window=None):
+        return to_grey(source.reader.decode(record, window))
+
+    return decode
+
+
 def _image_maker(
-    source: Source,
+    decode: Callable,
     records: tf.data.Dataset,
     fit: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
@@ -255,7 +270,6 @@ def _image_maker(
 
     With `cache` the records are the images as they are before anything random.
     """
-    decode = source.reader.decode
 
     def load(record):
         return decode(record) if area else fit(decode(record))
@@ -291,10 +305,8 @@ def _finished(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     have, wanted = channels
     images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *size, have))
-    if (have, wanted) == (1, 3):
+    if have < wanted:
         images = tf.image.grayscale_to_rgb(images)
-    elif (have, wanted) == (3, 1):
-        images = tf.image.rgb_to_grayscale(images)
     if classes is None:
         return images, labels
     # The first image's place in the epoch tells the batches apart.

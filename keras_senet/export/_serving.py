@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 
 from keras_senet.card import takes_raw_images
-from keras_senet.data.augmentation import resize_and_crop
+from keras_senet.data.augmentation import resize_and_crop, to_grey
 from keras_senet.export import _encoded
-from keras_senet.preprocessing import preprocess_input
+from keras_senet.preprocessing import PLAIN, preprocess_input
 from keras_senet.weights import Preprocessing
 
 DEFAULT, CLASSIFY, CLASSIFY_BYTES = "serving_default", "classify", "classify_bytes"
@@ -83,11 +83,6 @@ def _traced(function: Callable, spec: tf.TensorSpec):
     return traced.get_concrete_function()
 
 
-def _geometry(record: Preprocessing) -> dict:
-    names = ("crop_fraction", "interpolation")
-    return {name: getattr(record, name) for name in names}
-
-
 def _no_classifier(function) -> str:
     inputs = function.structured_input_signature[0]
     outputs = tf.nest.flatten(function.structured_outputs)
@@ -139,21 +134,21 @@ def _picture(model, images, preprocessing):
     raw = takes_raw_images(model)
     record = preprocessing or getattr(model, "preprocessing", None)
     size = tuple(images.shape[1:3])
-    if record is None:
-        record = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
+    record = record or PLAIN
     if None in size:
         size = (record.image_size,) * 2
     return record, raw, (*size, images.shape[-1])
 
 
 def _fit(image, record, shape):
-    image = resize_and_crop(image, shape[:2], **_geometry(record))
-    if shape[-1] == 3:
-        return image
-    # The luma's three factors add up to 0.9999, so grey pixels are kept as they are.
-    grey = tf.reduce_all(image == image[..., :1], axis=-1, keepdims=True)
-    image = tf.cast(image, tf.float32)
-    return tf.where(grey, image[..., :1], tf.image.rgb_to_grayscale(image))
+    if shape[-1] == 1:
+        image = to_grey(image)
+    return resize_and_crop(
+        image,
+        shape[:2],
+        crop_fraction=record.crop_fraction,
+        interpolation=record.interpolation,
+    )
 
 
 def card(name: str, served: Serving) -> str:

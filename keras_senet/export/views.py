@@ -4,7 +4,7 @@ import dataclasses
 
 from keras_senet.data import Source, batches
 from keras_senet.export.runtime import Runner
-from keras_senet.preprocessing import preprocess_input
+from keras_senet.preprocessing import PLAIN, preprocess_input
 from keras_senet.utils.errors import checked_size
 from keras_senet.weights import Preprocessing
 
@@ -68,8 +68,7 @@ def view_source(
         runner: The model, as `open_runner` returns it.
         image_size: Side of the square images, or (height, width). `None` is the
             model's, else what its preprocessing says, else the source's.
-        crop_fraction: `None` is 1 where all images of the source have that size
-            already, else what the model's preprocessing says.
+        crop_fraction: `None` is what the model's preprocessing says, else 1.
         default_size: Side of the images where nothing says it.
 
     Raises:
@@ -90,15 +89,15 @@ def view_source(
             "include_preprocessing=True, or pass batches as the model takes them."
         )
     size = _image_size(image_size, source, runner, default_size)
+    said = record or PLAIN
     if crop_fraction is None:
-        fits = record is None or source.image_size == size
-        crop_fraction = 1.0 if fits else record.crop_fraction
+        crop_fraction = said.crop_fraction
     return SourceView(
         source=source,
         image_size=size,
         channels=shape[-1],
         crop_fraction=crop_fraction,
-        interpolation=record.interpolation if record else "bilinear",
+        interpolation=said.interpolation,
         normalisation=record if runner.normalises is False else None,
     )
 

@@ -1,9 +1,10 @@
 """What comes before the network: options, the input, the image's normalisation."""
 
 import keras
-import numpy as np
-from keras import layers
+from keras import layers, ops
 
+from keras_senet.preprocessing import along
+from keras_senet.utils import graph
 from keras_senet.weights import Preprocessing
 
 
@@ -113,37 +114,15 @@ def normalise(x, family, options, checkpoint):
             "`include_preprocessing` must be True, False or a Preprocessing record. "
             f"Received: include_preprocessing={wanted!r}"
         )
-    first = options.data_format == "channels_first"
-    channels = x.shape[1 if first else -1]
-    if len(record.mean) not in (1, channels):
+    axis = -3 if options.data_format == "channels_first" else -1
+    if len(record.mean) not in (1, x.shape[axis]):
         raise ValueError(
             f"The preprocessing must have one mean and deviation for each of the "
-            f"{channels} channels. Received: mean={record.mean}, std={record.std}"
+            f"{x.shape[axis]} channels. Received: mean={record.mean}, std={record.std}"
         )
-    # With all three axes given, Rescaling does not look at the global data format.
-    shape = (channels, 1, 1) if first else (1, 1, channels)
-    scale, offset = (
-        np.broadcast_to(v, channels).reshape(shape).tolist()
-        for v in record.scale_and_offset()
-    )
-    x = layers.Rescaling(scale, offset, name="preprocessing")(x)
     if record.channel_order == "BGR":
-        x = _reverse_channels(x, channels, first)
+        x = graph.named(ops.flip(x, axis), "preprocessing_reversed")
+    # With all three axes given, Rescaling does not look at the global data format.
+    scale, offset = along(record, axis)
+    x = layers.Rescaling(scale.tolist(), offset.tolist(), name="preprocessing")(x)
     return x, record
-
-
-def _reverse_channels(x, channels, first):
-    """Reverses the channels with Keras' own layers: names of ops would vary."""
-    # To a cropping of the other data format, the channels are a side of the image.
-    other, axis = ("channels_last", 1) if first else ("channels_first", 3)
-    parts = []
-    for i in reversed(range(channels)):
-        cropping = [(0, 0), (i, channels - 1 - i)]
-        parts.append(
-            layers.Cropping2D(
-                cropping[::-1] if first else cropping,
-                data_format=other,
-                name=f"preprocessing_channel{i}",
-            )(x)
-        )
-    return layers.Concatenate(axis, name="preprocessing_reversed")(parts)

@@ -19,7 +19,7 @@ from keras_senet.models._builder import (
     full_precision,
     preprocessing_functions,
 )
-from keras_senet.weights import Preprocessing
+from keras_senet.weights import find_host
 
 # Width of the pointwise and strides of the depthwise convolution; table 1.
 _BLOCKS = (
@@ -135,7 +135,7 @@ FAMILY = Family(
     momentum=0.99,
     dropout_rate=1e-3,
     drops_paths=False,
-    preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3),
+    preprocessing=find_host("se_mobilenet").card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

@@ -20,7 +20,7 @@ from keras_senet.models._builder import (
     predictions,
     preprocessing_functions,
 )
-from keras_senet.weights import Preprocessing
+from keras_senet.weights import find_host
 
 # Convolutions of each block and their width.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -88,12 +88,7 @@ FAMILY = Family(
     head=head,
     flattens=True,
     drops_paths=False,
-    # Caffe's: means of 0..255 subtracted, no scaling, blue first.
-    preprocessing=Preprocessing(
-        mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
-        std=(1 / 255,) * 3,
-        channel_order="BGR",
-    ),
+    preprocessing=find_host("se_vgg16").card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

@@ -191,8 +191,7 @@ def _datasets(recipe, source, model):
         "image_size": size,
         "channels": model.input_shape[-1],
         "batch_size": recipe.global_batch_size,
-        # As `evaluate` has it.
-        "crop_fraction": 1.0 if source.image_size == size else record.crop_fraction,
+        "crop_fraction": record.crop_fraction,
         "interpolation": record.interpolation,
         "one_hot": True,
     }

@@ -43,6 +43,15 @@ def graph_of(model: keras.Model) -> keras.Model:
     return getattr(model, "_functional", None) or model
 
 
+def named(tensor: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Names the operation of `keras.ops` that made a symbolic tensor; returns that.
+
+    Keras numbers such operations by what else the process has built.
+    """
+    tensor._keras_history.operation.name = name
+    return tensor
+
+
 def calls(model: keras.Model) -> Iterator[Call]:
     """Yields the calls of a functional or sequential model, inputs first.
 

@@ -9,6 +9,7 @@ from keras_senet.data.augmentation import (
     random_shift,
     random_window,
     resize_and_crop,
+    to_grey,
 )
 
 RESAMPLING = {
@@ -42,7 +43,7 @@ def with_pillow(image, size, crop_fraction, interpolation):
 
 
 @pytest.mark.parametrize("interpolation", RESAMPLING)
-@pytest.mark.parametrize("shape", [(60, 83), (97, 40), (20, 27), (64, 64)])
+@pytest.mark.parametrize("shape", [(60, 83), (97, 40), (20, 27), (64, 64), (150, 9)])
 @pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
 def test_resize_and_crop_agrees_with_pillow(photo, shape, crop_fraction, interpolation):
     image = photo(*shape)
@@ -54,15 +55,35 @@ def test_resize_and_crop_agrees_with_pillow(photo, shape, crop_fraction, interpo
     )
     theirs = with_pillow(image, 28, crop_fraction, interpolation)
     assert ours.shape == (28, 28, 3)
-    # Pillow rounds to integers after each of its two passes.
-    assert np.max(np.abs(ours.numpy() - theirs)) < 1.6
+    difference = np.abs(ours.numpy() - theirs)
+    # Of values that lie halfway between two whole ones, float32 may miss some.
+    assert difference.max() <= 1
+    assert difference.mean() < 0.12
 
 
-def test_resize_and_crop_equals_tf_image_resize_then_crop(photo):
+@pytest.mark.parametrize("interpolation", RESAMPLING)
+def test_edges_are_pillows_too(interpolation):
+    """Where bicubic overshoots, one step over both axes is off by up to 20 levels."""
+    image = np.random.default_rng(0).choice([0, 255], (300, 341, 3)).astype(np.uint8)
+    options = {"crop_fraction": 0.875, "interpolation": interpolation}
+    ours = resize_and_crop(tf.constant(image), (224, 224), **options)
+    theirs = with_pillow(image, 224, **options)
+    assert np.max(np.abs(ours.numpy() - theirs)) <= 1
+
+
+def in_two_steps(image, size):
+    """Resizes wholly, the width first, rounded after each step."""
+    for target in ((image.shape[0], size[1]), size):
+        image = tf.floor(tf.image.resize(image, target, antialias=True) + 0.5)
+    return image
+
+
+def test_only_the_pixels_kept_are_computed(photo):
     image = tf.constant(photo(61, 90))
-    whole = tf.image.resize(image, (32, 47), antialias=True)
+    whole = in_two_steps(image, (32, 47))
     ours = resize_and_crop(image, (28, 28), crop_fraction=0.875)
-    np.testing.assert_allclose(ours, whole[2:30, 10:38], atol=1e-3)
+    np.testing.assert_allclose(ours, whole[2:30, 10:38], atol=1)
+    assert np.mean(ours != whole[2:30, 10:38]) < 0.01
 
 
 def test_images_of_the_right_size_are_not_touched(photo):
@@ -88,15 +109,25 @@ def test_bicubic_stays_within_the_range_of_pixels():
     assert np.max(resized) == 255
 
 
-def test_a_very_long_image_costs_no_memory(photo):
-    ours = resize_and_crop(tf.constant(photo(2, 40_000)), (200, 200))
+@pytest.mark.parametrize("shape", [(2, 40_000), (40_000, 2)])
+def test_a_very_long_image_costs_no_memory(photo, shape):
+    ours = resize_and_crop(tf.constant(photo(*shape)), (200, 200))
     assert ours.shape == (200, 200, 3)
 
 
 def test_rectangles_are_covered(photo):
     ours = resize_and_crop(tf.constant(photo(50, 50)), (20, 40))
-    whole = tf.image.resize(photo(50, 50), (40, 40), antialias=True)
-    np.testing.assert_allclose(ours, whole[10:30], atol=1e-3)
+    np.testing.assert_array_equal(ours, in_two_steps(photo(50, 50), (40, 40))[10:30])
+
+
+def test_grey_is_pillows(photo):
+    image = np.concatenate(
+        [photo(40, 50), np.random.default_rng(0).integers(0, 256, (40, 50, 3))]
+    ).astype(np.uint8)
+    expected = np.asarray(Image.fromarray(image).convert("L"))
+    grey = to_grey(tf.constant(image))
+    assert grey.dtype == tf.uint8
+    np.testing.assert_array_equal(grey[..., 0], expected)
 
 
 def test_flip_mirrors_half_of_the_images_left_to_right():

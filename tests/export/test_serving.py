@@ -107,13 +107,9 @@ def test_pixels_are_those_of_the_evaluation(mirror, tmp_path, shape):
 def test_grey_networks_get_grey(tmp_path):
     mirror = _export_mirror(tmp_path / "served", channels=1)
     files = encoded.files()
-    expected = _evaluated(files["png grey"], tmp_path, channels=1)
-    for name in ("png grey", "jpeg grey", "bmp grey"):
+    for name in ("png grey", "jpeg grey", "bmp grey", "png rgb", "jpeg rgb"):
         grey = _evaluated(files[name], tmp_path, channels=1)
         np.testing.assert_allclose(255 * mirror(files[name])[0], grey, atol=1e-3)
-    colour = tf.image.rgb_to_grayscale(_evaluated(files["png rgb"], tmp_path))
-    np.testing.assert_allclose(255 * mirror(files["png rgb"])[0], colour, atol=1e-3)
-    assert np.abs(colour - expected).mean() < 1
 
 
 def test_normalisation_is_added_where_the_model_has_none(tmp_path):

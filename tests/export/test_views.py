@@ -56,11 +56,11 @@ def test_the_size_is_the_models_then_the_records_then_the_sources(source, variou
         view_source(various, runner_of(), image_size=(30, 20, 3))
 
 
-def test_the_crop_is_the_records_unless_the_images_fit(source):
-    fits = view_source(source, runner_of(28, RECORD))
-    assert (fits.crop_fraction, fits.interpolation) == (1.0, "bicubic")
-    other = view_source(source, runner_of(40, RECORD))
-    assert (other.crop_fraction, other.interpolation) == (0.8, "bicubic")
+def test_the_crop_is_the_records(source):
+    """Also where all images have the size already: `predict` sees one at a time."""
+    for side in (28, 40):
+        view = view_source(source, runner_of(side, RECORD))
+        assert (view.crop_fraction, view.interpolation) == (0.8, "bicubic")
     unknown = view_source(source, runner_of(40))
     assert (unknown.crop_fraction, unknown.interpolation) == (1.0, "bilinear")
     given = view_source(source, runner_of(40, RECORD), crop_fraction=0.5)
@@ -68,8 +68,9 @@ def test_the_crop_is_the_records_unless_the_images_fit(source):
 
 
 def test_images_are_normalised_where_the_record_asks_for_it(source):
+    whole = dataclasses.replace(RECORD, crop_fraction=1.0)
     raw, labels = read(view_source(source, runner_of(28)))
-    found, same = read(view_source(source, runner_of(28, RECORD)))
+    found, same = read(view_source(source, runner_of(28, whole)))
     expected = preprocess_input(raw, "channels_last", preset=RECORD)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(labels, same)

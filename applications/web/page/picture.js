@@ -100,19 +100,25 @@ function planes(data, channels) {
  * `from` pixels becomes one of `to`. Shrinking widens the filter: antialiasing.
  */
 function taps(from, to, first, count, { radius, weight }) {
-  const scale = f(1 / f(to / from));
+  const zoom = f(to / from);
+  const scale = f(1 / zoom);
   const width = Math.max(scale, 1);
   const inverse = f(1 / width);
   const reach = f(radius * width);
+  // Python leaves out what is far from these pixels, and counts from there on.
+  const far = f(f(3 * width) + 1);
+  const begin = Math.max(0, Math.floor(f(f(first / zoom) - far)));
+  const length = Math.min(from, Math.ceil(f(f((first + count) / zoom) + far))) - begin;
+  const shift = f(f(begin * zoom) - first);
   return Array.from({ length: count }, (_, i) => {
-    const centre = f((first + i + 0.5) * scale);
+    const centre = f(f((i + 0.5) * scale) + f(-scale * shift));
     const start = Math.max(0, Math.ceil(f(f(centre - reach) - 0.5)));
-    const end = Math.min(from, Math.floor(f(f(centre + reach) - 0.5)) + 1);
+    const end = Math.min(length, Math.floor(f(f(centre + reach) - 0.5)) + 1);
     const weights = Float32Array.from({ length: end - start }, (_, j) =>
       weight(Math.abs(f(f(start + j + 0.5 - centre) * inverse))),
     );
     const inverseSum = f(1 / weights.reduce((sum, w) => f(sum + w), 0));
-    return { start, weights: weights.map((w) => w * inverseSum) };
+    return { start: begin + start, weights: weights.map((w) => w * inverseSum) };
   });
 }
 
@@ -130,13 +136,13 @@ function resample(plane, along, lines) {
       for (let j = 0; j < weights.length; j++) {
         sum = f(sum + f(weights[j] * plane[first + j]));
       }
-      result[k * lines + i] = Math.min(255, Math.max(0, round(sum)));
+      result[k * lines + i] = Math.min(255, Math.max(0, Math.floor(f(sum + 0.5))));
     });
   }
   return result;
 }
 
-/** Rounds halves to the even number, as TensorFlow and NumPy do. */
+/** Rounds halves to the even number, as Python does. */
 function round(value) {
   const up = Math.round(value);
   return up - value === 0.5 && up % 2 ? up - 1 : up;
