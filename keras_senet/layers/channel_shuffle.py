@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_senet.utils.errors import as_integer
+
 
 @keras.saving.register_keras_serializable("keras_senet")
 class ChannelShuffle(keras.layers.Layer):
@@ -40,11 +42,7 @@ class ChannelShuffle(keras.layers.Layer):
 
     def __init__(self, groups: int, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(groups, int) or groups < 1:
-            raise ValueError(
-                f"`groups` must be a positive integer. Received: groups={groups!r}"
-            )
-        self.groups = groups
+        self.groups = as_integer("groups", groups)
         self.data_format = data_format or keras.config.image_data_format()
 
     def build(self, input_shape):

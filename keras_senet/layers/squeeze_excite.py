@@ -1,10 +1,12 @@
 """Squeeze and excitation, the idea of the package."""
 
 from collections.abc import Callable
-from numbers import Integral
+from typing import Any
 
 import keras
 from keras import ops
+
+from keras_senet.utils.errors import as_integer, nearest
 
 
 @keras.saving.register_keras_serializable("keras_senet")
@@ -89,41 +91,28 @@ class SqueezeExcite(keras.layers.Layer):
         bias_constraint=None,
         **kwargs,
     ):
+        for name in RATIOS.intersection(kwargs):
+            raise TypeError(
+                f"SqueezeExcite takes no `{name}`. Use {as_reduction(kwargs[name])}."
+            )
         super().__init__(**kwargs)
-        if reduction is not None and squeeze_filters is not None:
-            raise ValueError(
-                "Only one of `reduction` and `squeeze_filters` may be given. "
-                f"Received: reduction={reduction!r}, squeeze_filters="
-                f"{squeeze_filters!r}. Leave one of them out."
-            )
-        if squeeze_filters is None:
-            self.reduction = _positive(
-                "reduction",
-                16 if reduction is None else reduction,
-                "It is the paper's r: 16 squeezes 256 channels to 16, so a ratio of "
-                "1/4 is reduction=4.",
-            )
-            self.squeeze_filters = None
-        else:
-            self.reduction = None
-            self.squeeze_filters = _positive("squeeze_filters", squeeze_filters)
-        self.divisor = _positive("divisor", divisor)
-        if squeeze not in ("avg", "max", "none"):
-            raise ValueError(
-                "`squeeze` must be 'avg', 'max' or 'none' (no pooling). "
-                f"Received: squeeze={squeeze!r}"
-            )
-        self.squeeze = squeeze
-        self.activation = keras.activations.get(activation)
-        self.gate = keras.activations.get(gate)
-        self.use_bias = bool(use_bias)
-        self.identity_start = bool(identity_start)
-        if self.identity_start and not _is_alive_at_zero(self.gate):
-            raise ValueError(
-                "`gate` must not be zero at zero when `identity_start` is set: the "
-                f"gate is divided by that value. Received: gate={gate!r}. Use "
-                "'sigmoid' or another gate, or identity_start=False."
-            )
+        form = check_form(
+            reduction=reduction,
+            squeeze_filters=squeeze_filters,
+            divisor=divisor,
+            squeeze=squeeze,
+            gate=gate,
+            use_bias=use_bias,
+            identity_start=identity_start,
+        )
+        self.reduction = form["reduction"]
+        self.squeeze_filters = form["squeeze_filters"]
+        self.divisor = form["divisor"]
+        self.squeeze = form["squeeze"]
+        self.activation = as_activation("activation", activation)
+        self.gate = form["gate"]
+        self.identity_start = form["identity_start"]
+        self.use_bias = form["use_bias"]
         self.data_format = _standardize_data_format(data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -257,13 +246,92 @@ class SqueezeExcite(keras.layers.Layer):
         }
 
 
-def _positive(name, value, remedy=""):
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+def check_form(
+    *,
+    reduction: int | None = None,
+    squeeze_filters: int | None = None,
+    divisor: int = 1,
+    squeeze: str = "avg",
+    gate: str | Callable = "sigmoid",
+    use_bias: bool = True,
+    identity_start: bool = False,
+) -> dict[str, Any]:
+    """Checks what decides the form of a block, and returns it in the layer's terms.
+
+    Args:
+        reduction: As for `SqueezeExcite`, like all others.
+        squeeze_filters: See there.
+        divisor: See there.
+        squeeze: See there.
+        gate: See there.
+        use_bias: See there.
+        identity_start: See there.
+
+    Raises:
+        ValueError: As `SqueezeExcite`.
+    """
+    if reduction is not None and squeeze_filters is not None:
         raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}."
-            f" {remedy}".rstrip()
+            "Only one of `reduction` and `squeeze_filters` may be given. "
+            f"Received: reduction={reduction!r}, squeeze_filters="
+            f"{squeeze_filters!r}. Leave one of them out."
         )
-    return int(value)
+    if squeeze_filters is None:
+        reduction = as_integer(
+            "reduction",
+            16 if reduction is None else reduction,
+            "It is the paper's r: 16 squeezes 256 channels to 16, so a ratio of 1/4 is "
+            "reduction=4.",
+        )
+    else:
+        squeeze_filters = as_integer("squeeze_filters", squeeze_filters)
+    if squeeze not in ("avg", "max", "none"):
+        raise ValueError(
+            "`squeeze` must be 'avg', 'max' or 'none' (no pooling). "
+            f"Received: squeeze={squeeze!r}"
+        )
+    function = as_activation("gate", gate)
+    if identity_start and not _is_alive_at_zero(function):
+        raise ValueError(
+            "`gate` must not be zero at zero when `identity_start` is set: the "
+            f"gate is divided by that value. Received: gate={gate!r}. Use "
+            "'sigmoid' or another gate, or identity_start=False."
+        )
+    return {
+        "reduction": reduction,
+        "squeeze_filters": squeeze_filters,
+        "divisor": as_integer("divisor", divisor),
+        "squeeze": squeeze,
+        "gate": function,
+        "use_bias": bool(use_bias),
+        "identity_start": bool(identity_start),
+    }
+
+
+def as_activation(name: str, value: Any) -> Callable:
+    """Returns the activation that an argument names.
+
+    Raises:
+        ValueError: If Keras has no such activation.
+    """
+    try:
+        return keras.activations.get(value)
+    except ValueError:
+        known = [n for n in dir(keras.activations) if n.islower() and n[0] != "_"]
+        raise ValueError(
+            f"`{name}` must be None, a function or the name of one of "
+            f"keras.activations. Received: {name}={value!r}.{nearest(value, known)}"
+        ) from None
+
+
+# What others call the reduction, or one over it.
+RATIOS = frozenset({"ratio", "se_ratio", "rd_ratio", "reduction_ratio"})
+
+
+def as_reduction(ratio: Any) -> str:
+    """Returns the argument that says here what a ratio says elsewhere, as text."""
+    is_share = isinstance(ratio, float) and 0 < ratio < 1
+    return f"reduction={round(1 / ratio) if is_share else ratio!r}, the paper's r"
 
 
 def _is_alive_at_zero(gate):

@@ -1,116 +1,90 @@
 """The architecture row: every value that decides which function a network computes.
 
-A row is a typed record. A family extends `Architecture` with fields of its own; the
-fields a family has are the arguments its constructors take.
+A row is a typed record. A family extends `Architecture` with fields of its own. The
+fields are the only list of what there is: signatures, documentation, checks and the
+rows in files are made from them.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import keras
 
-from keras_senet.layers import SqueezeExcite
-from keras_senet.utils.errors import nearest
+from keras_senet.layers.squeeze_excite import check_form
+from keras_senet.models._records import check_options, option, options_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
     """What all families share: where SE is and what it looks like.
 
-    Attributes:
-        se: Whether the network has SE at all; without it is the plain host.
-        reduction: The paper's r.
-        squeeze: "avg", "max" or "none".
-        gate: The gate's activation.
-        se_bias: Whether SE's convolutions have biases.
-        identity_start: Whether SE starts as the exact identity.
-        divisor: SE's width is rounded to a multiple of this.
-        placement: Where SE acts in a residual unit (section 6.5 of the paper).
-        se_stages: "all" or the numbers of the stages with SE.
+    A field's mark `layer` is the argument of `SqueezeExcite` that it is. One with the
+    mark `unseen` changes no weight's shape, and so has to be told to a file without a
+    row.
     """
 
-    se: bool = True
-    reduction: int = 16
-    squeeze: str = "avg"
-    gate: Any = "sigmoid"
-    se_bias: bool = True
-    identity_start: bool = False
-    divisor: int = 1
-    placement: str = "standard"
-    se_stages: str | tuple[int, ...] = "all"
+    se: bool = option(True, "Whether the network has SE; without it is the plain host.")
+    reduction: int = option(16, "The paper's r.", layer="reduction")
+    squeeze: Literal["avg", "max", "none"] = option(
+        "avg",
+        "How SE makes one value of each channel; or not at all, with a gate for each "
+        "position.",
+        layer="squeeze",
+        unseen=True,
+    )
+    gate: str | Callable[..., Any] | dict[str, Any] = option(
+        "sigmoid", "The gate's activation, any of Keras'.", layer="gate", unseen=True
+    )
+    se_bias: bool = option(
+        True, "Whether SE's convolutions have biases.", layer="use_bias"
+    )
+    identity_start: bool = option(
+        False,
+        "Whether SE starts as the exact identity.",
+        layer="identity_start",
+        unseen=True,
+    )
+    divisor: int = option(
+        1, "SE's width is rounded to a multiple of this.", layer="divisor"
+    )
+    placement: Literal["standard", "pre", "post", "identity", "3x3"] = option(
+        "standard", "Where SE acts in a residual unit (section 6.5).", unseen=True
+    )
+    se_stages: Literal["all"] | tuple[int, ...] = option(
+        "all", 'The stages with SE: "all", or some of {stages}.'
+    )
 
     stages: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
-    # Field -> accepted values, and argument -> why this family does not take it.
-    choices: ClassVar[Mapping[str, tuple]] = {
-        "placement": ("standard", "pre", "post", "identity", "3x3"),
-    }
+    # Option of another family -> why this one does not take it.
     reasons: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
-            elif field.type is bool and not isinstance(value, bool):
-                raise ValueError(
-                    f"`{field.name}` must be True or False. "
-                    f"Received: {field.name}={value!r}"
-                )
-        for name, accepted in self.choices.items():
-            value = getattr(self, name)
-            if value not in accepted:
-                reason = f" {self.reasons[name]}" if name in self.reasons else ""
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(map(repr, accepted))}. "
-                    f"Received: {name}={value!r}.{reason}"
-                )
-        self._check_stages()
-        # The layer knows what its arguments may be.
-        SqueezeExcite(
-            self.reduction,
-            divisor=self.divisor,
-            squeeze=self.squeeze,
-            gate=self.gate,
-            identity_start=self.identity_start,
-            name="se",
-        )
-
-    def _check_stages(self):
-        if self.se_stages == "all":
-            return
-        known = set(self.stages)
-        given = self.se_stages
-        if not isinstance(given, tuple) or not given or not known.issuperset(given):
+        check_form(**self.se_arguments())  # the layer's own messages first
+        check_options(self)
+        if self.se_stages != "all" and not (
+            self.se_stages and set(self.se_stages) <= set(self.stages)
+        ):
             raise ValueError(
                 f"`se_stages` must be 'all' or some of the stages {self.stages}, as a "
-                f"tuple. Received: se_stages={given!r}"
+                f"tuple. Received: se_stages={self.se_stages!r}"
             )
 
     def has_se(self, stage: int) -> bool:
         """Whether the blocks of a stage have SE."""
         return self.se and (self.se_stages == "all" or stage in self.se_stages)
 
+    def se_arguments(self) -> dict[str, Any]:
+        """Returns the arguments of the row's `SqueezeExcite` layers."""
+        return {
+            entry.marks["layer"]: getattr(self, name)
+            for name, entry in options_of(type(self)).items()
+            if "layer" in entry.marks
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Returns the row as a dictionary of JSON values."""
-        return _to_json(dataclasses.asdict(self))
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The names of the row's fields."""
-        return tuple(field.name for field in dataclasses.fields(cls))
-
-    @classmethod
-    def check_argument(cls, name: str, constructor: str) -> None:
-        """Raises for an argument that this family has no place for."""
-        if name in cls.names():
-            return
-        if name in cls.reasons:
-            raise ValueError(f"{constructor} takes no `{name}`: {cls.reasons[name]}")
-        raise TypeError(
-            f"{constructor}() got an unexpected keyword argument {name!r}."
-            f"{nearest(name, cls.names())}"
-        )
+        return _to_json({name: getattr(self, name) for name in options_of(type(self))})
 
 
 def _to_json(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +108,7 @@ def resolve(
     Args:
         architecture: The family's row type.
         constructor: The constructor's name, for messages.
-        fixed: Fields that are the constructor's own and no argument.
+        fixed: Fields that make the network what it is.
         defaults: Fields whose default differs from the family's.
         explicit: Arguments of the caller that are not None.
         from_file: The row of a weights file; `{}` for a file that carries none, and
@@ -144,20 +118,27 @@ def resolve(
         ValueError: If an argument makes no sense here, contradicts the file, or is
             needed because the file has no row.
     """
-    for name in explicit:
-        architecture.check_argument(name, constructor)
+    options = options_of(architecture)
     table = {**defaults, **fixed}
+    for name in sorted(set(fixed) & set(explicit)):
+        if options[name].check(explicit[name]) != options[name].check(fixed[name]):
+            raise TypeError(
+                f"{constructor} has a fixed `{name}`, {fixed[name]!r}. "
+                f"Received: {name}={explicit[name]!r}"
+            )
+    row = architecture(**{**table, **explicit})  # a bad value is a bad value first
+    if from_file is None:
+        return row
+    explicit = {name: getattr(row, name) for name in explicit}
     if not from_file:
-        if from_file is not None:
-            _require_row(architecture, constructor, explicit)
-        return architecture(**{**table, **explicit})
-    strange = sorted(set(from_file) - set(architecture.names()))
+        _require_row(options, constructor, {**fixed, **explicit})
+        return row
+    strange = sorted(set(from_file) - set(options))
     if strange:
         raise ValueError(
             f"The weights file must hold a network of {constructor}'s family. "
             f"Received a file whose architecture also has {', '.join(strange)}."
         )
-    architecture(**{**table, **explicit})  # a bad value is a bad value first
     row = architecture(**{**table, **from_file})
     stored = row.to_json()
     differences = [
@@ -175,20 +156,13 @@ def resolve(
     return row
 
 
-# Weights of the same shapes compute something else when one of these differs.
-_UNSEEN = (
-    "squeeze",
-    "gate",
-    "identity_start",
-    "placement",
-    "stride_on",
-    "stem_pool",
-)
-
-
-def _require_row(architecture, constructor, explicit):
-    missing = [n for n in _UNSEEN if n in architecture.names() and n not in explicit]
-    if missing and explicit.get("se") is not False:
+def _require_row(options, constructor, known):
+    missing = [
+        name
+        for name, entry in options.items()
+        if entry.marks.get("unseen") and len(entry.choices) != 1 and name not in known
+    ]
+    if missing and known.get("se") is not False:
         raise ValueError(
             "A weights file without an architecture row needs the architecture in the "
             f"call. {constructor} also needs: {', '.join(missing)}. Files that "

@@ -150,14 +150,7 @@ class Blocks:
         if not row.has_se(stage):
             return x
         return SqueezeExcite(
-            row.reduction,
-            divisor=row.divisor,
-            squeeze=row.squeeze,
-            gate=row.gate,
-            use_bias=row.se_bias,
-            identity_start=row.identity_start,
-            data_format=self.data_format,
-            name=f"{name}_se",
+            **row.se_arguments(), data_format=self.data_format, name=f"{name}_se"
         )(x)
 
     def se_at(self, placement: str, x, stage: int, name: str):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,31 +12,16 @@ from keras import layers
 from keras_senet import preprocessing
 from keras_senet import weights as weights_room
 from keras_senet.card import Card, Preprocessing, outputs_of, takes_raw_images
+from keras_senet.layers.squeeze_excite import RATIOS, as_reduction
 from keras_senet.models._architecture import Architecture, resolve
 from keras_senet.models._blocks import Blocks
-from keras_senet.models._docs import constructor_docstring
-from keras_senet.models._input import check_options, image_input, normalise
+from keras_senet.models._input import Options, check_fit, image_input, normalise
+from keras_senet.models._records import options_of
 from keras_senet.network import Network
-
-# The architecture arguments that every constructor has in its signature.
-ARCHITECTURE_ARGUMENTS = (
-    "se",
-    "reduction",
-    "squeeze",
-    "gate",
-    "se_bias",
-    "identity_start",
-    "placement",
-    "se_stages",
-    "stride_on",
-    "stem",
-    "stem_pool",
-    "shortcut",
-    "divisor",
-)
+from keras_senet.utils.errors import nearest
 
 
-def pooled_head(b: Blocks, x, classes: int, options: "Options"):
+def pooled_head(b: Blocks, x, classes: int, options: Options):
     """Global average pooling, dropout, one dense layer."""
     x = layers.GlobalAveragePooling2D(data_format=b.data_format, name="avg_pool")(x)
     if options.dropout_rate:
@@ -43,7 +29,7 @@ def pooled_head(b: Blocks, x, classes: int, options: "Options"):
     return predictions(x, classes, options)
 
 
-def predictions(x, classes: int, options: "Options"):
+def predictions(x, classes: int, options: Options):
     """The classifier; it stays in float32 under mixed precision."""
     return layers.Dense(
         classes,
@@ -109,25 +95,6 @@ def preprocessing_functions(family: Family) -> tuple[Callable, Callable]:
     return preprocess_input, decode_predictions
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """The constructor's arguments that are not architecture."""
-
-    include_top: bool
-    input_tensor: Any
-    input_shape: tuple | None
-    pooling: str | None
-    classes: int | None
-    classifier_activation: Any
-    name: str
-    dropout_rate: float
-    drop_path_rate: float
-    include_preprocessing: Any
-    output_stride: int | None
-    data_format: str
-    fused: bool
-
-
 def constructor(
     family: Family,
     name: str,
@@ -141,6 +108,9 @@ def constructor(
 ) -> Callable[..., keras.Model]:
     """Makes a constructor in the manner of keras.applications: one row of a table.
 
+    It takes the options of `Options`, where the network is to be built, what all
+    families share of the architecture row, and `arguments`.
+
     Args:
         family: The network's family.
         name: The constructor's name, "SEResNet50".
@@ -148,87 +118,164 @@ def constructor(
         module: The module it is defined in.
         fixed: Fields of the architecture row that make this network what it is.
         defaults: Fields whose default differs from the family's; arguments still.
-        arguments: Fields that are arguments beside `ARCHITECTURE_ARGUMENTS`.
+        arguments: The family's own fields that are arguments. The others are fixed.
         dropout_rate: Default rate before the classifier, where not the family's.
     """
-    fixed, defaults = fixed or {}, defaults or {}
-    default_weights = weights_room.default_weights(network)
-    default_rate = family.dropout_rate if dropout_rate is None else dropout_rate
+    row = {**(defaults or {}), **(fixed or {})}
+    table = dict(options_of(family.architecture))
+    for field, default in row.items():
+        table[field] = dataclasses.replace(table[field], default=default)
+    shared = options_of(Architecture)
+    fixed = {
+        field: entry.default
+        for field, entry in table.items()
+        if field not in shared and field not in arguments
+    }
+    defaults = {field: value for field, value in row.items() if field not in fixed}
+    frame_defaults = {
+        "weights": weights_room.default_weights(network),
+        "name": network,
+        "dropout_rate": family.dropout_rate if dropout_rate is None else dropout_rate,
+    }
+    frame = dict(options_of(Options))
+    for field, default in frame_defaults.items():
+        frame[field] = dataclasses.replace(frame[field], default=default)
 
-    def build(
-        include_top=True,
-        weights=default_weights,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=None,
-        classifier_activation="softmax",
-        name=network,
-        *,
-        dropout_rate=default_rate,
-        drop_path_rate=0.0,
-        include_preprocessing=False,
-        output_stride=None,
-        data_format=None,
-        fused=True,
-        **architecture,
-    ):
-        for argument in architecture:
-            if argument not in (*ARCHITECTURE_ARGUMENTS, *arguments):
-                family.architecture.check_argument(argument, build.__name__)
-                raise TypeError(
-                    f"{build.__name__}() has a fixed {argument!r}. Use the generic "
-                    "constructor of its family."
-                )
+    def build(*args, **kwargs):
+        given = _given(build, {*table, *frame}, args, kwargs)
         options = Options(
-            include_top=include_top,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            name=name,
-            dropout_rate=dropout_rate,
-            drop_path_rate=drop_path_rate,
-            include_preprocessing=include_preprocessing,
-            output_stride=output_stride,
-            data_format=data_format or keras.config.image_data_format(),
-            fused=fused,
+            **{n: given.get(n, entry.default) for n, entry in frame.items()}
         )
-        explicit = {k: v for k, v in architecture.items() if v is not None}
-        table = {"fixed": fixed, "defaults": defaults, "explicit": explicit}
+        explicit = {n: v for n, v in given.items() if n in table and v is not None}
+        rows = {"fixed": fixed, "defaults": defaults, "explicit": explicit}
         # Bad arguments are found before anything is fetched.
-        check_options(family, options)
-        row = resolve(family.architecture, build.__name__, **table, from_file=None)
-        checkpoint = weights_room.open_checkpoint(weights, network)
+        check_fit(family, options)
+        row = resolve(family.architecture, build.__name__, **rows, from_file=None)
+        checkpoint = weights_room.open_checkpoint(options.weights, network)
         if checkpoint is not None:
             from_file = checkpoint.card.architecture
             if checkpoint.fresh:  # a plain host's file leaves SE's form to the caller
                 from_file = {**explicit, **from_file}
             row = resolve(
-                family.architecture, build.__name__, **table, from_file=from_file
+                family.architecture, build.__name__, **rows, from_file=from_file
             )
         return _assemble(family, network, row, options, checkpoint)
 
     build.__name__ = build.__qualname__ = name
     build.__module__ = module
     build.network, build.family = network, family
-    build.__signature__ = _signature(build, arguments)
-    build.__doc__ = constructor_docstring(name, network, family, {**defaults, **fixed})
+    build.options = tuple(
+        entry
+        for field, entry in table.items()
+        if field not in fixed and len(entry.choices) != 1
+    )
+    build.__signature__ = _signature(family, build.options, frame.values())
+    build.__doc__ = _docstring(build, row)
     return build
 
 
-def _signature(build, arguments):
-    """The signature with every architecture argument spelled out."""
-    signature = inspect.signature(build)
-    *named, _ = signature.parameters.values()
-    positional = [p for p in named if p.kind is p.POSITIONAL_OR_KEYWORD]
-    keywords = [p for p in named if p.kind is p.KEYWORD_ONLY]
-    rows = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
-        for name in (*ARCHITECTURE_ARGUMENTS, *arguments)
-    ]
-    return signature.replace(parameters=[*positional, *rows, *keywords])
+def _signature(family, architecture, frame):
+    """The positional options, the architecture's, and the others of the frame."""
+    shown = {
+        "drop_path_rate": family.drops_paths,
+        "output_stride": family.dilates,
+    }
+    positional = [entry for entry in frame if "positional" in entry.marks]
+    others = [e for e in frame if e not in positional and shown.get(e.name, True)]
+    kinds = inspect.Parameter
+    return inspect.Signature(
+        [
+            *(e.parameter(kinds.POSITIONAL_OR_KEYWORD, e.default) for e in positional),
+            # None is the checkpoint's value.
+            *(e.parameter(kinds.KEYWORD_ONLY, None) for e in architecture),
+            *(e.parameter(kinds.KEYWORD_ONLY, e.default) for e in others),
+        ],
+        return_annotation=keras.Model,
+    )
+
+
+_DOC = """\
+{name}, or its plain host with `se=False`.
+
+{paper}
+
+The arguments up to `name` are those of `keras.applications`. An architecture argument
+that is None is the checkpoint's value, else the default.
+
+Args:
+{arguments}
+
+Returns:
+    A functional `keras.Model` that keeps what is known about it, the values above
+    among it, in its `card`.
+
+Raises:
+    ValueError: If an argument is out of range, makes no sense in this family, or
+        contradicts the checkpoint.
+"""
+
+
+def _docstring(build, row):
+    family, network = build.family, build.network
+    about = ", ".join(f"{key} {value}" for key, value in row.items())
+    facts = {
+        "network": network,
+        "size": family.image_size,
+        "min_size": family.min_size,
+        "classes": family.classes,
+        "stages": family.architecture.stages,
+    }
+    documented = {e.name: e.describe(**facts) for e in options_of(Options).values()}
+    for entry in build.options:
+        documented[entry.name] = entry.describe(entry.default, **facts)
+    return _DOC.format(
+        name=build.__name__,
+        paper=textwrap.fill(
+            f"Hu et al., arXiv 1709.01507.{f' Its row: {about}.' if about else ''}", 88
+        ),
+        arguments="\n".join(documented[n] for n in build.__signature__.parameters),
+    )
+
+
+def _given(build, known, args, kwargs):
+    """What the caller says, by name.
+
+    An option that the network has but no choice of may be said: it is checked later.
+    """
+    parameters = build.__signature__.parameters
+    hidden = {n: v for n, v in kwargs.items() if n in known and n not in parameters}
+    for name, value in kwargs.items():
+        if name not in known:
+            raise _unexpected(build, name, value)
+    try:
+        shown = {n: v for n, v in kwargs.items() if n not in hidden}
+        given = build.__signature__.bind(*args, **shown).arguments
+    except TypeError as error:
+        raise TypeError(f"{build.__name__}(): {error}") from None
+    return {**given, **hidden}
+
+
+def _unexpected(build, name, value):
+    """The error for an argument that a constructor does not know."""
+    constructor, reasons = build.__name__, build.family.architecture.reasons
+    if name in reasons:
+        return ValueError(f"{constructor} takes no `{name}`: {reasons[name]}")
+    default = build.__signature__.parameters["weights"].default
+    elsewhere = {
+        "num_classes": f"classes={value!r}",
+        "pretrained": f"weights={default if value else None!r}",
+        **({name: as_reduction(value)} if name in RATIOS else {}),
+    }
+    if value and default is None:
+        elsewhere["pretrained"] = (
+            f"`weights` and a name of keras_senet.list_weights({build.network!r})"
+        )
+    if name in elsewhere:
+        return TypeError(f"{constructor} takes no `{name}`. Use {elsewhere[name]}.")
+    return TypeError(
+        f"{constructor}() got an unexpected keyword argument {name!r}."
+        f"{nearest(name, build.__signature__.parameters)}"
+    )
 
 
 def _assemble(family, network, row, options, checkpoint):
@@ -288,12 +335,5 @@ def _pool(x, options):
 
 
 def _classes(family, options, checkpoint):
-    classes = options.classes
-    if classes is None:
-        stored = None if checkpoint is None else checkpoint.card.classes
-        return stored or family.classes
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-        raise ValueError(
-            f"`classes` must be a positive integer. Received: classes={classes!r}"
-        )
-    return classes
+    stored = None if checkpoint is None else checkpoint.card.classes
+    return options.classes or stored or family.classes

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
+from keras_senet.models._records import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,14 +17,14 @@ class InceptionArchitecture(Architecture):
     that halves the map is the first of its stage.
     """
 
+    placement: Literal["standard"] = option(
+        "standard",
+        remedy="The whole Inception module is the transformation (section 3.3): it has "
+        "neither a shortcut nor one 3x3 convolution that SE could be placed at.",
+    )
+
     stages: ClassVar[tuple[int, ...]] = (3, 4, 5)
-    choices: ClassVar[Mapping[str, tuple]] = {
-        **Architecture.choices,
-        "placement": ("standard",),
-    }
     reasons: ClassVar[Mapping[str, str]] = {
-        "placement": "The whole Inception module is the transformation (section 3.3): "
-        "it has neither a shortcut nor one 3x3 convolution that SE could be placed at.",
         "stride_on": "its modules stride on several branches at once.",
         "stem": "its stem is the host's.",
         "stem_pool": "its stem's pools are the host's.",

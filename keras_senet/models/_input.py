@@ -1,42 +1,112 @@
-"""What comes before the network: options, the input, the image's normalisation."""
+"""What comes before the network: its options, the input, the image's normalisation."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 from keras import layers, ops
 
+from keras_senet.layers.squeeze_excite import as_activation
+from keras_senet.models._records import check_options, option
 from keras_senet.preprocessing import along
 from keras_senet.utils import graph
 from keras_senet.weights import Preprocessing
 
 
-def check_options(family, options) -> None:
-    """Raises a ValueError for an option that is out of range."""
-    if options.pooling not in (None, "avg", "max"):
-        raise ValueError(
-            "`pooling` must be None, 'avg' or 'max'. "
-            f"Received: pooling={options.pooling!r}"
-        )
-    if options.data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            "`data_format` must be 'channels_last', 'channels_first' or None. "
-            f"Received: data_format={options.data_format!r}"
-        )
-    for name in ("dropout_rate", "drop_path_rate"):
-        rate = getattr(options, name)
-        if not 0 <= rate < 1:
-            raise ValueError(
-                f"`{name}` must be at least 0 and below 1. Received: {name}={rate!r}"
-            )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of every constructor that are not architecture.
+
+    Those with the mark `positional` are the arguments of `keras.applications`.
+    """
+
+    include_top: bool = option(
+        True, "Whether the classifier is part of the network.", positional=True
+    )
+    weights: str | os.PathLike[str] | None = option(
+        None,
+        "None, a tag or preset (`keras_senet.list_weights({network!r})`), or a path to "
+        "a weights file. The file's architecture is the network's.",
+        positional=True,
+        remedy="None is random weights; keras_senet.list_weights() names others.",
+    )
+    input_tensor: Any = option(
+        None, "A tensor to use as the network's input.", positional=True
+    )
+    input_shape: tuple[int | None, ...] | None = option(
+        None,
+        "Shape of an image, by default {size} pixels and 3 channels; at least "
+        "{min_size} pixels. The sizes may be None without a top.",
+        positional=True,
+        remedy="It is (height, width, channels), say (224, 224, 3).",
+    )
+    pooling: Literal["avg", "max"] | None = option(
+        None, "What ends the network without a top.", positional=True
+    )
+    classes: int | None = option(
+        None,
+        "Number of classes, by default the checkpoint's or {classes}.",
+        positional=True,
+    )
+    classifier_activation: str | Callable[..., Any] | None = option(
+        "softmax", "Activation of the top; None returns the logits.", positional=True
+    )
+    name: str | None = option(None, "The model's name.", positional=True)
+    dropout_rate: float = option(0.0, "Rate of dropout before the classifier.")
+    drop_path_rate: float = option(
+        0.0, "Rate of stochastic depth in the last residual unit."
+    )
+    include_preprocessing: bool | Preprocessing = option(
+        False,
+        "Whether the network takes raw RGB 0..255 images: True puts the checkpoint's "
+        "normalisation into the graph, a `Preprocessing` its own.",
+    )
+    output_stride: Literal[8, 16, 32] | None = option(
+        None, "Less than 32 lets the last stages dilate instead of striding."
+    )
+    data_format: Literal["channels_last", "channels_first"] | None = option(
+        None, "Order of the axes of images and maps; None is Keras' setting."
+    )
+    fused: bool = option(
+        True,
+        "Whether batch normalisation, and the gradient of SE behind it, run in "
+        "TensorFlow's fused kernels: faster, the same to rounding, but without second "
+        "derivatives of SE, and in training the gradient with respect to the output "
+        "between the two is None. False is Keras' own everywhere, as it is on other "
+        "backends.",
+    )
+
+    def __post_init__(self):
+        check_options(self)
+        as_activation("classifier_activation", self.classifier_activation)
+        for name in ("dropout_rate", "drop_path_rate"):
+            rate = getattr(self, name)
+            if not 0 <= rate < 1:
+                raise ValueError(
+                    f"`{name}` must be at least 0 and below 1. "
+                    f"Received: {name}={rate!r}"
+                )
+        if self.data_format is None:
+            data_format = keras.config.image_data_format()
+            object.__setattr__(self, "data_format", data_format)
+
+
+def check_fit(family, options: Options) -> None:
+    """Raises a ValueError for an option that a family's networks cannot have."""
     if options.drop_path_rate and not family.drops_paths:
         raise ValueError(
             "`drop_path_rate` needs residual branches, which this network does not "
             f"have. Received: drop_path_rate={options.drop_path_rate!r}"
         )
-    if options.output_stride not in ((None, 8, 16, 32) if family.dilates else (None,)):
-        accepted = "8, 16 or 32" if family.dilates else "None: only ResNets dilate"
+    if options.output_stride is not None and not family.dilates:
         raise ValueError(
-            f"`output_stride` must be {accepted}. "
+            "`output_stride` must be None: only ResNets dilate. "
             f"Received: output_stride={options.output_stride!r}"
         )
+    if options.input_tensor is None and options.input_shape is not None:
+        _check_shape(family, options, options.input_shape)
 
 
 def image_input(family, options, checkpoint):
@@ -104,16 +174,10 @@ def normalise(x, family, options, checkpoint):
     wanted = options.include_preprocessing
     if wanted is False:
         return x, None
+    record = wanted
     if wanted is True:
         stored = None if checkpoint is None else checkpoint.card.preprocessing
         record = stored or family.preprocessing
-    elif isinstance(wanted, Preprocessing):
-        record = wanted
-    else:
-        raise ValueError(
-            "`include_preprocessing` must be True, False or a Preprocessing record. "
-            f"Received: include_preprocessing={wanted!r}"
-        )
     axis = -3 if options.data_format == "channels_first" else -1
     if len(record.mean) not in (1, x.shape[axis]):
         raise ValueError(

@@ -7,7 +7,7 @@ section 3.3.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual
@@ -20,6 +20,7 @@ from keras_senet.models._inception import (
     module,
     stem,
 )
+from keras_senet.models._records import option
 from keras_senet.weights import find_host
 
 _REDUCTION_A: Branches = {
@@ -72,14 +73,15 @@ _STAGES = (
 class InceptionResNetArchitecture(Architecture):
     """The row of Inception-ResNet-v2. A stage is a kind of block: strides 8, 16, 32."""
 
+    placement: Literal["standard", "pre", "post", "identity"] = option(
+        "standard",
+        unseen=True,
+        remedy="A residual branch has several 3x3 convolutions side by side, or none, "
+        "and no one map that SE could act on after them.",
+    )
+
     stages: ClassVar[tuple[int, ...]] = (3, 4, 5)
-    choices: ClassVar[Mapping[str, tuple]] = {
-        **Architecture.choices,
-        "placement": ("standard", "pre", "post", "identity"),
-    }
     reasons: ClassVar[Mapping[str, str]] = {
-        "placement": "A residual branch has several 3x3 convolutions side by side, or "
-        "none, and no one map that SE could act on after them.",
         "stride_on": "its residual blocks do not stride.",
         "stem": "its stem is the host's.",
         "stem_pool": "its stem's pools are the host's.",

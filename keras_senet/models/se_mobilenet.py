@@ -6,7 +6,7 @@ convolution: arXiv 1709.01507, table 3, which gives the cost but not the place.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from keras import layers
 
@@ -14,11 +14,12 @@ from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._builder import (
     Family,
-    Options,
     constructor,
     full_precision,
     preprocessing_functions,
 )
+from keras_senet.models._input import Options
+from keras_senet.models._records import option
 from keras_senet.weights import find_host
 
 # Width of the pointwise and strides of the depthwise convolution; table 1.
@@ -37,21 +38,16 @@ _BLOCKS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MobileNetArchitecture(Architecture):
-    """The row of MobileNets. A stage is the blocks at one stride: 2, 4, 8, 16, 32.
+    """The row of MobileNets. A stage is the blocks at one stride: 2, 4, 8, 16, 32."""
 
-    Attributes:
-        alpha: Factor on the width of each convolution.
-    """
-
-    alpha: float = 1.0
+    placement: Literal["standard"] = option(
+        "standard",
+        remedy="A MobileNet has no residual units that SE could be placed in.",
+    )
+    alpha: float = option(1.0, "Factor on the width of each convolution.")
 
     stages: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
-    choices: ClassVar[Mapping[str, tuple]] = {
-        **Architecture.choices,
-        "placement": ("standard",),
-    }
     reasons: ClassVar[Mapping[str, str]] = {
-        "placement": "A MobileNet has no residual units that SE could be placed in.",
         "stride_on": "its depthwise convolutions stride.",
         "stem": "its stem is one 3x3 convolution.",
         "stem_pool": "it does not pool after the stem.",

@@ -5,59 +5,64 @@ figure 3 and table 1.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import Literal
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual, stages
 from keras_senet.models._builder import Family, constructor, preprocessing_functions
-from keras_senet.utils.errors import check_counts
+from keras_senet.models._records import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetArchitecture(Architecture):
-    """The row of ResNets, ResNeXts and SENet-154.
+    """The row of ResNets, ResNeXts and SENet-154."""
 
-    Attributes:
-        block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
-        blocks: Residual units in stages 2 to 5.
-        filters: Widths of stages 2 to 5; a bottleneck's output is four times as wide.
-        cardinality: Groups of the 3x3 convolution.
-        width: Width of a group in stage 2; the inner width is
-            `cardinality * int(filters * width / 64)`.
-        half_reduce: Whether the first 1x1 has half the inner width (SENet-154).
-        branch_relu: Whether a ReLU ends the branch, before SE (timm's legacy 18, 34).
-        stride_on: The convolution of a bottleneck that strides: "1x1" (He et al. and
-            the released SE-ResNets) or "3x3" (later ports, ResNeXt).
-        stem: "7x7", or "deep": three 3x3 convolutions.
-        stem_filters: Widths of the stem's convolutions.
-        stem_pool: "padded" by one pixel on all sides, or "ceil": unpadded, with the
-            last window cut off by the border (Caffe's, and so the released files').
-        shortcut: The projection: "1x1"; "avg": average pool, then 1x1 (the d form); or
-            "3x3" where it strides (SENet-154).
-    """
-
-    block: str = "bottleneck"
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
-    filters: tuple[int, ...] = (64, 128, 256, 512)
-    cardinality: int = 1
-    width: int = 64
-    half_reduce: bool = False
-    branch_relu: bool = False
-    stride_on: str = "3x3"
-    stem: str = "7x7"
-    stem_filters: tuple[int, ...] | None = None
-    stem_pool: str = "padded"
-    shortcut: str = "1x1"
-
-    choices: ClassVar[Mapping[str, tuple]] = {
-        **Architecture.choices,
-        "block": ("basic", "bottleneck"),
-        "stride_on": ("1x1", "3x3"),
-        "stem": ("7x7", "deep"),
-        "stem_pool": ("padded", "ceil"),
-        "shortcut": ("1x1", "avg", "3x3"),
-    }
+    block: Literal["basic", "bottleneck"] = option(
+        "bottleneck", "What a residual unit is: 3x3, 3x3; or 1x1, 3x3, 1x1."
+    )
+    blocks: tuple[int, ...] = option((3, 4, 6, 3), "Residual units in stages 2 to 5.")
+    filters: tuple[int, ...] = option(
+        (64, 128, 256, 512),
+        "Widths of stages 2 to 5; a bottleneck's output is four times as wide.",
+    )
+    cardinality: int = option(1, "Groups of the 3x3 convolution.")
+    width: int = option(
+        64,
+        "Width of a group in stage 2; the inner width is `cardinality * int(filters * "
+        "width / 64)`.",
+    )
+    half_reduce: bool = option(
+        False, "Whether the first 1x1 has half the inner width (SENet-154)."
+    )
+    branch_relu: bool = option(
+        False,
+        "Whether a ReLU ends a basic block's branch, before SE (timm's legacy 18, 34).",
+    )
+    stride_on: Literal["1x1", "3x3"] = option(
+        "3x3",
+        "What strides in a bottleneck: the first 1x1 convolution (He et al. and the "
+        "released SE-ResNets) or the 3x3 one (later ports, ResNeXt).",
+        unseen=True,
+    )
+    stem: Literal["7x7", "deep"] = option(
+        "7x7", "One 7x7 convolution, or three 3x3 convolutions."
+    )
+    stem_filters: tuple[int, ...] | None = option(
+        None,
+        "Widths of the stem's convolutions. By default (64,), and (32, 32, 64) of the "
+        "deep stem.",
+    )
+    stem_pool: Literal["padded", "ceil"] = option(
+        "padded",
+        "Whether the stem's pool is padded by one pixel on all sides, or its last "
+        "window cut off by the border (Caffe's, and so the released files').",
+        unseen=True,
+    )
+    shortcut: Literal["1x1", "avg", "3x3"] = option(
+        "1x1",
+        "The projection: a 1x1 convolution; that after an average pool (the d form); "
+        "or a 3x3 one where it strides (SENet-154).",
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -78,7 +83,6 @@ class ResNetArchitecture(Architecture):
                     f"`{name}` must be four positive integers, one for each of the "
                     f"stages 2 to 5. Received: {name}={value}"
                 )
-        check_counts(cardinality=self.cardinality, width=self.width)
         if self.block == "basic":
             self._check_basic()
         narrowest = self.cardinality * int(min(self.filters) * self.width / 64)
@@ -194,13 +198,20 @@ FAMILY = Family(architecture=ResNetArchitecture, network=network, dilates=True)
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 
+# What every network of the family leaves to the caller, beside SE.
+FORM = ("stride_on", "stem", "stem_filters", "stem_pool", "shortcut")
+
+
 def _resnet(depth, block, blocks):
+    """Basic blocks have one convolution that can stride, and legacy forms of them."""
+    form = ("branch_relu", *FORM[1:]) if block == "basic" else FORM
     return constructor(
         FAMILY,
         f"SEResNet{depth}",
         f"se_resnet{depth}",
         __name__,
         fixed={"block": block, "blocks": blocks},
+        arguments=form,
     )
 
 
@@ -216,6 +227,5 @@ SEResNet = constructor(
     "SEResNet",
     "se_resnet",
     __name__,
-    fixed={"cardinality": 1, "half_reduce": False},
-    arguments=("block", "blocks", "filters", "width", "stem_filters", "branch_relu"),
+    arguments=("block", "blocks", "filters", "width", "branch_relu", *FORM),
 )

@@ -6,28 +6,26 @@ al., arXiv 1603.05027; wide: Zagoruyko and Komodakis, arXiv 1605.07146.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit, residual, stages
 from keras_senet.models._builder import Family, constructor, preprocessing_functions
+from keras_senet.models._records import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SmallResNetArchitecture(Architecture):
-    """The row of the networks for small images.
+    """The row of the networks for small images."""
 
-    Attributes:
-        block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
-        blocks: Residual units in stages 1 to 3.
-        widen: Factor on the stages' widths 16, 32, 64.
-        preactivation: Whether normalisation and ReLU come before each convolution.
-    """
-
-    block: str = "basic"
-    blocks: tuple[int, ...] = (3, 3, 3)
-    widen: int = 1
-    preactivation: bool = False
+    block: Literal["basic", "bottleneck"] = option(
+        "basic", "What a residual unit is: 3x3, 3x3; or 1x1, 3x3, 1x1."
+    )
+    blocks: tuple[int, ...] = option((3, 3, 3), "Residual units in stages 1 to 3.")
+    widen: int = option(1, "Factor on the stages' widths 16, 32, 64.")
+    preactivation: bool = option(
+        False, "Whether normalisation and ReLU come before each convolution."
+    )
 
     stages: ClassVar[tuple[int, ...]] = (1, 2, 3)
     reasons: ClassVar[Mapping[str, str]] = {

@@ -5,7 +5,7 @@ bottleneck with a grouped 3x3 convolution.
 """
 
 from keras_senet.models._builder import constructor, preprocessing_functions
-from keras_senet.models.se_resnet import FAMILY
+from keras_senet.models.se_resnet import FAMILY, FORM
 
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
@@ -16,7 +16,8 @@ def _resnext(depth, blocks):
         f"SEResNeXt{depth}",
         f"se_resnext{depth}",
         __name__,
-        fixed={"block": "bottleneck", "blocks": blocks, "cardinality": 32, "width": 4},
+        fixed={"blocks": blocks, "cardinality": 32, "width": 4},
+        arguments=FORM,
     )
 
 
@@ -29,14 +30,6 @@ SEResNeXt = constructor(
     "SEResNeXt",
     "se_resnext",
     __name__,
-    fixed={"block": "bottleneck"},
     defaults={"cardinality": 32, "width": 4},
-    arguments=(
-        "blocks",
-        "filters",
-        "cardinality",
-        "width",
-        "stem_filters",
-        "half_reduce",
-    ),
+    arguments=("blocks", "filters", "cardinality", "width", "half_reduce", *FORM),
 )

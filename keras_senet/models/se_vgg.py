@@ -7,7 +7,7 @@ convolution: section 3.3.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from keras import layers
 
@@ -15,11 +15,12 @@ from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._builder import (
     Family,
-    Options,
     constructor,
     predictions,
     preprocessing_functions,
 )
+from keras_senet.models._input import Options
+from keras_senet.models._records import option
 from keras_senet.weights import find_host
 
 # Convolutions of each block and their width.
@@ -28,22 +29,20 @@ _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VGGArchitecture(Architecture):
-    """The row of VGG-16. A stage is a block: their strides are 1, 2, 4, 8, 16.
+    """The row of VGG-16. A stage is a block: their strides are 1, 2, 4, 8, 16."""
 
-    Attributes:
-        batch_norm: Whether batch normalisation follows each convolution, instead of a
-            bias; False is the keras.applications host.
-    """
-
-    batch_norm: bool = True
+    placement: Literal["standard"] = option(
+        "standard",
+        remedy="A VGG has no residual units that SE could be placed in.",
+    )
+    batch_norm: bool = option(
+        True,
+        "Whether batch normalisation follows each convolution, instead of a bias; "
+        "False is the host of keras.applications.",
+    )
 
     stages: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
-    choices: ClassVar[Mapping[str, tuple]] = {
-        **Architecture.choices,
-        "placement": ("standard",),
-    }
     reasons: ClassVar[Mapping[str, str]] = {
-        "placement": "A VGG has no residual units that SE could be placed in.",
         "stride_on": "its convolutions do not stride.",
         "stem": "it has no stem.",
         "stem_pool": "it has no stem.",

@@ -6,7 +6,7 @@ where they stride and (d) dropout before the classifier.
 """
 
 from keras_senet.models._builder import constructor, preprocessing_functions
-from keras_senet.models.se_resnet import FAMILY
+from keras_senet.models.se_resnet import FAMILY, FORM
 
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
@@ -16,12 +16,12 @@ SENet154 = constructor(
     "senet154",
     __name__,
     fixed={
-        "block": "bottleneck",
         "blocks": (3, 8, 36, 3),
         "cardinality": 64,
         "width": 4,
         "half_reduce": True,
     },
+    arguments=FORM,
     defaults={"stem": "deep", "stem_filters": (64, 64, 128), "shortcut": "3x3"},
     dropout_rate=0.2,
 )

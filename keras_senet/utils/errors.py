@@ -1,7 +1,7 @@
 """What error messages and the checks before them share."""
 
 import difflib
-import numbers
+import operator
 from collections.abc import Iterable
 
 
@@ -11,13 +11,41 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
+def as_integer(name: str, value: object, remedy: str = "") -> int:
+    """Returns a positive whole number of any kind, NumPy's for one, as an int.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What was given; True is no number.
+        remedy: A sentence that ends the message.
+
+    Raises:
+        ValueError: If the value is no whole number, or below 1.
+    """
+    number = integer_or_none(value)
+    if number is None or number < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}."
+            f" {remedy}".rstrip()
+        )
+    return number
+
+
+def integer_or_none(value: object) -> int | None:
+    """Returns a whole number of any kind as an int, and None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def check_counts(**counts: int | None) -> None:
     """Raises if one is not a positive integer; `limit` may be None."""
     for name, value in counts.items():
-        if not is_positive_integer(value) and not (name == "limit" and value is None):
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value!r}."
-            )
+        if not (name == "limit" and value is None):
+            as_integer(name, value)
 
 
 def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
@@ -28,13 +56,10 @@ def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
             "`image_size` must be a positive integer or a (height, width) of two. "
             f"Received: image_size={image_size!r}."
         )
-    return tuple(size)
+    return tuple(map(operator.index, size))
 
 
 def is_positive_integer(value: object) -> bool:
     """Whether a value is a whole number above 0; True is none."""
-    return (
-        isinstance(value, numbers.Integral)
-        and not isinstance(value, bool)
-        and value > 0
-    )
+    number = integer_or_none(value)
+    return number is not None and number > 0

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from keras_senet import create_model
-from keras_senet.weights import Checkpoint
-from keras_senet.weights.assign import assign
+from keras_senet.weights import Checkpoint, assign
 
 
 def arrays_of(model):
