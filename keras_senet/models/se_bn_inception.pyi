@@ -1,0 +1,43 @@
+# Written by scripts/make_stubs.py.
+
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Literal
+
+import keras
+
+from keras_senet.card import Preprocessing
+from keras_senet.models._blocks import Blocks
+from keras_senet.models._builder import Family
+
+def network(b: Blocks, x): ...
+def inception(b: Blocks, x, stage: int, name: str, *widths): ...
+
+FAMILY: Family
+
+def preprocess_input(x, data_format=None, *, preset=...): ...
+def decode_predictions(preds, top=5, *, preset=None, labels=None): ...
+def SEBNInception(
+    include_top: bool = True,
+    weights: str | PathLike[str] | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int | None = None,
+    classifier_activation: str | Callable[..., Any] | None = "softmax",
+    name: str | None = "se_bn_inception",
+    *,
+    se: bool | None = None,
+    reduction: int | None = None,
+    squeeze: Literal["avg", "max", "none"] | None = None,
+    gate: str | Callable[..., Any] | dict[str, Any] | None = None,
+    se_bias: bool | None = None,
+    identity_start: bool | None = None,
+    divisor: int | None = None,
+    se_stages: Literal["all"] | tuple[int, ...] | None = None,
+    dropout_rate: float = 0.0,
+    include_preprocessing: bool | Preprocessing = False,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    fused: bool = True,
+) -> keras.Model:
+    """SEBNInception, or its plain host with `se=False`."""
