@@ -1,5 +1,11 @@
 """What the tests of several families share."""
 
+import os
+
+# On processors where TensorFlow leaves oneDNN off, its CPU kernels know neither
+# channels_first nor the gradient of grouped convolutions.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 import keras
 import numpy as np
 import pytest
