@@ -18,13 +18,14 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import h5py
-import keras
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from keras_senet.version import __version__
+
+# The command line lists checkpoints, which have cards, without Keras and NumPy.
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 KEY = "keras_senet"
 MEMBER = "keras_senet.json"
@@ -222,7 +223,7 @@ class Card:
         """Whether one output is the probability of the one class there is."""
         return self.outputs == "sigmoid" and self.classes == 1
 
-    def scores(self, outputs: np.ndarray) -> np.ndarray:
+    def scores(self, outputs: "np.ndarray") -> "np.ndarray":
         """Turns the network's outputs into probabilities.
 
         Args:
@@ -231,6 +232,8 @@ class Card:
         Raises:
             ValueError: If the outputs are features, or nothing says what they are.
         """
+        import numpy as np
+
         if self.outputs in ("softmax", "sigmoid"):
             return np.asarray(outputs)
         if self.outputs == "logits":
@@ -245,7 +248,7 @@ class Card:
         )
 
     @classmethod
-    def of(cls, model: keras.Model) -> "Card":
+    def of(cls, model: "keras.Model") -> "Card":
         """Returns a model's card: its own, else what its graph says.
 
         A model that carries no card gets none of what its graph does not show: neither
@@ -255,7 +258,7 @@ class Card:
         return card if isinstance(card, cls) else cls.seen(model)
 
     @classmethod
-    def seen(cls, model: keras.Model) -> "Card":
+    def seen(cls, model: "keras.Model") -> "Card":
         """Returns what a model's graph shows, whatever card it carries."""
         return cls(**_seen(model))
 
@@ -344,6 +347,8 @@ class Card:
             folder.mkdir(exist_ok=True)
             (folder / MEMBER).write_text(text, encoding="utf-8")
         elif path.name.endswith(".h5"):
+            import h5py
+
             with h5py.File(path, "a") as file:
                 file.attrs[KEY] = json.dumps(header)
         elif path.suffix == ".onnx":
@@ -372,11 +377,15 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
 
         model = onnx.load(path, load_external_data=False)
         return next((p.value for p in model.metadata_props if p.key == KEY), None)
-    if h5py.is_hdf5(path) and not zipfile.is_zipfile(path):
-        with h5py.File(path, "r") as file:
-            return file.attrs.get(KEY)
     if zipfile.is_zipfile(path):
         return _read_archive(path)
+    with path.open("rb") as file:
+        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if is_hdf5:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return file.attrs.get(KEY)
     if MEMBER.encode() in path.read_bytes():
         raise ValueError(
             f"The file must end with its header. Received: {str(path)!r}, which is "
@@ -482,6 +491,8 @@ def outputs_of(activation: Any) -> str | None:
     Args:
         activation: What `keras.activations.get` takes; None and "linear" are logits.
     """
+    import keras
+
     function = keras.activations.get(activation)
     known = {
         keras.activations.softmax: "softmax",
@@ -515,6 +526,8 @@ def _seen(model):
 
 def _outputs(model):
     """What the layer that makes the output says of its meaning."""
+    import keras
+
     for layer in reversed(model.layers):
         if isinstance(layer, keras.Model):
             return _outputs(layer)
@@ -533,12 +546,15 @@ _RAW_SCALE = 0.1
 _RAW_MEAN = 1.0
 
 
-def takes_raw_images(model: keras.Model) -> bool:
+def takes_raw_images(model: "keras.Model") -> bool:
     """Whether the model begins by normalising images of 0..255.
 
     True where the first layer that changes the range of the values is a Rescaling or
     Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
     """
+    import keras
+    import numpy as np
+
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling):
             scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)

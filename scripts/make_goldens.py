@@ -1,5 +1,7 @@
 """Writes tests/goldens: the weights' names and shapes, and the costs, of every network.
 
+And keras_senet/utils/networks.json, what `keras-senet list` shows of them.
+
     python scripts/make_goldens.py [NAME ...]
 
 Run it after a deliberate change of a network, look at the difference, and say in the
@@ -15,7 +17,9 @@ import keras
 import keras_senet
 from keras_senet.models import CONSTRUCTORS
 
-GOLDENS = Path(__file__).parents[1] / "tests" / "goldens"
+ROOT = Path(__file__).parents[1]
+GOLDENS = ROOT / "tests" / "goldens"
+TABLE = ROOT / "keras_senet" / "utils" / "networks.json"
 
 
 def golden(name: str) -> dict:
@@ -41,12 +45,28 @@ def golden(name: str) -> dict:
     }
 
 
+def table() -> str:
+    """What the package itself knows of the networks, as JSON text."""
+    rows = {}
+    for name in keras_senet.list_models():
+        frozen = json.loads((GOLDENS / f"{name}.json").read_text())
+        rows[name] = {
+            "constructor": frozen["constructor"],
+            "input_shape": frozen["input_shape"],
+            "classes": list(frozen["weights"].values())[-1][0],
+            "parameters": frozen["with_se"]["parameters"],
+            "multiply_adds": frozen["with_se"]["multiply_adds"],
+        }
+    return json.dumps(rows, indent=1) + "\n"
+
+
 def main(names: list[str]) -> None:
     for name in names or keras_senet.list_models():
         text = json.dumps(golden(name), separators=(",", ":"))
         text = text.replace('],"', '],\n"').replace(',"weights":{', ',\n"weights":{\n')
         (GOLDENS / f"{name}.json").write_text(text + "\n")
         print(name)
+    TABLE.write_text(table())
 
 
 if __name__ == "__main__":

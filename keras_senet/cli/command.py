@@ -3,14 +3,13 @@
 import contextlib
 import importlib
 import io
-import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from keras_senet.cli.console import quiet_start
+from keras_senet.cli.quiet import be_quiet
 from keras_senet.utils.errors import nearest
 from keras_senet.version import __version__
 
@@ -51,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
+    if argv is None and not debug:
+        be_quiet()
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -79,15 +80,7 @@ def _dispatch(arguments):
             f"{', '.join(VERBS)}."
         )
     command = importlib.import_module(f"keras_senet.cli.{verb}").parse(rest)
-    if command is None:
-        return 0
-    with quiet_start():
-        import tensorflow as tf
-
-        # Of several workers, the strategy must come before anything else.
-        if "TF_CONFIG" not in os.environ:
-            tf.config.list_logical_devices()
-    return command.run()
+    return 0 if command is None else command.run()
 
 
 def _usage():
@@ -100,7 +93,7 @@ def _usage():
             *lines,
             "",
             "  keras-senet VERB --help   the verb's options",
-            "  --debug                   show the traceback of an error",
+            "  --debug                   show tracebacks and the notes of TensorFlow",
             "  --version                 show the version",
         ]
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes, Positional
 
 from keras_senet.cli.command import parse_arguments
-from keras_senet.cli.console import Progress, make_console
+from keras_senet.cli.console import make_console
 from keras_senet.cli.finetune_report import write_report, write_worst
 from keras_senet.cli.reports import first_images, print_verifications
 from keras_senet.cli.train import value_of
@@ -38,6 +38,7 @@ class Finetune:
     values: OmitArgPrefixes[FinetuneRecipe]
 
     def run(self) -> int:
+        from keras_senet.cli.progress import Progress
         from keras_senet.evaluation import evaluate
         from keras_senet.training.finetune import finetune
 

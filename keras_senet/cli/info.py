@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from tyro.conf import Positional
 
-from keras_senet.analysis import complexity
+import keras_senet
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import open_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,13 +29,15 @@ class Info:
     def run(self) -> int:
         import keras
 
+        from keras_senet.cli.opening import open_model
+
         opened = open_model(self.model, self.weights, trained=False)
         known = isinstance(opened.model, keras.Model)
         rows = _model_rows(opened) if known else _file_rows(opened)
         console = make_console()
         print_table(console, opened.name, ("", ""), rows)
         if self.layers:
-            costs = complexity(opened.keras_model())
+            costs = keras_senet.complexity(opened.keras_model())
             columns = ("layer", "kind", "output", ">parameters", ">multiply-adds")
             rows = [_layer_row(row) for row in costs.layers]
             print_table(console, "What each layer costs", columns, rows)
@@ -51,7 +52,7 @@ def _model_rows(opened):
         ("parameters", f"{model.count_params():,}"),
     ]
     if None not in model.input_shape[1:]:
-        costs = complexity(model)
+        costs = keras_senet.complexity(model)
         share = costs.se_parameters / costs.parameters
         rows += [
             ("of which trainable", f"{costs.trainable:,}"),

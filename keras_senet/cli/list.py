@@ -1,16 +1,16 @@
 """`keras-senet list`."""
 
 import dataclasses
+import fnmatch
 from collections.abc import Sequence
 
-import keras
 from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.models import create_model, list_models
 from keras_senet.utils.errors import nearest
-from keras_senet.weights import find_preset, list_weights
+from keras_senet.utils.networks import known_networks
+from keras_senet.weights.catalogue import find_preset, list_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,12 @@ class List:
     weights: bool = False
 
     def run(self) -> int:
-        names = list_models(self.pattern)
+        networks = known_networks()
+        names = fnmatch.filter(networks, self.pattern)
         if not names:
             raise ValueError(
                 f"No network fits the pattern {self.pattern!r}."
-                f"{nearest(self.pattern, list_models())}"
+                f"{nearest(self.pattern, networks)}"
             )
         console = make_console()
         if self.weights:
@@ -39,27 +40,28 @@ class List:
             rows = [_preset_row(preset) for preset in presets]
             print_table(console, "Checkpoints, as their publishers say", columns, rows)
             return 0
-        with console.status("counting parameters") as status:
-            rows = []
-            for name in names:
-                status.update(f"counting the parameters of {name}")
-                rows.append(_row(name))
-        columns = ("network", ">input", ">classes", ">parameters", "weights")
+        rows = [_row(name, networks[name]) for name in names]
+        columns = (
+            "network",
+            ">input",
+            ">classes",
+            ">parameters",
+            ">multiply-adds",
+            "weights",
+        )
         title = "Networks; the parameters include the statistics of normalisation"
         print_table(console, title, columns, rows)
         return 0
 
 
-def _row(name):
-    # Only shapes are wanted: nothing is initialised.
-    with keras.StatelessScope(initialize_variables=False):
-        model = create_model(name, weights=None)
-    height, width, channels = model.input_shape[1:]
+def _row(name, network):
+    height, width, channels = network["input_shape"]
     return (
         name,
         f"{height} x {width} x {channels}",
-        str(model.output_shape[-1]),
-        f"{model.count_params():,}",
+        str(network["classes"]),
+        f"{network['parameters']:,}",
+        f"{network['multiply_adds'] / 1e6:,.0f} M",
         ", ".join(w.removeprefix(f"{name}.") for w in list_weights(name)) or "-",
     )
 

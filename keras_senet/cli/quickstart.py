@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_senet.cli.command import parse_arguments
-from keras_senet.cli.console import Progress, make_console
+from keras_senet.cli.console import make_console
 from keras_senet.cli.pictures import draw_predictions
 from keras_senet.cli.reports import first_images, print_verifications
 
@@ -58,6 +58,7 @@ class Quickstart:
         return 0 if passed else 1
 
     def _train(self, console):
+        from keras_senet.cli.progress import Progress
         from keras_senet.data import open_source
         from keras_senet.training import RECIPES, train
 

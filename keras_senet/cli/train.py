@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from keras_senet.cli.command import UsageError, parse_arguments
-from keras_senet.cli.console import Progress, make_console
+from keras_senet.cli.console import make_console
 from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
 
 # 128 and the number of SIGTERM, as shells have it.
@@ -41,6 +41,7 @@ class Train:
     values: OmitArgPrefixes[Recipe]
 
     def run(self) -> int:
+        from keras_senet.cli.progress import Progress
         from keras_senet.training.checkpoints import TrainingStopped
         from keras_senet.training.train import train
 

@@ -34,6 +34,13 @@ def test_golden(name):
     assert made == stored
 
 
+def test_the_packages_table_is_fresh():
+    script = runpy.run_path(str(ROOT / "scripts" / "make_goldens.py"))
+    assert script["TABLE"].read_text() == script["table"](), (
+        "run `python scripts/make_goldens.py NAME`"
+    )
+
+
 def test_readme_table_is_fresh():
     script = runpy.run_path(str(ROOT / "scripts" / "make_model_table.py"))
     readme = (ROOT / "README.md").read_text()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from keras_senet import create_model
-from keras_senet.weights import Checkpoint, assign
+from keras_senet.weights import Checkpoint
+from keras_senet.weights.assign import assign
 
 
 def arrays_of(model):

@@ -1,0 +1,52 @@
+"""No line on the terminal that is not the command's own.
+
+TensorFlow, XLA, oneDNN and LiteRT write notes to file descriptor 2, in part before
+any log level is looked at. Errors still come through.
+"""
+
+import os
+import re
+import sys
+import threading
+import warnings
+
+# INFO and WARNING: of absl and TensorFlow, of LiteRT, and what follows one on a line
+# of its own; and the error that says that there is no driver of a GPU.
+_NOTE = re.compile(
+    rb"([IW]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
+    rb"|(INFO|WARNING): |To enable the following instructions:"
+    rb"|E\d{4} .*cuInit.*\(303\))"
+)
+
+
+def be_quiet() -> None:
+    """Drops the notes of native code from here on, in this process and its children.
+
+    An explicit TF_CPP_MIN_LOG_LEVEL keeps them.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    warnings.showwarning = _show_warning
+    try:
+        terminal = os.dup(2)
+    except OSError:  # a process without standard error
+        return
+    notes, write_end = os.pipe()
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    # What Python itself writes does not take the way round the pipe.
+    sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1, errors="replace")
+    threading.Thread(target=_pass_on, args=(notes, terminal), daemon=True).start()
+
+
+def _pass_on(notes, terminal):
+    with os.fdopen(notes, "rb") as lines:
+        for line in lines:
+            if not _NOTE.match(line):
+                os.write(terminal, line)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    if issubclass(category, UserWarning):
+        print(f"keras-senet: warning: {message}", file=sys.stderr)

@@ -1,0 +1,70 @@
+"""The first second of the command line: light, and without a line of other people's."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from keras_senet.cli.quiet import _NOTE
+
+LIGHT = ["--version", "--help", "nonsense", "list", "list --weights", "list --help"]
+LIGHT += ["convert --help", "info --help"]
+
+
+def _run(code, **environment):
+    known = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**known, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("words", LIGHT)
+def test_loads_neither_keras_nor_tensorflow(words):
+    done = _run(
+        "import sys\nfrom keras_senet.cli import main\n"
+        f"sys.argv = ['keras-senet', *{words.split()!r}]\nmain()\n"
+        "print([m for m in ('keras', 'tensorflow', 'numpy') if m in sys.modules])"
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+NOISE = r"""
+import os, sys
+from keras_senet.cli.quiet import be_quiet
+be_quiet()
+os.write(2, b"I0000 00:00:1795919031.124034   23312 cudart_stub.cc:31] a note\n")
+os.write(2, b"2026-01-01 00:00:00.123456: W tensorflow/core/x.cc:3] a warning\n")
+os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
+os.write(2, b"E0000 00:00:1795919031.124034   23312 x.cc:31] an error\n")
+print("ours", file=sys.stderr)
+import tensorflow as tf
+tf.constant(1.0)
+import warnings
+warnings.warn("our warning")
+warnings.warn("old", DeprecationWarning)
+import time
+time.sleep(0.2)
+"""
+
+
+def test_notes_are_dropped_and_errors_are_not():
+    error = _run(NOISE).stderr
+    assert "an error" in error
+    lines = [line for line in error.splitlines() if "an error" not in line]
+    assert lines == ["ours", "keras-senet: warning: our warning"]
+
+
+def test_an_explicit_level_keeps_them():
+    code = NOISE.split("import tensorflow")[0]
+    assert "a note" in _run(code, TF_CPP_MIN_LOG_LEVEL="0").stderr
+
+
+@pytest.mark.parametrize("line", ["error: W0000", "Warning: x", "WARNING", "I am"])
+def test_other_lines_are_no_notes(line):
+    assert not re.match(_NOTE, line.encode())
