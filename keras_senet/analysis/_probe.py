@@ -68,7 +68,7 @@ class Probe(keras.Model):
                 return call.layer(*args, **kwargs)
             return self._excite(call.layer, args[0], gates)
 
-        return graph.replay(model, run, inputs)[1]
+        return graph.Graph(model).replay(run, inputs)[1]
 
     def _excite(self, layer, x, gates):
         x = ops.cast(x, layer.compute_dtype)
@@ -100,11 +100,7 @@ def open_probe(model: keras.Model) -> Probe:
     Raises:
         ValueError: If the model is subclassed, has several inputs, or has no SE.
     """
-    if not graph.is_functional(model) or len(model.inputs) != 1:
-        raise ValueError(
-            "`model` must be a functional or built sequential model with one input. "
-            f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
-        )
+    graph.check_one_input(model)
     probe = Probe(model)
     if not probe.blocks:
         raise ValueError(

@@ -4,6 +4,7 @@ A space is what one convolution or dense layer writes, under the names of all th
 that hand it on. It can be made narrower if everything that touches it is known.
 """
 
+import collections
 import dataclasses
 
 import keras
@@ -56,11 +57,11 @@ class Channels:
     """The spaces of a model.
 
     Attributes:
-        calls: The model's calls, inputs first.
+        net: The model's calls.
         spaces: `id` of a tensor -> its space.
     """
 
-    calls: tuple[graph.Call, ...]
+    net: graph.Graph
     spaces: dict[int, Space]
 
     def before(self, call: graph.Call) -> Space:
@@ -73,12 +74,8 @@ class Channels:
 
     def free(self) -> list[Space]:
         """The spaces that can be made narrower, in the order of the graph."""
-        written = (self.behind(c) for c in self.calls if is_matrix(c.layer))
+        written = (self.behind(c) for c in self.net.calls if is_matrix(c.layer))
         return [s for s in dict.fromkeys(written) if not s.fixed and s.size > 1]
-
-    def readers(self, tensor) -> list[graph.Call]:
-        """The calls that take a tensor."""
-        return [c for c in self.calls if any(t is tensor for t in c.inputs)]
 
 
 def find(model: keras.Model) -> Channels:
@@ -86,12 +83,10 @@ def find(model: keras.Model) -> Channels:
 
     What is not understood, a sum among them, keeps all channels that it touches.
     """
-    calls = tuple(graph.calls(model))
-    times: dict[int, int] = {}
-    for call in calls:
-        times[id(call.layer)] = times.get(id(call.layer), 0) + 1
+    net = graph.Graph(model)
+    times = collections.Counter(id(call.layer) for call in net.calls)
     spaces = {id(t): Space(fixed=True) for t in _flat(model.inputs)}
-    for call in calls:
+    for call in net.calls:
         layer = call.layer
         inputs = [spaces[id(t)] for t in call.inputs]
         shared = times[id(layer)] > 1 and bool(getattr(layer, "weights", ()))
@@ -108,7 +103,7 @@ def find(model: keras.Model) -> Channels:
             space = _fix(inputs)
         spaces.update((id(t), space) for t in call.outputs)
     _fix([spaces[id(t)] for t in _flat(model.outputs)])
-    return Channels(calls, spaces)
+    return Channels(net, spaces)
 
 
 def is_matrix(layer) -> bool:

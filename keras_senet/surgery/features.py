@@ -38,11 +38,7 @@ def features(
     >>> maps["P3"].shape  # of images with 224 x 224 pixels
     (1, 28, 28, 512)
     """
-    if not graph.is_functional(model) or len(model.inputs) != 1:
-        raise ValueError(
-            "`model` must be a functional model with one input. Received: "
-            f"{type(model).__name__} {getattr(model, 'name', '')!r}"
-        )
+    graph.check_one_input(model)
     found = _last_maps(model)
     available = [level for level in sorted(found) if level >= 2]
     wanted = available if levels is None else list(levels)
@@ -63,36 +59,14 @@ def _last_maps(model):
     # Large enough for networks without padding to keep close to the powers of two.
     shape = tuple(1024 if n is None and i else n for i, n in enumerate(image.shape))
     shapes = graph.shapes(model, [shape])
-    axes = (2, 3) if _is_channels_first(model) else (1, 2)
-    height = shape[axes[0]]
+    rows = 2 if graph.data_format(model) == "channels_first" else 1
+    height = shape[rows]
     last = {}
-    for tensor, layer in _bottlenecks(model):
-        size = shapes[id(tensor)]
-        if len(size) != 4 or isinstance(layer, layers.ZeroPadding2D):
+    for call in graph.Graph(model).cuts():
+        size = shapes[id(call.outputs[0])]
+        if len(size) != 4 or isinstance(call.layer, layers.ZeroPadding2D):
             continue
-        if size[axes[0]] == 1 and height > 64:  # pooled: MobileNet's top keeps 4 axes
+        if size[rows] == 1 and height > 64:  # pooled: MobileNet's top keeps 4 axes
             continue
-        last[round(math.log2(height / size[axes[0]]))] = tensor
+        last[round(math.log2(height / size[rows]))] = call.outputs[0]
     return last
-
-
-def _is_channels_first(model):
-    # Without weights, a layer may treat channels as rows: VGG's reversal of colours.
-    weighted = [layer for layer in model.layers if layer.weights]
-    formats = {getattr(layer, "data_format", None) for layer in weighted}
-    return "channels_first" in formats
-
-
-def _bottlenecks(model):
-    """Yields the tensors that, removed, cut the input from the output."""
-    calls = list(graph.calls(model))
-    last_use = {id(model.outputs[0]): len(calls)}
-    for position, call in enumerate(calls):
-        for tensor in call.inputs:
-            last_use[id(tensor)] = max(last_use.get(id(tensor), 0), position)
-    alive = {id(model.inputs[0])}
-    for position, call in enumerate(calls):
-        alive.update(id(t) for t in call.outputs if id(t) in last_use)
-        alive = {t for t in alive if last_use[t] > position}
-        if len(call.outputs) == 1 and alive == {id(call.outputs[0])}:
-            yield call.outputs[0], call.layer

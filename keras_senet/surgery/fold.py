@@ -4,15 +4,56 @@ import collections
 import dataclasses
 
 import keras
+import numpy as np
+from keras import layers
 
 from keras_senet.card import Card
 from keras_senet.layers import BatchNormalization, ChannelShuffle, SqueezeExcite
 from keras_senet.network import with_card
-from keras_senet.surgery import _places
 from keras_senet.surgery._copying import fill, fresh, unique_name
 from keras_senet.surgery._expansion import Excitation, shuffle
-from keras_senet.surgery._plan import Plan, Step, key, trains
+from keras_senet.surgery._linear import (
+    NORMALIZATIONS,
+    Affine,
+    Linear,
+    affine,
+    is_linear,
+)
 from keras_senet.utils import graph
+
+_IDENTITIES = (
+    layers.ActivityRegularization,
+    layers.AlphaDropout,
+    layers.Dropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.Identity,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+)
+_PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoldingStep:
+    """What `fold` did with one call of a layer.
+
+    Attributes:
+        layer: The layer's name.
+        done: "folded" into another layer, "removed", "expanded" into Keras' layers,
+            "merged" (expanded, with the squeeze read off the map before the linear
+            convolution), or "kept" where one of the others was looked for in vain.
+        into: The layer that it was folded into, or that it was merged with.
+        why: Why it was kept.
+        model: The model that the layer is in: the given one or a nested one.
+    """
+
+    layer: str
+    done: str
+    into: str = ""
+    why: str = ""
+    model: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +64,7 @@ class Folding:
         steps: In the order of the models and of what was done.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[FoldingStep, ...]
 
     def __str__(self) -> str:
         counts = collections.Counter(step.done for step in self.steps)
@@ -76,11 +117,11 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
         )
     if not graph.is_functional(model):
         why = "only a functional or built sequential model tells which layers it calls"
-        model.folding = Folding((Step(layer=model.name, done="kept", why=why),))
+        model.folding = Folding((FoldingStep(layer=model.name, done="kept", why=why),))
         return model
-    calls = [call for m in _places.models(model) for call in graph.calls(m)]
+    calls = [call for m in graph.models(model) for call in graph.calls(m)]
     counts = collections.Counter(id(call.layer) for call in calls)
-    training = {id(call.layer) for call in calls if trains(call)}
+    training = {id(call.layer) for call in calls if _trains(call)}
     steps = []
     folded = _Fold(counts, training, steps).fold(model, name)
     # Its variables are not those of the constructor any more.
@@ -98,32 +139,32 @@ class _Fold:
         self.copies = {}
 
     def fold(self, model, name=None):
-        plan = Plan(model, self.counts)
-        self.steps += plan.steps
-        taken = {call.layer.name for call in graph.calls(model)}
+        net = graph.Graph(model)
+        plan = _Plan(net, self.counts, self.steps)
+        taken = {call.layer.name for call in net.calls}
         entered, copied = {}, []
 
         def run(call, args, kwargs):
             x = keras.tree.flatten((args, kwargs))[0]
-            if key(call) in plan.removed:
+            if call in plan.removed:
                 return x
-            if key(call) in plan.linear:
-                entered[key(call)] = x
-                layer = plan.linear[key(call)].make()
+            if call in plan.linear:
+                entered[call] = x
+                layer = plan.linear[call].make()
                 y = layer(x)
-                plan.linear[key(call)].fill(layer)
+                plan.linear[call].fill(layer)
                 return y
             if id(call.layer) not in self.copies:
                 self.copies[id(call.layer)] = self._copy(
                     call, plan, lambda name: unique_name(name, taken), copied
                 )
             copy = self.copies[id(call.layer)]
-            inner = plan.inner.get(key(call))
+            inner = plan.inner.get(call)
             if inner is not None:
-                return copy(x, entered[key(inner)])
+                return copy(x, entered[inner])
             return copy(*args, **kwargs)
 
-        inputs, outputs = graph.replay(model, run)
+        inputs, outputs = net.replay(run)
         for copy, layer in copied:
             fill(copy, layer)
         return keras.Model(inputs, outputs, name=name or model.name)
@@ -131,13 +172,13 @@ class _Fold:
     def _copy(self, call, plan, name, copied):
         layer = call.layer
         if type(layer) is SqueezeExcite:
-            inner = plan.inner[key(call)]
+            inner = plan.inner[call]
             return Excitation(
                 layer,
                 len(call.inputs[0].shape),
                 name,
-                linear=plan.linear.get(inner and key(inner)),
-                factor=plan.factors[key(call)],
+                linear=plan.linear.get(inner),
+                factor=plan.factors[call],
             )
         if type(layer) is ChannelShuffle:
             return shuffle(layer, call.inputs[0].shape, name)
@@ -150,8 +191,178 @@ class _Fold:
                 copy = fresh(layer)
             except (NotImplementedError, TypeError, ValueError):
                 why = "its `get_config` does not make it again; both models share it"
-                step = Step(layer=layer.name, done="kept", why=why, model=plan.name)
-                self.steps.append(step)
+                plan.report(call, "kept", why=why)
                 return layer
         copied.append((copy, layer))
         return copy
+
+
+class _Plan:
+    """The fate of each call of one model.
+
+    Attributes:
+        removed: The calls that return their input.
+        linear: What each call of a convolution or dense layer computes, with what is
+            folded into it.
+        factors: What the gate is multiplied by, for each call of SE.
+        inner: The linear call whose input the squeeze is read off, or None.
+    """
+
+    def __init__(self, net: graph.Graph, counts: dict[int, int], steps: list):
+        self._net, self._counts, self._steps = net, counts, steps
+        self.removed = set()
+        self.linear, self.factors, self.inner = {}, {}, {}
+        for work in (self._identities, self._follow, self._precede, self._gates):
+            work()
+        self._keep()
+
+    def _identities(self):
+        for call in self._net.calls:
+            layer = call.layer
+            known = type(layer) in _IDENTITIES or _is_stochastic_depth(layer)
+            linear = type(layer) is layers.Activation and (
+                layer.activation is keras.activations.linear
+            )
+            if (known and not _trains(call)) or linear:
+                self._remove(call, "removed")
+
+    def _follow(self):
+        """Folds affine maps into the linear layers before them."""
+        for call in self._net.calls:
+            if not (is_linear(call.layer) and self._is_single(call)):
+                continue
+            linear = Linear(call.layer, len(call.outputs[0].shape))
+            if not _adds_bias_rightly(linear, call.outputs[0]):
+                continue
+            self.linear[call] = linear
+            while (user := self._net.only_user(call.outputs[0])) is not None:
+                found = self._affine(user, linear.axis)
+                if found is None or not self._remove(user, "folded", call):
+                    break
+                linear.follow(found)
+
+    def _precede(self):
+        """Folds affine maps into the linear layers behind them."""
+        for call in reversed(self._net.calls):
+            if not call.outputs:
+                continue
+            user, padded = self._net.only_user(call.outputs[0]), False
+            while user is not None and type(user.layer) in _PADDINGS:
+                user, padded = self._net.only_user(user.outputs[0]), True
+            linear = self.linear.get(user)
+            if linear is None:
+                continue
+            found = self._affine(call, linear.axis)
+            if found is None or not linear.takes(found, padded=padded):
+                continue
+            if self._remove(call, "folded", user):
+                linear.precede(found)
+
+    def _gates(self):
+        """Finds what SE's squeeze can be read off, and scales that its gate takes."""
+        for call in self._net.calls:
+            if type(call.layer) is not SqueezeExcite:
+                continue
+            inner, factor = None, 1.0
+            if self._is_single(call):
+                inner, factor = self._inner(call), self._factor(call)
+            self.inner[call], self.factors[call] = inner, factor
+            if inner is None:
+                self.report(call, "expanded")
+            else:
+                self.report(call, "merged", inner.layer.name)
+
+    def _inner(self, call):
+        """The linear call before SE, where its input has fewer channels."""
+        tensor = self._net.source(call.inputs[0])
+        maker = self._net.maker(tensor)
+        linear = self.linear.get(maker)
+        if linear is None or not linear.is_pointwise():
+            return None
+        se = call.layer
+        strides = getattr(maker.layer, "strides", (1,))
+        reads = se.squeeze == "none" or (se.squeeze == "avg" and set(strides) == {1})
+        agrees = (
+            linear.axis == _axis(se, len(tensor.shape))
+            and maker.inputs[0].dtype == tensor.dtype
+        )
+        return maker if reads and agrees and linear.inputs < linear.outputs else None
+
+    def _factor(self, call):
+        axis = _axis(call.layer, len(call.outputs[0].shape))
+        factor = 1.0
+        while (user := self._net.only_user(call.outputs[0])) is not None:
+            found = self._affine(user, axis)
+            if found is None or np.any(found.offset) or np.ptp(found.scale):
+                break
+            if not self._remove(user, "folded", call):
+                break
+            factor *= float(found.scale[0])
+        return factor
+
+    def _keep(self):
+        """Reports what is left of the kinds that are folded or removed."""
+        for call in self._net.calls:
+            kinds = (*NORMALIZATIONS, *_IDENTITIES)
+            if isinstance(call.layer, kinds) and call not in self.removed:
+                if _trains(call):
+                    why = "it is called with training=True"
+                elif type(call.layer) not in kinds:
+                    why = "its class is not Keras' own"
+                elif self._net.is_output(call.outputs[0]):
+                    why = "it makes an output of the model"
+                else:
+                    why = "no linear convolution or dense layer beside it can take it"
+                self.report(call, "kept", why=why)
+
+    def _affine(self, call, axis) -> Affine | None:
+        if call in self.removed or _trains(call) or len(call.inputs) != 1:
+            return None
+        return affine(call.layer, axis, tuple(call.inputs[0].shape))
+
+    def _remove(self, call, done, into=None) -> bool:
+        """Lets a call return its input, where that has the type of its output."""
+        source, target = call.inputs[0], call.outputs[0]
+        if self._net.is_output(target) or source.dtype != target.dtype:
+            return False
+        self._net.bypass(call)
+        self.removed.add(call)
+        self.report(call, done, into.layer.name if into else "")
+        return True
+
+    def _is_single(self, call):
+        return self._counts[id(call.layer)] == 1
+
+    def report(self, call, done, into="", why=""):
+        self._steps.append(
+            FoldingStep(
+                layer=call.layer.name,
+                done=done,
+                into=into,
+                why=why,
+                model=self._net.name,
+            )
+        )
+
+
+def _is_stochastic_depth(layer) -> bool:
+    """Whether a layer is that of keras.applications' ConvNeXt, which has no name."""
+    kind = type(layer)
+    return kind.__name__ == "StochasticDepth" and kind.__module__.startswith("keras.")
+
+
+def _trains(call: graph.Call) -> bool:
+    """Whether a call is one of training whatever the model is called for."""
+    return call.kwargs.get("training") is True or any(a is True for a in call.args)
+
+
+def _axis(layer, rank):
+    return 1 if layer.data_format == "channels_first" else rank - 1
+
+
+def _adds_bias_rightly(linear, output):
+    # Keras 3.15.1 on TensorFlow adds a bias along the last axis of channels-first
+    # maps, where that is as long as the channels' or may be.
+    if keras.backend.backend() != "tensorflow" or linear.axis == len(output.shape) - 1:
+        return True
+    return output.shape[-1] not in (None, linear.outputs)

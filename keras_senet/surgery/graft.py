@@ -7,29 +7,13 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
+from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
-from keras_senet.surgery import _places
+from keras_senet.network import with_card
 from keras_senet.surgery._copying import fill, fresh
-from keras_senet.surgery._places import After, Place
+from keras_senet.surgery.places import After, check_graftable, places
 from keras_senet.utils import graph
 from keras_senet.utils.errors import nearest
-
-
-def places(model: keras.Model, after: After = None) -> list[Place]:
-    """Returns where `graft` puts SE, and what it skips and why.
-
-    Args:
-        model: A functional or sequential model.
-        after: As for `graft`.
-
-    Returns:
-        The places in the order of the graph. Those with `skipped` get no SE.
-
-    Raises:
-        ValueError: As `graft`, but an empty list where there is no place.
-    """
-    _check(model)
-    return _places.find(model, after)
 
 
 def graft(
@@ -113,25 +97,17 @@ def graft(
         if key not in made:
             made[key] = SqueezeExcite(
                 **form,
-                data_format=_data_format(owner),
+                data_format=graph.data_format(owner),
                 dtype=getattr(call.layer, "dtype_policy", None),
                 name=place.name,
             )
         return made[key](keras.tree.flatten(results)[0])
 
     grafted = _copy(model, insert, name=name)
-    has_row = after is None and squeeze_filters is None and activation == "relu"
-    row = {
-        "se": True,
-        "reduction": 16 if reduction is None else reduction,
-        "divisor": divisor,
-        "squeeze": squeeze,
-        "gate": gate,
-        "se_bias": use_bias,
-        "identity_start": True,
-    }
-    _describe(grafted, model, row if has_row else None)
-    return grafted
+    if after is not None or squeeze_filters is not None or activation != "relu":
+        return _described(grafted, model, None)
+    config = next(iter(made.values())).get_config()
+    return _described(grafted, model, {**config, "se": True, "se_bias": use_bias})
 
 
 def ungraft(
@@ -160,12 +136,12 @@ def ungraft(
         ValueError: If the model is not functional, none of its SE layers can be taken
             out, or one of those named cannot.
     """
-    _check(model)
+    check_graftable(model)
     blocks = {
         id(call.layer): call.layer
-        for m in _places.models(model)
+        for m in graph.models(model)
         for call in graph.calls(m)
-        if _places.is_se(call.layer)
+        if isinstance(call.layer, SqueezeExcite)
     }
     far = {block: _distance(layer) for block, layer in blocks.items()}
     if layers is None:
@@ -187,8 +163,7 @@ def ungraft(
             f"{len(blocks)} SE layers, none of them so."
         )
     plain = _copy(model, lambda call, results, _: results, without=out, name=name)
-    _describe(plain, model, {"se": False} if len(out) == len(blocks) else None)
-    return plain
+    return _described(plain, model, {"se": False} if len(out) == len(blocks) else None)
 
 
 def _named(blocks, names):
@@ -236,42 +211,23 @@ def _copy(model, revise, *, without=frozenset(), name=None, copies=None):
         results = copies[id(call.layer)](*args, **kwargs)
         return revise(call, results, model)
 
-    inputs, outputs = graph.replay(model, run)
+    inputs, outputs = graph.Graph(model).replay(run)
     for call in graph.calls(model):
         if id(call.layer) in copies and not graph.is_functional(call.layer):
             fill(copies[id(call.layer)], call.layer)
     return keras.Model(inputs, outputs, name=name or model.name)
 
 
-def _describe(copy, model, row):
-    """Carries over what our constructors note on their models."""
-    for attribute in ("preprocessing",):
-        if hasattr(model, attribute):
-            setattr(copy, attribute, getattr(model, attribute))
-    known = getattr(model, "architecture", None)
-    if row is None or known is None or not hasattr(model, "constructor"):
-        return
-    if known.placement == "standard" and known.se_stages == "all":
-        copy.architecture = dataclasses.replace(known, **row)
-        copy.constructor = model.constructor
-
-
-def _data_format(model):
-    formats = {
-        getattr(c.layer, "data_format", None)
-        for c in graph.calls(model)
-        if getattr(c.layer, "weights", None)
-    }
-    return "channels_first" if "channels_first" in formats else "channels_last"
-
-
-def _check(model):
-    if not graph.is_functional(model):
-        raise ValueError(
-            "`model` must be a functional or a built sequential model. Received: "
-            f"{type(model).__name__} {getattr(model, 'name', '')!r}. Put "
-            "keras_senet.SqueezeExcite into its code, or build it functionally."
-        )
+def _described(copy, model, changes):
+    """The copy with the model's card, and of the changes what its row has."""
+    card = Card.of(model)
+    row = card.architecture
+    if changes and row and row.placement == "standard" and row.se_stages == "all":
+        row = {name: changes.get(name, value) for name, value in row.items()}
+        return with_card(copy, dataclasses.replace(card, architecture=row))
+    return with_card(
+        copy, dataclasses.replace(card, constructor=None, architecture=None)
+    )
 
 
 def _no_place(model, found):

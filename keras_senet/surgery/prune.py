@@ -92,11 +92,7 @@ def prune(
 
 
 def _check(model, keep, importance):
-    if not graph.is_functional(model) or len(model.inputs) != 1:
-        raise ValueError(
-            "`model` must be a functional or built sequential model with one input. "
-            f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
-        )
+    graph.check_one_input(model)
     if not 0 < keep <= 1:
         raise ValueError(f"`keep` must be above 0, at most 1. Received: keep={keep!r}")
     if importance not in IMPORTANCES:
@@ -137,7 +133,7 @@ def _scores(model, channels, free, data, importance):
 def _magnitude(channels, space):
     """The sum of magnitudes of each channel's kernel, over all its makers."""
     total = np.zeros(space.size)
-    for call in channels.calls:
+    for call in channels.net.calls:
         if _channels.is_matrix(call.layer) and channels.behind(call) is space:
             kernel = _array(call.layer.kernel)
             total += np.abs(kernel).sum(axis=tuple(range(kernel.ndim - 1)))
@@ -167,7 +163,7 @@ class _Judge:
             return None
         found = [
             self.gates[call.layer.name]
-            for call in self.channels.calls
+            for call in self.channels.net.calls
             if isinstance(call.layer, SqueezeExcite)
             and self.channels.before(call) is space
         ]
@@ -176,7 +172,7 @@ class _Judge:
 
     def _through_weights(self, space):
         squares = np.zeros(space.size)
-        for call in self.channels.calls:
+        for call in self.channels.net.calls:
             if _channels.is_matrix(call.layer) and self.channels.before(call) is space:
                 kernel = _array(call.layer.kernel) * self._strength(call)
                 axes = (*range(kernel.ndim - 2), kernel.ndim - 1)
@@ -187,9 +183,9 @@ class _Judge:
         """What follows a convolution: normalisation's gain times the gate, or more."""
         strength = np.ones(_array(call.layer.kernel).shape[-1])
         linear = True
-        readers = self.channels.readers(call.outputs[0])
-        while len(readers) == 1:
-            (reader,) = readers
+        users = self.channels.net.users(call.outputs[0])
+        while len(users) == 1:
+            (reader,) = users
             layer = reader.layer
             if isinstance(layer, SqueezeExcite):
                 self.used = True
@@ -200,7 +196,7 @@ class _Judge:
             if isinstance(layer, layers.BatchNormalization) and linear:
                 strength = strength * _gain(layer)
             linear = linear and not isinstance(layer, (layers.Activation, layers.ReLU))
-            readers = self.channels.readers(reader.outputs[0])
+            users = self.channels.net.users(reader.outputs[0])
         behind = self.channels.behind(call)
         return strength if behind.fixed else strength * self.score(behind)
 
@@ -212,7 +208,7 @@ def _gain(norm):
 
 
 def _rebuild(model, channels, kept, name):
-    by_layer = {id(call.layer): call for call in channels.calls}
+    by_layer = {id(call.layer): call for call in channels.net.calls}
     copies = {}
 
     def sides(layer):
@@ -224,7 +220,7 @@ def _rebuild(model, channels, kept, name):
             copies[id(call.layer)] = _narrow(call.layer, *sides(call.layer))
         return copies[id(call.layer)](*args, **kwargs)
 
-    inputs, outputs = graph.replay(model, run)
+    inputs, outputs = channels.net.replay(run)
     for identity, copy in copies.items():
         layer = by_layer[identity].layer
         before, behind = sides(layer)

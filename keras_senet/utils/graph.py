@@ -4,13 +4,14 @@ Keras' graph records have no public name; this is the one place that reads them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Call:
     """One call of one layer: `outputs = layer(inputs)`.
 
@@ -33,6 +34,15 @@ def is_functional(model) -> bool:
     # A subclass of a functional model may not use its graph.
     runs = next(kind for kind in type(model).__mro__ if "call" in vars(kind))
     return runs.__module__.startswith("keras.")
+
+
+def check_one_input(model) -> None:
+    """Raises if the calls of a model are not known, or it has several inputs."""
+    if not is_functional(model) or len(graph_of(model).inputs) != 1:
+        raise ValueError(
+            "`model` must be a functional or built sequential model with one input. "
+            f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
+        )
 
 
 def graph_of(model: keras.Model) -> keras.Model:
@@ -92,35 +102,130 @@ def shapes(model: keras.Model, inputs: list[tuple]) -> Mapping[int, tuple]:
     return known
 
 
-def replay(
-    model: keras.Model, run: Callable, inputs: Sequence | None = None
-) -> tuple[Any, Any]:
-    """Makes the calls of a model again, on new inputs.
-
-    Args:
-        model: A functional or sequential model; it stays as it is.
-        run: `run(call, args, kwargs)` makes one call, with the new tensors in the place
-            of the old ones, and returns what the layer would.
-        inputs: A tensor for each input; by default new symbolic ones.
-
-    Returns:
-        The new inputs and the new outputs, in the model's own structures.
-    """
-    graph = graph_of(model)
-    known = {}
-
-    def new(value):
-        return known[id(value)] if isinstance(value, keras.KerasTensor) else value
-
-    if inputs is None:
-        configs = (t._keras_history.operation.get_config() for t in graph.inputs)
-        inputs = [keras.layers.InputLayer.from_config(c).output for c in configs]
-    known.update((id(t), x) for t, x in zip(graph.inputs, inputs, strict=True))
+def models(model: keras.Model) -> list[keras.Model]:
+    """Returns a model and the functional models nested in it, each once."""
+    found = {id(model): model}
     for call in calls(model):
-        args, kwargs = keras.tree.map_structure(new, (call.args, dict(call.kwargs)))
-        results = keras.tree.flatten(run(call, args, kwargs))
-        known.update((id(t), r) for t, r in zip(call.outputs, results, strict=True))
-    return tuple(
-        keras.tree.map_structure(new, structure)
-        for structure in (graph.input, graph.output)
-    )
+        if is_functional(call.layer):
+            found |= {id(inner): inner for inner in models(call.layer)}
+    return list(found.values())
+
+
+def data_format(model: keras.Model) -> str:
+    """Returns "channels_first" where a layer with weights has it, or "channels_last".
+
+    Without weights, a layer may treat channels as rows: VGG's reversal of colours.
+    """
+    weighted = (c.layer for c in calls(model) if getattr(c.layer, "weights", None))
+    formats = {getattr(layer, "data_format", None) for layer in weighted}
+    return "channels_first" if "channels_first" in formats else "channels_last"
+
+
+class Graph:
+    """The calls of one model, and which of them make and use each tensor.
+
+    Attributes:
+        name: The model's.
+        calls: Its calls, inputs first.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.name, self._model = model.name, graph_of(model)
+        self.calls = tuple(calls(model))
+        self._outputs = {id(t) for t in self._model.outputs}
+        self._maker = {id(t): call for call in self.calls for t in call.outputs}
+        self._users: dict[int, list[Call]] = {}
+        for call in self.calls:
+            for tensor in call.inputs:
+                self._users.setdefault(id(tensor), []).append(call)
+        self._source = {}
+
+    def maker(self, tensor) -> Call | None:
+        """The call that makes a tensor; None for an input of the model."""
+        return self._maker.get(id(tensor))
+
+    def users(self, tensor) -> Sequence[Call]:
+        """The calls that use a tensor, one that uses it twice two times."""
+        return self._users.get(id(tensor), ())
+
+    def is_output(self, tensor) -> bool:
+        """Whether a tensor is an output of the model."""
+        return id(tensor) in self._outputs
+
+    def only_user(self, tensor) -> Call | None:
+        """The one call that uses a tensor, if nothing else does."""
+        users = self.users(tensor)
+        return users[0] if len(users) == 1 and not self.is_output(tensor) else None
+
+    def history(self, tensor) -> set[Call]:
+        """The calls that a tensor depends on."""
+        maker = self.maker(tensor)
+        return set() if maker is None else self._above[maker]
+
+    @functools.cached_property
+    def _above(self) -> dict[Call, set[Call]]:
+        above = {}
+        for call in self.calls:
+            makers = filter(None, map(self.maker, call.inputs))
+            above[call] = {call}.union(*(above[maker] for maker in makers))
+        return above
+
+    def bypass(self, call: Call) -> None:
+        """Lets the users of a call's output use its input from now on."""
+        source, target = self.source(call.inputs[0]), call.outputs[0]
+        self._source[id(target)] = source
+        users = [user for user in self.users(source) if user is not call]
+        self._users[id(source)] = users + self._users.pop(id(target), [])
+
+    def source(self, tensor):
+        """The tensor that stands for one whose maker is bypassed, else itself."""
+        while id(tensor) in self._source:
+            tensor = self._source[id(tensor)]
+        return tensor
+
+    def cuts(self) -> Iterator[Call]:
+        """Yields the calls whose output every path to the model's first output takes.
+
+        The model has one input.
+        """
+        last_use = {id(self._model.outputs[0]): len(self.calls)}
+        for position, call in enumerate(self.calls):
+            for tensor in call.inputs:
+                last_use[id(tensor)] = max(last_use.get(id(tensor), 0), position)
+        alive = {id(self._model.inputs[0])}
+        for position, call in enumerate(self.calls):
+            alive.update(id(t) for t in call.outputs if id(t) in last_use)
+            alive = {t for t in alive if last_use[t] > position}
+            if len(call.outputs) == 1 and alive == {id(call.outputs[0])}:
+                yield call
+
+    def replay(
+        self, run: Callable[..., Any], inputs: Sequence | None = None
+    ) -> tuple[Any, Any]:
+        """Makes the calls again, on new inputs; the model stays as it is.
+
+        Args:
+            run: `run(call, args, kwargs)` makes one call, with the new tensors in the
+                place of the old ones, and returns what the layer would.
+            inputs: A tensor for each input; by default new symbolic ones.
+
+        Returns:
+            The new inputs and the new outputs, in the model's own structures.
+        """
+        model, known = self._model, {}
+
+        def new(value):
+            return known[id(value)] if isinstance(value, keras.KerasTensor) else value
+
+        if inputs is None:
+            configs = (t._keras_history.operation.get_config() for t in model.inputs)
+            inputs = [keras.layers.InputLayer.from_config(c).output for c in configs]
+        known.update((id(t), x) for t, x in zip(model.inputs, inputs, strict=True))
+        for call in self.calls:
+            args, kwargs = keras.tree.map_structure(new, (call.args, dict(call.kwargs)))
+            results = keras.tree.flatten(run(call, args, kwargs))
+            known.update((id(t), r) for t, r in zip(call.outputs, results, strict=True))
+        return tuple(
+            keras.tree.map_structure(new, structure)
+            for structure in (model.input, model.output)
+        )

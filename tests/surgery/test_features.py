@@ -80,5 +80,5 @@ def test_any_keras_model():
         plain.add(keras.layers.Conv2D(filters, 3, strides=2, padding="same"))
     maps = keras_senet.features(plain)
     assert maps(np.zeros((1, 64, 64, 3)))["P2"].shape == (1, 16, 16, 6)
-    with pytest.raises(ValueError, match="functional model with one input"):
+    with pytest.raises(ValueError, match="functional or built sequential"):
         keras_senet.features(keras.layers.Dense(1))

@@ -45,7 +45,7 @@ def silence(model, share=0.5):
     """Makes every second free channel exactly zero; returns how many there are."""
     channels = _channels.find(model)
     dead = {s: np.arange(s.size) % 2 == 0 for s in channels.free()}
-    for call in channels.calls:
+    for call in channels.net.calls:
         layer, space = call.layer, channels.behind(call)
         if space not in dead or not layer.weights:
             continue

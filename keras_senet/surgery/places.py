@@ -51,57 +51,61 @@ class Place:
     tensor: object = dataclasses.field(default=None, repr=False, compare=False)
 
 
-def is_se(layer) -> bool:
-    return isinstance(layer, SqueezeExcite)
+def places(model: keras.Model, after: After = None) -> list[Place]:
+    """Returns where `graft` puts SE, and what it skips and why.
 
+    Args:
+        model: A functional or sequential model.
+        after: As for `graft`.
 
-def models(model: keras.Model, seen: set | None = None):
-    """Yields a model and the functional models nested in it, each once."""
-    seen = set() if seen is None else seen
-    if id(model) in seen:
-        return
-    seen.add(id(model))
-    yield model
-    for call in graph.calls(model):
-        if graph.is_functional(call.layer):
-            yield from models(call.layer, seen)
+    Returns:
+        The places in the order of the graph. Those with `skipped` get no SE.
 
-
-def find(model: keras.Model, after: After = None) -> list[Place]:
-    """Returns the places in one model and those nested in it."""
-    wholes = list(models(model))
+    Raises:
+        ValueError: As `graft`, but an empty list where there is no place.
+    """
+    check_graftable(model)
+    nets = [graph.Graph(m) for m in graph.models(model)]
     if after is None:
-        return [place for m in wholes for place in _named(_by_rule(m), m)]
-    selects = _selector(after, wholes)
-    return [place for m in wholes for place in _named(_given(m, selects), m)]
+        return [place for net in nets for place in _named(net, _by_rule(net))]
+    selects = _selector(after, nets)
+    return [place for net in nets for place in _named(net, _given(net, selects))]
 
 
-def _named(places, model):
+def check_graftable(model) -> None:
+    """Raises if the calls of a model are not known."""
+    if not graph.is_functional(model):
+        raise ValueError(
+            "`model` must be a functional or a built sequential model. Received: "
+            f"{type(model).__name__} {getattr(model, 'name', '')!r}. Put "
+            "keras_senet.SqueezeExcite into its code, or build it functionally."
+        )
+
+
+def _named(net, places):
     """The places, their names numbered where the model or another layer has them."""
-    makers = {id(t): call.layer for call in graph.calls(model) for t in call.outputs}
-    taken = {layer.name for layer in makers.values()}
+    taken = {call.layer.name for call in net.calls}
     names = {}
     for place in places:
         if not place.skipped:
-            key = id(makers[id(place.tensor)]), place.name
+            key = id(net.maker(place.tensor).layer), place.name
             if key not in names:
                 names[key] = unique_name(place.name, taken)
             place = dataclasses.replace(place, name=names[key])
         yield place
 
 
-def _by_rule(model):
+def _by_rule(net):
     """The first of the three rules that finds a place, skipped ones included."""
-    net = _Net(model)
     for rule in (_residual, _concatenation, _convolution):
         found = list({id(p.tensor): p for p in rule(net)}.values())
         if found:
-            return [_checked(p, net) for p in found]
+            return [_checked(net, p) for p in found]
     return []
 
 
-def _given(model, selects):
-    for call in graph.calls(model):
+def _given(net, selects):
+    for call in net.calls:
         if not selects(call.layer):
             continue
         name = call.layer.name
@@ -116,13 +120,13 @@ def _given(model, selects):
             layer=name,
             name=f"{name}_se",
             rule="given",
-            model=model.name,
+            model=net.name,
             tensor=call.outputs[0],
         )
 
 
-def _selector(after, wholes):
-    names = [call.layer.name for m in wholes for call in graph.calls(m)]
+def _selector(after, nets):
+    names = [call.layer.name for net in nets for call in net.calls]
     if callable(after):
         return after
     if isinstance(after, (str, re.Pattern)):
@@ -143,50 +147,28 @@ def _selector(after, wholes):
     return lambda layer: layer.name in wanted
 
 
-class _Net:
-    """A model's calls, by the tensors they make and those they use."""
+def _between(net, tensor, other) -> set[graph.Call]:
+    """The calls that make a tensor and no part of the other."""
+    return net.history(tensor) - net.history(other)
 
-    def __init__(self, model):
-        self.name = model.name
-        self.calls = list(graph.calls(model))
-        self.maker = {id(t): call for call in self.calls for t in call.outputs}
-        self.users = {}
-        self.above = {}
-        for call in self.calls:
-            above = {id(call)}
-            for tensor in call.inputs:
-                self.users.setdefault(id(tensor), []).append(call)
-                if id(tensor) in self.maker:
-                    above |= self.above[id(self.maker[id(tensor)])]
-            self.above[id(call)] = above
-        self.by_id = {id(call): call for call in self.calls}
 
-    def history(self, tensor) -> set:
-        maker = self.maker.get(id(tensor))
-        return set() if maker is None else self.above[id(maker)]
-
-    def between(self, tensor, others) -> list[graph.Call]:
-        """The calls that make a tensor and no part of the others."""
-        rest = self.history(tensor).difference(*map(self.history, others))
-        return [self.by_id[i] for i in rest]
-
-    def is_gate(self, call) -> bool:
-        """Whether a call multiplies a map by a gate for each of its channels."""
-        if is_se(call.layer):
-            return True
-        if not _is(call, _PRODUCTS) or len(call.inputs) != 2:
-            return False
-        for gate, x in (call.inputs, call.inputs[::-1]):
-            if len(gate.shape) != len(x.shape) or not 3 <= len(x.shape) <= 5:
-                continue
-            # (N, 1, 1, C), or (N, C, 1, 1)
-            ones = sum(n == 1 for n in gate.shape[1:])
-            if ones < len(gate.shape) - 2:
-                continue
-            pooled = any("Global" in _kind(self.by_id[i]) for i in self.history(gate))
-            if pooled or sum(n == 1 for n in x.shape[1:]) < ones:
-                return True
+def _is_gate(net, call) -> bool:
+    """Whether a call multiplies a map by a gate for each of its channels."""
+    if isinstance(call.layer, SqueezeExcite):
+        return True
+    if not _is(call, _PRODUCTS) or len(call.inputs) != 2:
         return False
+    for gate, x in (call.inputs, call.inputs[::-1]):
+        if len(gate.shape) != len(x.shape) or not 3 <= len(x.shape) <= 5:
+            continue
+        # (N, 1, 1, C), or (N, C, 1, 1)
+        ones = sum(n == 1 for n in gate.shape[1:])
+        if ones < len(gate.shape) - 2:
+            continue
+        pooled = any("Global" in _kind(c) for c in net.history(gate))
+        if pooled or sum(n == 1 for n in x.shape[1:]) < ones:
+            return True
+    return False
 
 
 def _residual(net):
@@ -201,7 +183,7 @@ def _residual(net):
         if len(call.inputs) != 2 or not (sums or _is(call, _CONCATENATIONS)):
             continue
         sides = [
-            (tensor, net.between(tensor, [other]))
+            (tensor, _between(net, tensor, other))
             for tensor, other in (call.inputs, call.inputs[::-1])
         ]
         sides.sort(key=lambda side: _convolutions(side[1]))
@@ -209,14 +191,13 @@ def _residual(net):
         if _convolutions(inner) <= _convolutions(shortcut):
             continue
         # Two branches, or a part of a cell that concatenates its sums (NASNet).
-        users = net.users.get(id(call.outputs[0]), ())
+        users = net.users(call.outputs[0])
         if _convolutions(shortcut) > 1 or any(_is(u, _CONCATENATIONS) for u in users):
             continue
         if not sums and (_convolutions(shortcut) or not _pools(shortcut)):
             continue
-        gated = any(map(net.is_gate, inner))
         place = _place(net, _before_scales(net, branch), call, "residual")
-        if gated:
+        if any(_is_gate(net, c) for c in inner):
             place = dataclasses.replace(place, skipped="its branch has a gate already")
         found.append((sums, place))
     return [place for _, place in found] if any(sums for sums, _ in found) else []
@@ -230,7 +211,7 @@ def _concatenation(net):
 
 
 def _is_part(net, tensor):
-    for call in net.users.get(id(tensor), ()):
+    for call in net.users(tensor):
         if _is(call, (*_CONCATENATIONS, *_SUMS)):
             return True
         if _is_convolution(call) or len(call.outputs) != 1:
@@ -247,7 +228,7 @@ def _convolution(net):
         kind = _kind(call)
         if not (_is_convolution(call) and "Conv" in kind and len(call.inputs) == 1):
             continue
-        if any("Global" in _kind(net.by_id[i]) for i in net.above[id(call)]):
+        if any("Global" in _kind(c) for c in net.history(call.outputs[0])):
             continue
         active = _activated(net, call)
         if active is None:
@@ -262,9 +243,9 @@ def _activated(net, call):
     """The call that makes the activated output of a convolution."""
     if getattr(call.layer.activation, "__name__", "linear") != "linear":
         return call
-    users = net.users.get(id(call.outputs[0]), ())
+    users = net.users(call.outputs[0])
     while len(users) == 1 and "Normalization" in _kind(users[0]):
-        users = net.users.get(id(users[0].outputs[0]), ())
+        users = net.users(users[0].outputs[0])
     if len(users) == 1 and (
         _is(users[0], _ACTIVATIONS) or _kind(users[0]) in ("Relu", "Relu6", "Silu")
     ):
@@ -273,7 +254,7 @@ def _activated(net, call):
 
 
 def _place(net, tensor, named_by, rule):
-    maker = net.maker.get(id(tensor))
+    maker = net.maker(tensor)
     return Place(
         layer=maker.layer.name if maker else "",
         name=_ROLES.sub("", named_by.layer.name) + "_se",
@@ -283,21 +264,20 @@ def _place(net, tensor, named_by, rule):
     )
 
 
-def _checked(place, net):
+def _checked(net, place):
     """The place, skipped where it is no map or has a gate already."""
-    maker = net.maker.get(id(place.tensor))
-    users = net.users.get(id(place.tensor), ())
+    maker, users = net.maker(place.tensor), net.users(place.tensor)
     why = place.skipped
     if maker is None or not 3 <= len(place.tensor.shape) <= 5:
         why = "it is not a map that a layer makes"
-    elif net.is_gate(maker) or any(map(net.is_gate, users)):
+    elif any(_is_gate(net, call) for call in (maker, *users)):
         why = why or "it has a gate already"
     return dataclasses.replace(place, skipped=why)
 
 
 def _before_scales(net, tensor):
-    while id(tensor) in net.maker and _is(net.maker[id(tensor)], _SCALES):
-        tensor = net.maker[id(tensor)].inputs[0]
+    while (maker := net.maker(tensor)) is not None and _is(maker, _SCALES):
+        tensor = maker.inputs[0]
     return tensor
 
 
