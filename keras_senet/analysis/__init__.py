@@ -1,5 +1,6 @@
 """Analysis of any Keras model: what it costs, and what its gates do."""
 
+from keras_senet.analysis.class_activation import class_activation, overlay
 from keras_senet.analysis.complexity import Complexity, LayerComplexity, complexity
 from keras_senet.analysis.excitation import (
     Excitation,
@@ -17,9 +18,11 @@ __all__ = [
     "LayerExcitation",
     "Removal",
     "Trial",
+    "class_activation",
     "complexity",
     "excitation_statistics",
     "mean_gates",
+    "overlay",
     "removal_accuracy",
     "write_report",
 ]

@@ -1,6 +1,7 @@
-"""A network whose gates can be read and replaced while it runs."""
+"""A network that runs call by call, so that what happens inside can be changed."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -9,9 +10,60 @@ from keras import ops
 from keras_senet.layers import SqueezeExcite
 from keras_senet.utils import graph
 
+# The call of a layer, behind the calls of the models that it is nested in.
+Path = tuple[graph.Call, ...]
 
-class Probe(keras.Model):
+
+class Replay(keras.Model):
     """Runs a model on its own layers; the model stays as it is.
+
+    Attributes:
+        paths: All calls, those of nested models behind the model's own call.
+    """
+
+    def __init__(self, model: keras.Model, suffix: str):
+        super().__init__(name=f"{model.name}_{suffix}", dtype="float32")
+        self.replayed = model
+        self._graphs = {id(m): graph.Graph(m) for m in graph.models(model)}
+        self.paths = list(self._paths(model))
+        self.built = True
+        self.jit_compile = False  # XLA on a CPU is slower, and compiles for long.
+
+    def _paths(self, model, before=()) -> Iterator[Path]:
+        for call in self._graphs[id(model)].calls:
+            yield (*before, call)
+            if id(call.layer) in self._graphs:
+                yield from self._paths(call.layer, (*before, call))
+
+    def graph_of(self, path: Path) -> graph.Graph:
+        """Returns the graph that the last call of a path is in; () is the model's."""
+        layer = path[-2].layer if len(path) > 1 else self.replayed
+        return self._graphs[id(layer)]
+
+    def replay(self, inputs, changes: Mapping[Path, Callable]):
+        """Returns the model's output.
+
+        Args:
+            inputs: The model's one input.
+            changes: `change(*args, **kwargs)` runs in the place of the call's layer.
+        """
+
+        def run_model(model, inputs, before):
+            def run(call, args, kwargs):
+                path = (*before, call)
+                if path in changes:
+                    return changes[path](*args, **kwargs)
+                if id(call.layer) in self._graphs:
+                    return run_model(call.layer, keras.tree.flatten(args), path)
+                return call.layer(*args, **kwargs)
+
+            return self._graphs[id(model)].replay(run, inputs)[1]
+
+        return run_model(self.replayed, [inputs], ())
+
+
+class Probe(Replay):
+    """Runs a model whose gates can be read and replaced.
 
     Returns the model's output and the gates of each call of an SE layer, `(batch,
     channels)`; those of `squeeze="none"` are averaged over the positions.
@@ -22,22 +74,29 @@ class Probe(keras.Model):
     """
 
     def __init__(self, model: keras.Model):
-        super().__init__(name=f"{model.name}_probe")
-        self.probed = model
-        names = list(_names(model))
-        self._replaced = self.add_weight((len(names),), "zeros", trainable=False)
-        self._constants = [
-            self.add_weight(layer.expand.kernel.shape[-1:], "ones", trainable=False)
-            for _, layer in names
+        super().__init__(model, "probe")
+        self._excited = [
+            p for p in self.paths if isinstance(p[-1].layer, SqueezeExcite)
         ]
-        self._names = [name for name, _ in names]
-        self._layers_of = [layer for _, layer in names]
-        self.built = True
-        self.jit_compile = False  # XLA on a CPU is slower, and compiles for long.
+        self._names, seen = [], {}
+        for path in self._excited:
+            name = path_name(path)
+            seen[name] = seen.get(name, 0) + 1
+            self._names.append(name if seen[name] == 1 else f"{name}:{seen[name]}")
+        self._replaced = self.add_weight(
+            (len(self._excited),), "zeros", trainable=False
+        )
+        self._constants = [
+            self.add_weight(
+                path[-1].layer.expand.kernel.shape[-1:], "ones", trainable=False
+            )
+            for path in self._excited
+        ]
 
     @property
     def blocks(self) -> dict[str, SqueezeExcite]:
-        return dict(zip(self._names, self._layers_of, strict=True))
+        layers = (path[-1].layer for path in self._excited)
+        return dict(zip(self._names, layers, strict=True))
 
     def replace(self, gates: dict[str, np.ndarray | float]) -> None:
         """From now on these blocks have a constant gate, the others their own.
@@ -56,42 +115,30 @@ class Probe(keras.Model):
         return output, dict(zip(self._names, gates, strict=True))
 
     def call(self, inputs):
-        gates = []
-        output = self._run(self.probed, [inputs], gates)
-        return output, gates
+        gates = [None] * len(self._excited)
 
-    def _run(self, model, inputs, gates):
-        def run(call, args, kwargs):
-            if graph.is_functional(call.layer):
-                return self._run(call.layer, keras.tree.flatten(args), gates)
-            if not isinstance(call.layer, SqueezeExcite):
-                return call.layer(*args, **kwargs)
-            return self._excite(call.layer, args[0], gates)
+        def excite(place, layer, x):
+            x = ops.cast(x, layer.compute_dtype)
+            gate = layer.excitation(x)
+            axis = 1 if layer.data_format == "channels_first" else x.ndim - 1
+            shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+            constant = ops.reshape(self._constants[place], shape)
+            constant = ops.cast(constant, gate.dtype) + ops.zeros_like(gate)
+            gate = ops.where(self._replaced[place] > 0, constant, gate)
+            positions = [i for i in range(1, x.ndim) if i != axis]
+            gates[place] = ops.mean(ops.cast(gate, "float32"), positions)
+            return x * gate
 
-        return graph.Graph(model).replay(run, inputs)[1]
-
-    def _excite(self, layer, x, gates):
-        x = ops.cast(x, layer.compute_dtype)
-        gate, place = layer.excitation(x), len(gates)
-        axis = 1 if layer.data_format == "channels_first" else x.ndim - 1
-        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-        constant = ops.reshape(self._constants[place], shape)
-        constant = ops.cast(constant, gate.dtype) + ops.zeros_like(gate)
-        gate = ops.where(self._replaced[place] > 0, constant, gate)
-        positions = [i for i in range(1, x.ndim) if i != axis]
-        gates.append(ops.mean(ops.cast(gate, "float32"), positions))
-        return x * gate
+        changes = {
+            path: functools.partial(excite, place, path[-1].layer)
+            for place, path in enumerate(self._excited)
+        }
+        return self.replay(inputs, changes), gates
 
 
-def _names(model, prefix="", seen=None) -> Iterator[tuple[str, SqueezeExcite]]:
-    seen = {} if seen is None else seen
-    for call in graph.calls(model):
-        layer, name = call.layer, f"{prefix}{call.layer.name}"
-        if graph.is_functional(layer):
-            yield from _names(layer, f"{name}/", seen)
-        elif isinstance(layer, SqueezeExcite):
-            seen[name] = seen.get(name, 0) + 1
-            yield (name if seen[name] == 1 else f"{name}:{seen[name]}"), layer
+def path_name(path: Path) -> str:
+    """Returns the layer's name, with those of the models that it is nested in."""
+    return "/".join(call.layer.name for call in path)
 
 
 def open_probe(model: keras.Model) -> Probe:
