@@ -1,7 +1,10 @@
 """One image file to pixels, whatever its format and mode."""
 
+import contextlib
 import os
 import struct
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,12 +13,24 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-ACCEPTED = "Accepted are JPEG, PNG, BMP, GIF and WebP images."
+EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"
+)  # fmt: skip
+ACCEPTED = "Accepted are JPEG, PNG, BMP, GIF, WebP and TIFF images."
 # Other formats stay closed: some run programs, and no folder of photos means them.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+# MPO is Pillow's word for a JPEG with further pictures behind the first one.
+_JPEG = ("JPEG", "MPO")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B")
 _ORIENTATION = 0x0112
+
+# Images that are decoded at the same time take about so much memory at most, or one of
+# them takes more. Pillow has four bytes a pixel, and copies them on the way.
+_DECODING_BYTES = 2**30
+_PIXEL_BYTES = 12
+# TensorFlow decodes as many JPEG files at a time as there are cores, so larger ones are
+# left to Pillow.
+_MOST_PIXELS_OF_PLAIN_JPEG = 2**25
 
 
 class ImageHeader(NamedTuple):
@@ -25,11 +40,11 @@ class ImageHeader(NamedTuple):
     """(height, width) as shown, after the EXIF orientation."""
     grey: bool
     plain_jpeg: bool
-    """An RGB or grey JPEG that is not turned: tf.io reads the same pixels."""
+    """An RGB or grey JPEG, not turned and not huge: tf.io reads the same pixels."""
 
 
 def is_image_file(path: str | os.PathLike) -> bool:
-    """Whether the name ends as an image's does: .jpg .jpeg .png .bmp .gif .webp."""
+    """Whether the name ends as an image's does: .jpg, .png, .webp, .tif and others."""
     return os.fspath(path).lower().endswith(EXTENSIONS)
 
 
@@ -37,11 +52,11 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
     """Reads an image file as it is meant to be seen, as far as a model can see it.
 
     EXIF orientation is honoured. Of 16-bit images the upper 8 bits are kept, of
-    animations the first frame. Transparency is ignored: the colours stored under it
-    are taken, as tf.io and torchvision do.
+    animations the first frame, of documents the first page. Transparency is ignored:
+    the colours stored under it are taken, as tf.io and torchvision do.
 
     Args:
-        path: A JPEG (CMYK too), PNG, BMP, GIF or WebP file.
+        path: A JPEG (CMYK too), PNG, BMP, GIF, WebP or TIFF file.
         channels: 3 for RGB, 1 for grey.
 
     Returns:
@@ -57,9 +72,10 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
         )
 
     def pixels(image: "Image.Image") -> np.ndarray:
-        upright = _upright(_eight_bits(image), _orientation(image))
-        upright = upright.convert("L" if channels == 1 else "RGB")
-        return np.array(upright).reshape(upright.height, upright.width, channels)
+        with _decoding(image):
+            upright = _upright(_eight_bits(image), _orientation(image))
+            upright = upright.convert("L" if channels == 1 else "RGB")
+            return np.array(upright).reshape(upright.height, upright.width, channels)
 
     return _with_image(path, pixels)
 
@@ -77,17 +93,15 @@ def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
     """
 
     def header(image: "Image.Image") -> ImageHeader:
-        orientation = _orientation(image)
-        # MPO is Pillow's word for a JPEG with further pictures behind the first one.
-        jpeg = image.format in ("JPEG", "MPO")
-        found = ImageHeader(
-            size=image.size if orientation >= 5 else image.size[::-1],
-            grey=image.mode in GREY_MODES,
-            plain_jpeg=jpeg and image.mode in ("L", "RGB") and orientation == 1,
-        )
-        if whole or not (jpeg and _ends_as_jpeg(path)):
+        if image.format not in _JPEG:
+            with _decoding(image):  # also to find out how a PNG is turned
+                image.load()
+                return _header(image)
+        found = _header(image)
+        if whole or not _ends_as_jpeg(path):
             image.draft(None, (1, 1))  # All bytes of a JPEG, an eighth of its pixels.
-            image.load()
+            with _decoding(image):
+                image.load()
         return found
 
     return _with_image(path, header)
@@ -117,6 +131,44 @@ def _with_image(path: str | os.PathLike, use):
         ) from error
 
 
+def _header(image: "Image.Image") -> ImageHeader:
+    orientation = _orientation(image)
+    return ImageHeader(
+        size=image.size if orientation >= 5 else image.size[::-1],
+        grey=image.mode in GREY_MODES,
+        plain_jpeg=image.format in _JPEG
+        and image.mode in ("L", "RGB")
+        and orientation == 1
+        and image.width * image.height <= _MOST_PIXELS_OF_PLAIN_JPEG,
+    )
+
+
+class _Memory:
+    """What the images that are being decoded take together."""
+
+    def __init__(self):
+        self.used = 0
+        self.changed = threading.Condition()
+
+
+_memory = _Memory()
+
+
+@contextlib.contextmanager
+def _decoding(image: "Image.Image") -> Iterator[None]:
+    """Waits until an opened image's pixels fit beside those of other threads."""
+    wanted = min(_PIXEL_BYTES * image.width * image.height, _DECODING_BYTES)
+    with _memory.changed:
+        _memory.changed.wait_for(lambda: _memory.used + wanted <= _DECODING_BYTES)
+        _memory.used += wanted
+    try:
+        yield
+    finally:
+        with _memory.changed:
+            _memory.used -= wanted
+            _memory.changed.notify_all()
+
+
 def _unreadable_errors() -> tuple[type[Exception], ...]:
     from PIL import Image
 
@@ -132,6 +184,8 @@ def _unreadable_errors() -> tuple[type[Exception], ...]:
 
 def _orientation(image: "Image.Image") -> int:
     """Returns the EXIF orientation, 1 to 8, or 1 where it is missing or broken."""
+    if image.format == "TIFF":  # Pillow turns these itself.
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
@@ -159,7 +213,9 @@ def _eight_bits(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     if image.mode in ("I", "I;16", "I;16L", "I;16B"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its pixels are fractions, of which nothing says the range")
     if "transparency" in image.info:
         # A palette with an alpha value a colour: without this step Pillow warns.
         return image.convert("RGBA")

@@ -88,7 +88,8 @@ def batches(
         random_erasing: Share of the images in which a rectangle becomes noise.
         mixup: Alpha of the mixup of each batch, 0.2 to 1, or 0; needs `one_hot`.
         cutmix: Alpha of CutMix, the same; with both each batch gets one of them.
-        one_hot: Whether labels are rows over the classes instead of integers.
+        one_hot: Whether labels are rows over the classes instead of integers; those of
+            a source with several labels an image always are.
         crop_fraction: Images are resized to cover image_size / crop_fraction, and the
             centre is kept.
         interpolation: "bilinear", "bicubic" or "lanczos3", all antialiased. Images
@@ -309,5 +310,7 @@ def _finished(
         images = tf.image.grayscale_to_rgb(images)
     if classes is None:
         return images, labels
+    if labels.shape.rank == 1:  # else they are rows already, of several classes
+        labels = tf.one_hot(labels, classes)
     # The first image's place in the epoch tells the batches apart.
-    return mix(images, tf.one_hot(labels, classes), tf.random.fold_in(seeds[0], 3))
+    return mix(images, labels, tf.random.fold_in(seeds[0], 3))

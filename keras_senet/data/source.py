@@ -32,8 +32,9 @@ class Reader(Protocol):
     """About how many bytes one record takes in memory."""
 
     def records(self, part: Part) -> tf.data.Dataset:
-        """Returns (record, int64 label), in the same order every time.
+        """Returns (record, label), in the same order every time.
 
+        A label is an int64 class, or a float32 row over the classes, of ones and zeros.
         The order is unrelated to the classes, or goes through them in turn, so that
         the first N records hold about as many of each class. A slice has its share of
         each class; two that do not overlap have no image in common.
@@ -72,7 +73,11 @@ class Source:
         image_size: (height, width) where all images share it, else None.
         mean: The training images' mean per channel, in 0..1 units, where known.
         std: Their standard deviation per channel, in 0..1 units, where known.
+        multi_label: Whether an image may have several of the classes, or none; labels
+            are rows over the classes then, of ones and zeros.
         skipped: How many unreadable images were left out.
+        left_out: How many files that are no images were left out, by their ending.
+        notes: What else a reader of the results must know, one sentence each.
     """
 
     name: str
@@ -82,11 +87,14 @@ class Source:
     image_size: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    multi_label: bool = False
     skipped: int = 0
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     reader: Reader = dataclasses.field(repr=False, compare=False)
 
     def dataset(self, split: str) -> tf.data.Dataset:
-        """Returns (uint8 image (H, W, C), int64 label) one by one, in a fixed order.
+        """Returns (uint8 image (H, W, C), label) one by one, in a fixed order.
 
         Raises:
             ValueError: If the source has no such split.

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 
 @pytest.fixture
@@ -25,7 +26,11 @@ def folder(tmp_path, picture):
             parent.mkdir(parents=True, exist_ok=True)
             for index in range(count):
                 image = Image.fromarray(picture(hue=number * 3 + index))
-                image.save(parent / f"{index}{suffix}")
+                # Each file has other bytes, as photographs have.
+                text = PngInfo()
+                text.add_text("comment", f"{name}/{index}")
+                comment = {"comment": f"{name}/{index}", "pnginfo": text}
+                image.save(parent / f"{index}{suffix}", **comment)
         return tmp_path / root
 
     return make

@@ -1,4 +1,6 @@
 import shutil
+import threading
+import time
 import unicodedata
 import warnings
 
@@ -6,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from keras_senet.data import batches, open_source, read_image
+from keras_senet.data import images as images_room
 
 
 def records(source, split):
@@ -117,6 +121,10 @@ def test_folders_of_real_life(folder, tmp_path, picture):
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(root / "b c" / "turned.jpg", exif=exif)
+    image.save(root / "b c" / "scan.TIF")
+    image.save(root / "b c" / "turned.tiff", exif=exif)
+    image.save(root / "b c" / "from a phone.jfif", "JPEG")
+    image.save(root / "b c" / "old.jpe", "JPEG")
     (root / "b c" / "Thumbs.db").write_text("no image")
     (root / "b c" / "._hidden.jpg").write_text("no image")
     (root / ".cache").mkdir()
@@ -124,14 +132,15 @@ def test_folders_of_real_life(folder, tmp_path, picture):
 
     source = open_source(root)
     assert source.class_names == ("Größe XL", "b c")
-    assert sum(source.splits.values()) == 13
+    assert sum(source.splits.values()) == 17
+    assert source.left_out == {}
     assert source.channels == 3
     assert source.image_size is None
     for split in source.splits:
         decoded = source.dataset(split).as_numpy_iterator()
         for (path, _), (pixels, _) in zip(records(source, split), decoded, strict=True):
             assert np.array_equal(pixels, read_image(path)), path
-        images, _ = next(iter(batches(source, split, image_size=16, batch_size=13)))
+        images, _ = next(iter(batches(source, split, image_size=16, batch_size=17)))
         assert images.shape == (source.splits[split], 16, 16, 3)
 
 
@@ -140,6 +149,128 @@ def test_links_are_followed(folder, tmp_path):
     root = folder({"a": 2, "b": 2})
     (root / "a" / "more").symlink_to(elsewhere / "c")
     assert sum(open_source(root).splits.values()) == 7
+
+
+def paths(source):
+    return sorted(path for split in source.splits for path, _ in records(source, split))
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", ".thumbnails"])
+def test_hidden_folders_inside_classes_are_left_out(folder, name):
+    """They hold copies, which would be trained on and held out both."""
+    root = folder({"a": 3, "b": 3})
+    shutil.copytree(root / "a", root / "a" / name)
+    shutil.copytree(root / "a", root / "b" / "deep" / name)
+    assert sum(open_source(root).splits.values()) == 6
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "/", ".", "../b", "../b/0.jpg"])
+@pytest.mark.parametrize("place", ["a/link", "a/deep/link"])
+def test_each_file_counts_once_whatever_leads_to_it(folder, place, target):
+    root = folder({"a": 4, "b": 4})
+    expected = paths(open_source(root))
+    link = root / place
+    link.parent.mkdir(exist_ok=True)
+    if place == "a/deep/link" and not target.startswith("/"):
+        target = f"../{target}"
+    link.symlink_to(target)
+    assert paths(open_source(root)) == expected
+
+
+def test_a_link_beside_the_classes_that_leads_up_is_no_class(folder):
+    root = folder({"a": 4, "b": 4})
+    (root / "up").symlink_to("..")
+    (root / "itself").symlink_to(".")
+    assert open_source(root).class_names == ("a", "b")
+
+
+def test_links_into_a_hidden_store_are_the_images(folder, tmp_path):
+    """As data sets under version control have them."""
+    root = folder({"a": 0, "b": 0})
+    shutil.copytree(folder({".store": 8}, root="made") / ".store", root / ".store")
+    for number in range(8):
+        link = root / "ab"[number % 2] / f"{number}.jpg"
+        link.symlink_to(f"../.store/{number}.jpg")
+    (root / "b" / "again.jpg").symlink_to("../.store/0.jpg")
+    (root / "c").symlink_to(folder({"other": 8}, root="elsewhere") / "other")
+    source = open_source(root)
+    assert source.class_names == ("a", "b", "c")
+    assert sum(source.splits.values()) == 16
+    assert not any("again" in path for path in paths(source))
+
+
+def test_what_is_left_out_is_counted_by_ending_and_said(folder):
+    root = folder({"a": 3, "b": 3})
+    for name in ("a/1.heic", "a/2.HEIC", "b/deep/notes.txt", "b/LICENSE", "b/.hidden"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("no image")
+    with pytest.warns(UserWarning, match=r"left out: 2 \.heic, 1 \(no .*1 \.txt\. Acc"):
+        source = open_source(root)
+    assert source.left_out == {".heic": 2, ".txt": 1, "(no ending)": 1}
+    assert len(source.notes) == 1
+
+
+def test_images_that_are_trained_on_and_held_out_are_said(folder):
+    root = folder({"train/a": 3, "train/b": 3, "test/a": 2, "test/b": 2, "val/a": 1})
+    rng = np.random.default_rng(0)
+    for path in sorted(root.rglob("*.jpg")):
+        pixels = rng.integers(0, 255, (99, 99, 3), np.uint8)
+        Image.fromarray(pixels).save(path, quality=95)
+    assert open_source(root).notes == ()
+    shutil.copy(root / "train/a/1.jpg", root / "test/b/copy.jpg")
+    shutil.copy(root / "train/a/1.jpg", root / "test/b/another.jpg")
+    # The same size and the same ends are not enough.
+    near = bytearray((root / "train/b/1.jpg").read_bytes())
+    near[len(near) // 2] ^= 1
+    (root / "val/a/near.jpg").write_bytes(near)
+    assert len(near) > 2 * 4096
+    with pytest.warns(UserWarning, match=r"2 images of 'test' .*byte for byte") as said:
+        source = open_source(root)
+    assert len(said) == 1
+    assert "'train/a/1.jpg'" in str(said[0].message)
+    assert source.splits["test"] == 6
+
+
+def test_copies_in_a_folder_that_is_split_are_said(folder):
+    root = folder({"a": 10, "b": 10})
+    for path in list(root.rglob("*.jpg")):
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    with pytest.warns(UserWarning, match=r"images of 'test' in .* are also trained on"):
+        open_source(root)
+
+
+def test_large_images_are_not_decoded_at_the_same_time(folder, monkeypatch):
+    """16 files of 13,300 x 13,300 pixels took over 4 GB."""
+    root = folder({"a": 0, "b": 0})
+    for name in ("a/1", "a/2", "a/3", "b/1", "b/2", "b/3"):
+        Image.new("L", (200, 200)).save(root / f"{name}.png")
+    monkeypatch.setattr(images_room, "_DECODING_BYTES", 2 * 12 * 200 * 200)
+    load, lock, running, most = PngImageFile.load, threading.Lock(), set(), []
+
+    def watched(image):
+        with lock:
+            running.add(id(image))
+            most.append(len(running))
+        time.sleep(0.02)
+        try:
+            return load(image)
+        finally:
+            with lock:
+                running.discard(id(image))
+
+    monkeypatch.setattr(PngImageFile, "load", watched)
+    with pytest.warns(UserWarning, match="byte for byte"):
+        source = open_source(root)
+    assert max(most) == 2
+    list(source.dataset("train"))
+    assert max(most) == 2
+
+
+def test_huge_jpeg_files_are_left_to_pillow(folder, monkeypatch):
+    root = folder({"a": 2, "b": 2})
+    assert images_room.check_image(root / "a/0.jpg").plain_jpeg
+    monkeypatch.setattr(images_room, "_MOST_PIXELS_OF_PLAIN_JPEG", 24 * 36 - 1)
+    assert not images_room.check_image(root / "a/0.jpg").plain_jpeg
 
 
 def test_the_same_class_in_both_unicode_forms(folder):
@@ -166,6 +297,7 @@ def test_grey_folders_have_one_channel(folder):
     assert images.shape == (2, 20, 20, 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*byte for byte")
 def test_colours_become_grey_by_their_luma(folder):
     root = folder({"a": 2, "b": 2}, suffix=".png")
     for path in root.rglob("*.png"):
@@ -177,6 +309,7 @@ def test_colours_become_grey_by_their_luma(folder):
     np.testing.assert_array_equal(images, 150)  # as Pillow rounds 149.7
 
 
+@pytest.mark.filterwarnings("ignore:.*byte for byte")
 def test_fused_decode_and_crop_equals_decode_then_crop(tmp_path, folder, picture):
     root = folder({"a": 2, "b": 2})
     for path in root.rglob("*.jpg"):

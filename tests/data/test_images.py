@@ -160,7 +160,7 @@ def test_names_with_spaces_and_umlauts(tmp_path, picture):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "'.*broken.jpg' is empty. Accepted are JPEG, PNG, BMP, GIF and WebP"),
+        (b"", "'.*broken.jpg' is empty. Accepted are JPEG, PNG, BMP, GIF, WebP"),
         (b"hello, world", "'.*broken.jpg' is not an image. Accepted are JPEG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "broken.jpg' is not an image"),
         (b"\x89PNG\r\n\x1a\n", "broken.jpg' (cannot be read|is not an image)"),
@@ -176,13 +176,43 @@ def test_what_is_no_image_is_named(tmp_path, check, content, message):
 
 def test_other_formats_are_refused_whatever_their_name(tmp_path, picture):
     path = tmp_path / "scan.jpg"
-    Image.fromarray(picture()).save(path, "TIFF")
+    Image.fromarray(picture()).save(path, "PCX")
     with pytest.raises(ValueError, match=r"scan.jpg' is not an image. Accepted are"):
         read_image(path)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_files_are_turned_once(tmp_path, picture, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("a.tiff", "a.png"):
+        Image.fromarray(picture()).save(tmp_path / name, exif=exif)
+    turned = read_image(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.tiff"), turned)
+    assert check_image(tmp_path / "a.tiff").size == turned.shape[:2]
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg", "tiff_deflate"])
+def test_tiff_files(tmp_path, picture, compression):
+    pages = [Image.fromarray(picture(hue=hue)) for hue in (0, 3)]
+    options = {"save_all": True, "append_images": pages[1:], "compression": compression}
+    pages[0].save(tmp_path / "scan.tif", **options)
+    difference = np.abs(read_image(tmp_path / "scan.tif").astype(int) - picture())
+    assert difference.mean() < 4
+    Image.fromarray(picture()[..., 0].astype(np.uint16) * 256).save(tmp_path / "16.tif")
+    assert np.array_equal(
+        read_image(tmp_path / "16.tif", channels=1), picture()[..., :1]
+    )
+
+
+def test_fractions_are_no_pixels(tmp_path, picture):
+    Image.fromarray(picture()[..., 0] / np.float32(255)).save(tmp_path / "f.tiff")
+    with pytest.raises(ValueError, match=r"f.tiff' cannot be read: its pixels are fr"):
+        read_image(tmp_path / "f.tiff")
+
+
 @pytest.mark.parametrize("check", [read_image, check_image])
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".webp", ".bmp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".webp", ".bmp", ".tif"])
 def test_a_file_that_is_cut_off_is_named(tmp_path, picture, check, suffix):
     path = tmp_path / f"cut{suffix}"
     Image.fromarray(picture(200, 300)).save(path)
@@ -216,7 +246,7 @@ def test_missing_files_and_folders_are_named(tmp_path):
 
 
 def test_is_image_file_goes_by_the_name(tmp_path):
-    assert all(map(is_image_file, ["a.jpg", "a.JPEG", "a.png", "a.BMP", "a.gif"]))
-    assert is_image_file("a.WebP")
+    assert all(map(is_image_file, ["a.jpg", "a.JPEG", "a.png", "a.BMP", "a.tiff"]))
+    assert all(map(is_image_file, ["a.WebP", "a.jfif", "a.jpe", "a.TIF", "a.gif"]))
     assert is_image_file(tmp_path / "a.b.png")
-    assert not any(map(is_image_file, ["a.txt", "jpg", "a.tiff", "a.jpg.zip"]))
+    assert not any(map(is_image_file, ["a.txt", "jpg", "a.heic", "a.jpg.zip"]))

@@ -1,0 +1,406 @@
+"""Image files as a source: finding them, checking them, holding some out."""
+
+import collections
+import hashlib
+import itertools
+import os
+import unicodedata
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_senet.data.decoding import Window, crop, decode_jpeg
+from keras_senet.data.images import ACCEPTED, check_image, is_image_file, read_image
+from keras_senet.data.source import Part, Source
+
+# In lower case; a folder's own may differ.
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "validation", "valid")
+# Beside what begins with a dot, and folders that begin with two underscores.
+_HIDDEN = ("thumbs.db", "desktop.ini")
+_MARK_BYTES = 4096
+
+# A class, or a row over the classes.
+Label = int | tuple[float, ...]
+Listed = Mapping[str, list[tuple[Path, Label]]]
+
+
+class ImageFile(NamedTuple):
+    """An image file that can be read, as far as its header tells."""
+
+    path: Path
+    label: Label
+    mark: tuple[int, bytes]
+    size: tuple[int, int]
+    grey: bool
+    plain_jpeg: bool
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, without hidden ones and links that lead up."""
+    within = os.path.realpath(folder)
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir()
+        and not _is_hidden(entry)
+        and not (entry.is_symlink() and _holds(os.path.realpath(entry), [within]))
+    )
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """Returns the folders that are named as splits, "train" first; none without it."""
+    named = {folder.name.casefold(): folder for folder in subfolders(root)}
+    train = [named[name] for name in TRAIN_NAMES if name in named]
+    test = [named[name] for name in TEST_NAMES if name in named] if train else []
+    return dict(zip(("train", "test", "validation"), train[:1] + test, strict=False))
+
+
+def _is_hidden(entry: os.DirEntry | Path) -> bool:
+    """Whether a file or folder is a program's and not the user's."""
+    marks = (".", "__") if entry.is_dir() else "."
+    return entry.name.startswith(marks) or entry.name.casefold() in _HIDDEN
+
+
+def composed(name: str) -> str:
+    """Returns the one form of a name with umlauts, which differs between machines."""
+    return unicodedata.normalize("NFC", name)
+
+
+def find_images(
+    folders: Mapping[Hashable, Path],
+) -> tuple[dict[Hashable, list[Path]], dict[str, int]]:
+    """Returns the image files anywhere below each folder, each once.
+
+    A file that several links lead to counts where it lies, or else where the first
+    link is. Links to a folder that holds one of these are not followed.
+
+    Returns:
+        The files by the folders' keys, and how many others there are, by their ending.
+    """
+    found = {key: [] for key in folders}
+    others = collections.Counter()
+    within = [os.path.realpath(folder) for folder in folders.values()]
+    links, seen = collections.deque(), set()
+
+    def add(key, path, real):
+        if real in seen:
+            return
+        seen.add(real)
+        if is_image_file(path):
+            found[key].append(path)
+        else:
+            others[path.suffix.lower() or "(no ending)"] += 1
+
+    def walk(key, folder, real):
+        left = [(folder, real)]
+        while left:
+            folder, real = left.pop()
+            if real in seen:
+                continue
+            seen.add(real)
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if _is_hidden(entry):
+                        continue
+                    path, place = folder / entry.name, os.path.join(real, entry.name)
+                    if entry.is_symlink():
+                        links.append((key, path))
+                    elif entry.is_dir():
+                        left.append((path, place))
+                    else:
+                        add(key, path, place)
+
+    for (key, folder), real in zip(folders.items(), within, strict=True):
+        if folder.is_symlink():
+            links.append((key, folder))
+        else:
+            walk(key, folder, real)
+    own = dict(zip(folders, within, strict=True))
+    while links:
+        key, path = links.popleft()
+        real = os.path.realpath(path)
+        if not os.path.isdir(real):
+            add(key, path, real)
+        elif real == own[key] or not _holds(real, within):
+            walk(key, path, real)
+    return found, dict(others)
+
+
+def _holds(folder: str, others: Iterable[str]) -> bool:
+    """Whether a folder is one of the others, or one of them lies in it."""
+    inside = os.path.join(folder, "")
+    return any(other == folder or other.startswith(inside) for other in others)
+
+
+def open_files(
+    name: str,
+    root: Path,
+    listed: Listed,
+    *,
+    class_names: tuple[str, ...],
+    on_error: str,
+    held_out: float,
+    multi_label: bool = False,
+    left_out: Mapping[str, int] | None = None,
+) -> Source:
+    """Makes a source of image files with labels.
+
+    Args:
+        name: The source's name.
+        root: Of names in messages, and of those that the order follows from.
+        listed: The files and labels of each split; of "train" alone some are held out.
+        class_names: One name a label.
+        on_error: "raise" or "skip", see `keras_senet.data.open_source`.
+        held_out: The share of images held out.
+        multi_label: Whether labels are rows.
+        left_out: What `find_images` counted.
+
+    Raises:
+        ValueError: If a file cannot be read, or a class or split has no image.
+    """
+    files, errors = _checked(root, listed, on_error)
+    notes = []
+    if left_out:
+        endings = sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0]))
+        counts = ", ".join(f"{count} {ending}" for ending, count in endings)
+        notes.append(f"Files below {str(root)!r} were left out: {counts}. {ACCEPTED}")
+    if errors:
+        notes.append(
+            f"{len(errors)} images below {str(root)!r} cannot be read and are skipped; "
+            f"the first: {errors[0]}"
+        )
+    if not multi_label:
+        _check_each_class(root, files["train"], class_names)
+    if "test" not in files:
+        classes = None if multi_label else class_names
+        files, alone = _hold_out(root, files["train"], classes, held_out)
+        notes += alone
+    notes += _duplicates(root, files)
+    everything = list(itertools.chain(*files.values()))
+    sizes = {file.size for file in everything}
+    channels = 1 if all(file.grey for file in everything) else 3
+    image_size = sizes.pop() if len(sizes) == 1 else None
+    return Source(
+        name=name,
+        class_names=class_names,
+        splits={split: len(part) for split, part in files.items()},
+        channels=channels,
+        image_size=image_size,
+        multi_label=multi_label,
+        skipped=len(errors),
+        left_out=left_out or {},
+        notes=tuple(notes),
+        reader=_FilesReader(files, channels, image_size, multi_label),
+    )
+
+
+class _FilesReader:
+    """Plain JPEG files go through tf.io, everything else through Pillow."""
+
+    record_bytes = 256
+
+    def __init__(self, files, channels, image_size, multi_label):
+        order = list if multi_label else _by_share
+        self._files = {split: order(listed) for split, listed in files.items()}
+        self._channels = channels
+        self._image_size = image_size
+        self._label_type = np.float32 if multi_label else np.int64
+
+    def records(self, part: Part) -> tf.data.Dataset:
+        files = self._files[part.split][part.start : part.stop]
+        if self._label_type is np.int64:
+            files = _classes_in_turn(files)
+        # Names that are no valid Unicode survive as the bytes that they are.
+        paths = np.array([os.fsencode(file.path) for file in files], dtype=object)
+        plain = np.array([file.plain_jpeg for file in files])
+        labels = np.array([file.label for file in files], dtype=self._label_type)
+        return tf.data.Dataset.from_tensor_slices(((paths, plain), labels))
+
+    def reordered(self, part: Part, seed: tf.Tensor) -> None:
+        return None
+
+    def first_unreadable(self) -> str | None:
+        files = itertools.chain(*self._files.values())
+        with ThreadPoolExecutor() as pool:
+            return next(filter(None, pool.map(_trouble, files)), None)
+
+    def decode(
+        self, record: tuple[tf.Tensor, tf.Tensor], window: Window | None = None
+    ) -> tf.Tensor:
+        path, plain = record
+        channels = self._channels
+
+        def with_pillow(path: bytes) -> np.ndarray:
+            return read_image(os.fsdecode(path), channels=channels)
+
+        def by_pillow():
+            image = tf.numpy_function(with_pillow, [path], tf.uint8, stateful=False)
+            return crop(tf.ensure_shape(image, (None, None, channels)), window)
+
+        def by_tf():
+            contents = tf.io.read_file(path)
+            return decode_jpeg(contents, channels=channels, window=window)
+
+        image = tf.cond(plain, by_tf, by_pillow)
+        if window is None and self._image_size:
+            return tf.ensure_shape(image, (*self._image_size, channels))
+        return image
+
+
+def _trouble(file: ImageFile) -> str | None:
+    """Says what is wrong with a file now, with its name."""
+    try:
+        check_image(file.path, whole=True)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _checked(
+    root: Path, listed: Listed, on_error: str
+) -> tuple[dict[str, list[ImageFile]], list[str]]:
+    """Reads every file's header, or all of it where unreadable ones are skipped.
+
+    Returns the readable files in a fixed order, and what is wrong with the others.
+    """
+
+    def checked(pair: tuple[Path, Label]) -> ImageFile | ValueError | OSError:
+        path, label = pair
+        try:
+            header = check_image(path, whole=on_error == "skip")
+            return ImageFile(path, label, _mark(path), *header)
+        except (ValueError, OSError) as error:
+            return error
+
+    files, errors = {}, []
+    with ThreadPoolExecutor() as pool:
+        for split, pairs in listed.items():
+            files[split] = []
+            for result in pool.map(checked, _in_fixed_order(root, pairs)):
+                if isinstance(result, ImageFile):
+                    files[split].append(result)
+                elif on_error == "raise":
+                    raise result
+                else:
+                    errors.append(str(result))
+    for split, readable in files.items():
+        if listed[split] and not readable:
+            raise ValueError(
+                f"The images for {split!r} of {str(root)!r} cannot be read, none of "
+                f"them; the first: {errors[0]}"
+            )
+    return files, errors
+
+
+def _mark(path: Path) -> tuple[int, bytes]:
+    """Returns what two files with the same bytes have in common, quickly."""
+    with open(path, "rb") as file:
+        first = file.read(_MARK_BYTES)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _MARK_BYTES))
+        return size, hashlib.md5(first + file.read(), usedforsecurity=False).digest()
+
+
+def _in_fixed_order(
+    root: Path, pairs: Iterable[tuple[Path, Label]]
+) -> list[tuple[Path, Label]]:
+    """Returns the files in an order that looks random, by their names alone."""
+
+    def key(pair):
+        name = composed(Path(os.path.relpath(pair[0], root)).as_posix())
+        return hashlib.sha256(os.fsencode(name)).digest()
+
+    return sorted(pairs, key=key)
+
+
+def _check_each_class(root, files, class_names) -> None:
+    present = {file.label for file in files}
+    for label, name in enumerate(class_names):
+        if label not in present:
+            raise ValueError(
+                f"The class folder {name!r} of {str(root)!r} has no image that can be "
+                f"read. Add some or remove the folder. {ACCEPTED}"
+            )
+
+
+def _hold_out(
+    root: Path,
+    files: list[ImageFile],
+    class_names: tuple[str, ...] | None,
+    share: float,
+) -> tuple[dict[str, list[ImageFile]], list[str]]:
+    """Splits off the first images, of each class where there are classes."""
+    groups = {"": files}
+    if class_names is not None:
+        groups = {name: [] for name in class_names}
+        for file in files:
+            groups[class_names[file.label]].append(file)
+    train, test, alone = [], [], []
+    for name, members in groups.items():
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        test += members[:count]
+        train += members[count:]
+        if count == 0:
+            alone.append(name)
+    if not test:
+        raise ValueError(
+            f"The folder {str(root)!r} has one image a class, so none can be held out. "
+            "Add images or a test/ folder."
+        )
+    note = (
+        f"These classes of {str(root)!r} have a single image, which is trained on "
+        f"and never tested: {', '.join(alone)}."
+    )
+    return {"train": train, "test": test}, [note] if alone else []
+
+
+def _duplicates(root: Path, files: Mapping[str, list[ImageFile]]) -> Iterator[str]:
+    """Yields, for each held-out part, what it shares with the training images."""
+    by_mark = collections.defaultdict(list)
+    for file in files["train"]:
+        by_mark[file.mark].append(file)
+    for split, part in files.items():
+        if split == "train":
+            continue
+        pairs = []
+        for file in part:
+            own = _digest(file.path) if file.mark in by_mark else None
+            same = (f for f in by_mark[file.mark] if own and _digest(f.path) == own)
+            pairs += [(file, other) for other in itertools.islice(same, 1)]
+        if pairs:
+            file, other = (os.path.relpath(f.path, root) for f in pairs[0])
+            yield (
+                f"{len(pairs)} images of {split!r} in {str(root)!r} are also trained "
+                f"on, byte for byte, the first {file!r} as {other!r}: what is measured "
+                "on them says nothing about new images."
+            )
+
+
+def _digest(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _by_share(files: list[ImageFile]) -> list[ImageFile]:
+    """Orders files so that each stretch has its share of every class."""
+    totals = collections.Counter(file.label for file in files)
+    seen = collections.Counter()
+
+    def place(file: ImageFile) -> tuple[float, Label]:
+        seen[file.label] += 1
+        return (seen[file.label] - 0.5) / totals[file.label], file.label
+
+    return sorted(files, key=place)
+
+
+def _classes_in_turn(files: list[ImageFile]) -> list[ImageFile]:
+    by_class = {}
+    for file in sorted(files, key=lambda file: file.label):
+        by_class.setdefault(file.label, []).append(file)
+    rounds = itertools.zip_longest(*by_class.values())
+    return [file for members in rounds for file in members if file is not None]

@@ -1,0 +1,149 @@
+"""Images with several labels each, listed in a CSV file, as a source."""
+
+import csv
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_senet.data.files import open_files, split_folders
+from keras_senet.data.source import Source
+
+TABLE = "labels.csv"
+_FILE_COLUMNS = ("file", "filename", "image")
+_LABELS_COLUMN = "labels"
+_SEPARATORS = re.compile("[;,|]")
+_BINARY = {"0": False, "1": True, "0.0": False, "1.0": True}
+_EXPECTED = (
+    "Expected is a column 'file', 'filename' or 'image', and either a column 'labels' "
+    "with names between ; , or | or a column of 0 and 1 for each label."
+)
+
+
+def find_tables(path: Path) -> dict[str, Path]:
+    """Returns the CSV file of each split, "train" alone where nothing is held out.
+
+    Args:
+        path: A CSV file, a folder with `labels.csv`, or one with train/ and test/ (or
+            val/) that have one each. Of anything else there are none.
+    """
+    if path.is_file():
+        return {"train": path} if path.suffix.lower() == ".csv" else {}
+    if not path.is_dir():
+        return {}
+    if (path / TABLE).is_file():
+        return {"train": path / TABLE}
+    tables = {split: folder / TABLE for split, folder in split_folders(path).items()}
+    tables = {split: table for split, table in tables.items() if table.is_file()}
+    return tables if "train" in tables else {}
+
+
+def open_tables(
+    name: str | os.PathLike,
+    tables: Mapping[str, Path],
+    *,
+    on_error: str,
+    held_out: float,
+) -> Source:
+    """Opens what `find_tables` returned; see `keras_senet.data.open_source`."""
+    read = {split: _read(table) for split, table in tables.items()}
+    class_names = read["train"].names
+    if not class_names:
+        raise ValueError(f"{str(tables['train'])!r} names no label. {_EXPECTED}")
+    listed = {}
+    for split, table in read.items():
+        wrong = set(table.names) - set(class_names)
+        if table.has_columns:  # whose absence is no zero
+            wrong |= set(class_names) - set(table.names)
+        if wrong:
+            raise ValueError(
+                f"{str(tables[split])!r} must have the labels of "
+                f"{str(tables['train'])!r}. Received: {sorted(wrong)[:5]}, which only "
+                "one of them has."
+            )
+        listed[split] = [
+            (
+                tables[split].parent / file,
+                tuple(float(n in labels) for n in class_names),
+            )
+            for file, labels in table.rows.items()
+        ]
+    path = Path(name).expanduser()
+    return open_files(
+        str(name),
+        path if path.is_dir() else path.parent,
+        listed,
+        class_names=class_names,
+        on_error=on_error,
+        held_out=held_out,
+        multi_label=True,
+    )
+
+
+class _Table(NamedTuple):
+    """What a CSV file says: the labels in their order, and each file's."""
+
+    names: tuple[str, ...]
+    has_columns: bool
+    rows: dict[str, set[str]]
+
+
+def _read(path: Path) -> _Table:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            delimiter = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            lines = csv.reader(file, delimiter=delimiter)
+            header = [column.strip() for column in next(lines, [])]
+            lines = [(lines.line_num, line) for line in lines if any(line)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{str(path)!r} is no CSV file in UTF-8: {error}") from error
+    files = [i for i, name in enumerate(header) if name.lower() in _FILE_COLUMNS]
+    others = [name for i, name in enumerate(header) if i not in files]
+    listed = _LABELS_COLUMN in others
+    if len(files) != 1 or not others or "" in others or len(set(others)) < len(others):
+        raise ValueError(
+            f"{str(path)!r} must say which image has which labels. {_EXPECTED} "
+            f"Received: the columns {header}."
+        )
+    if listed and len(others) > 1:
+        others.remove(_LABELS_COLUMN)
+        raise ValueError(
+            f"{str(path)!r} has unknown columns beside 'labels': {others[:5]}. "
+            f"{_EXPECTED}"
+        )
+    rows, seen = {}, {}
+    for number, line in lines:
+        where = f"Line {number} of {str(path)!r}"
+        if len(line) != len(header):
+            raise ValueError(
+                f"{where} must have {len(header)} cells. Received: {len(line)}."
+            )
+        cells = [cell.strip() for cell in line]
+        file = cells.pop(files[0]).replace("\\", "/")
+        if not file:
+            raise ValueError(
+                f"{where} must name an image file. Received: an empty cell."
+            )
+        if file in seen:
+            raise ValueError(
+                f"{where} names {file!r} again, after line {seen[file]}. Each image "
+                "must have one line; join their labels."
+            )
+        seen[file] = number
+        if listed:
+            rows[file] = {n.strip() for n in _SEPARATORS.split(cells[0])} - {""}
+        else:
+            rows[file] = _positive(where, others, cells)
+    names = sorted(set().union(*rows.values())) if listed else others
+    return _Table(tuple(names), not listed, rows)
+
+
+def _positive(where: str, columns: list[str], cells: list[str]) -> set[str]:
+    for column, cell in zip(columns, cells, strict=True):
+        if cell not in _BINARY:
+            raise ValueError(
+                f"{where} must have 0 or 1 in column {column!r}. Received: {cell!r}."
+            )
+    return {n for n, cell in zip(columns, cells, strict=True) if _BINARY[cell]}
