@@ -15,9 +15,9 @@ import statistics
 import keras_senet
 from keras_senet.training import RECIPES, train
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pages import write_block
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
-START, END = "<!-- fused trainings -->", "<!-- end of the fused trainings -->"
 
 
 def accuracy(folder: pathlib.Path, seed: int, fused: bool) -> float:
@@ -56,12 +56,7 @@ def main():
         for fused, values in accuracies.items():
             name = f"{'fused' if fused else 'keras'}_{seed}"
             values.append(accuracy(arguments.runs / name, seed, fused))
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    text = f"{before}{START}\n{table(accuracies)}\n{END}{after}"
-    with atomic_path(PAGE, overwrite=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_block(PAGE, "fused trainings", table(accuracies))
     print(table(accuracies))
 
 

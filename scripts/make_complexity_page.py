@@ -1,6 +1,7 @@
 """Counts every network of the paper and writes docs/complexity.md between its marks.
 
-    keras-senet benchmark family --rounds 5 --output docs/complexity.json
+    python applications/benchmark/main.py family --rounds 5 \\
+        --output docs/complexity.json
     python scripts/make_complexity_page.py --benchmark docs/complexity.json
 
 The first measures the times, some minutes; without its file the page has none.
@@ -8,6 +9,8 @@ The first measures the times, some minutes; without its file the page has none.
 
 import argparse
 import dataclasses
+import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import keras
 
 import keras_senet
 from keras_senet.analysis import Complexity
+from keras_senet.benchmark import ratio
 from keras_senet.utils.pages import write_block
 
 PAGE = Path(__file__).parents[1] / "docs" / "complexity.md"
@@ -136,16 +140,15 @@ def times(path: Path | None) -> str:
     """What SE costs in time, where it was measured."""
     if path is None:
         return "Times: not measured yet."
-    from keras_senet.benchmark.results import load_report
-
-    report = load_report(path)
-    if report.toy or "family" not in report.parts:
+    report = json.loads(path.read_text(encoding="utf-8"))
+    part = report["parts"].get("family")
+    if report["toy"] or part is None:
         raise SystemExit(
             f"{path} must hold the part 'family' at full size. Received: "
-            f"toy={report.toy}, parts {', '.join(report.parts)}. Run keras-senet "
-            "benchmark with that part."
+            f"toy={report['toy']}, parts {', '.join(report['parts'])}. Measure that "
+            "part with applications/benchmark."
         )
-    part = report.parts["family"]
+    samples = {(m["subject"], m["batch"]): m["samples"] for m in part["measurements"]}
     head = ["network"]
     kinds = (("inference", 1), ("training", 4))
     for what, batch in kinds:
@@ -156,24 +159,22 @@ def times(path: Path | None) -> str:
         cells = [f"`{row.network}`"]
         for what, batch in kinds:
             names = [f"{row.network} {kind}, {what}" for kind in ("plain", "with SE")]
-            found = [part.find(name, batch) for name in names]
+            found = [samples.get((name, batch)) for name in names]
             if None in found:
                 cells += ["", ""]
                 continue
-            plain, with_se = (1e3 * x.median for x in found)
-            ratio = part.ratio(names[1], names[0], batch)
-            cells += [f"{plain:.1f} → {with_se:.1f}", str(ratio)]
+            plain, with_se = (1e3 * statistics.median(x) for x in found)
+            cells += [f"{plain:.1f} → {with_se:.1f}", str(ratio(found[1], found[0]))]
         if any(cells[1:]):
             lines.append(f"| {' | '.join(cells)} |")
-        elif f"{row.network} plain, inference" in part.skipped:
+        elif f"{row.network} plain, inference" in part["skipped"]:
             failed.append(f"`{row.network}`")
     if failed:
         lines += ["", f"Not measured, because it failed: {', '.join(failed)}."]
-    machine = dataclasses.asdict(report.machine)
-    facts = ", ".join(f"{key} {value}" for key, value in machine.items())
+    facts = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     return "\n".join(
         [
-            f"Measured on: {facts}; {part.load:.1f} processes wanted a core before. "
+            f"Measured on: {facts}; {part['load']:.1f} processes wanted a core before. "
             "Inference is of the exported SavedModel. Ratios: median over the rounds, "
             "quartiles in brackets. The paper, ResNet-50 on its own machines: training "
             "190 → 209 ms (1.10), CPU inference 164 → 167 ms (1.02).",

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from keras_senet.benchmark.machine import describe_machine, load
+from keras_senet.benchmark import describe_machine, load
 from keras_senet.cli import main
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
@@ -51,8 +51,8 @@ def run(words: list[str]) -> int:
     """Compares the files, then writes the page."""
     facts = describe_machine()
     machine = (
-        f"Latency on {facts.cores} cores, {facts.instructions}; {load():.1f} processes "
-        "wanted a core before."
+        f"Latency on {facts['cores']} cores, {facts['instructions']}; {load():.1f} "
+        "processes wanted a core before."
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "files"

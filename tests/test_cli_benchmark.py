@@ -1,13 +1,12 @@
 """`keras-senet benchmark`: what it prints, writes and returns."""
 
 import json
+import os
 
 import pytest
 
-from keras_senet.benchmark.results import Measurement, PartResult, load_report
-from keras_senet.cli import main
-
-PAGE = "<!-- benchmark: kernels -->\n<!-- end of kernels -->\n"
+import keras_senet
+from keras_senet.cli import benchmark, main
 
 
 @pytest.fixture
@@ -20,88 +19,59 @@ def shell(capsys):
     return call
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """Figures instead of measuring; returns what was asked for."""
-    asked = []
-
-    def measure(name, options, progress):
-        asked.append((name, options))
-        progress("working")
-        if name == "litert":
-            raise RuntimeError("no such engine")
-        rows = {"kernels": ("SEResNet50", "SEResNet50, folded")}.get(
-            name, ("plain host", "SEResNet50")
-        )
-        return PartResult(
-            measurements=tuple(
-                Measurement(subject=row, batch=16 if name == "memory" else 1, samples=s)
-                for row, s in zip(rows, ((8.0,), (5.0,)), strict=True)
-            ),
-            skipped={},
-            versions={},
-            load=0.0,
-            seconds=1.0,
-        )
-
-    monkeypatch.setattr("keras_senet.benchmark.running.measure", measure)
-    return asked
-
-
-def test_figures_page_and_file(shell, figures, tmp_path):
-    page, file = tmp_path / "page.md", tmp_path / "report.json"
-    page.write_text(PAGE)
-    words = ("--quick", "--threads", 1, "--output", file, "--markdown", page)
-    code, out, err = shell("kernels", *words)
+def test_a_network_beside_its_host(shell, tmp_path):
+    file = tmp_path / "times.json"
+    words = ("--forms", "memory", "--batches", 1, 2, "--rounds", 3, "--output", file)
+    code, out, err = shell("se_resnet20", *words)
     assert (code, err) == (0, "")
-    assert "threads: TensorFlow 1 within and 1 between operations, LiteRT 1" in out
-    assert "  working\n" in out
-    assert "0.625" in out
-    assert "| SEResNet50, folded | 1 | 5 | 0.625 |" in page.read_text()
-    ((name, options),) = figures
-    assert (name, options.toy, options.threads) == ("kernels", True, 1)
-    # Another part joins the first; with --render nothing is measured.
-    assert shell("memory", *words)[0] == 0
-    assert set(load_report(file).parts) == {"kernels", "memory"}
-    page.write_text(PAGE)
-    assert shell("--render", "--output", file, "--markdown", page)[0] == 0
-    assert len(figures) == 2
-    assert "0.625" in page.read_text()
+    assert "plain host, ms" in out
+    figures = json.loads(file.read_text())
+    assert (figures["model"], figures["beside"]) == ("se_resnet20", "plain host")
+    assert [(t["form"], t["batch"]) for t in figures["timings"]] == [
+        ("memory", 1),
+        ("memory", 2),
+    ]
+    assert {len(t[k]) for t in figures["timings"] for k in ("seconds", "beside")} == {3}
 
 
-def test_without_words_all_that_has_a_goal(shell, figures):
-    code, out, _ = shell("--quick")
-    names = [name for name, _ in figures]
-    parts = "inference litert int8 peers training memory kernels"
-    assert names == parts.split()
-    # One part fails, the others are measured.
-    assert code == 1
-    assert "litert failed: no such engine" in out
+def test_a_file_beside_its_host_and_beside_a_model(shell, tmp_path):
+    model = keras_senet.SEResNet20(weights=None, input_shape=(8, 8, 3))
+    file = keras_senet.export_tflite(model, tmp_path / "model.tflite")
+    host = keras_senet.SEResNet20(weights=None, input_shape=(8, 8, 3), se=False)
+    host.save(tmp_path / "host.keras")
+    words = ("--batches", 1, "--rounds", 1)
+    code, out, _ = shell(file, *words)
+    assert code == 0
+    assert "float32 plain host, ms" in out
+    code, out, _ = shell(tmp_path / "host.keras", *words, "--forms", "memory")
+    assert code == 0
+    assert "plain host" not in out
+    code, out, _ = shell(tmp_path / "host.keras", *words, "--beside", file)
+    assert code == 0
+    assert "tflite" in out
 
 
-def test_check_is_about_goals(shell, figures, monkeypatch):
-    words = ("memory", "kernels", "--quick")
-    assert shell(*words, "--check")[0] == 0
-    monkeypatch.setattr("keras_senet.benchmark.tables.GOALS", ())
-    assert shell(*words, "--check")[0] == 0
-    import dataclasses
-
-    from keras_senet.benchmark.parts import GOALS
-
-    goal = next(goal for goal in GOALS if goal.part == "memory")
-    strict = dataclasses.replace(goal, at_most=0.5)
-    monkeypatch.setattr("keras_senet.benchmark.tables.GOALS", (strict,))
-    assert shell(*words)[0] == 0
-    assert shell(*words, "--check")[0] == 1
+def test_threads_are_set_before_a_model_is_opened(shell, monkeypatch):
+    for name in benchmark.THREADS:
+        monkeypatch.setenv(name, "9")
+    seen = []
+    monkeypatch.setattr(
+        benchmark,
+        "open_model",
+        lambda *a, **k: seen.extend(os.environ[name] for name in benchmark.THREADS),
+    )
+    assert shell("se_resnet20")[0] == 1
+    assert shell("se_resnet20", "--threads", 3)[0] == 1
+    assert seen == ["9", "9", "3", "3"]
 
 
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (["kernel"], "invalid choice 'kernel'", 2),
-        (["--render"], "needs the figures", 1),
-        (["kernels", "--markdown", "no/page.md"], "no page 'no/page.md'", 1),
-        (["kernels", "--threads", "0"], "threads=0", 1),
+        ([], "missing from keras-senet benchmark", 2),
+        (["kernel"], "Received: 'kernel'", 1),
+        (["se_resnet20", "--rounds", "0"], "rounds=0", 1),
+        (["se_resnet20", "--beside", "no.tflite"], "no model 'no.tflite'", 1),
         (["data", "--recipe"], "--recipe needs a value", 2),
         (["data", "--seconds", "-1"], "seconds=-1", 1),
     ],
@@ -122,3 +92,12 @@ def test_input_of_a_recipe(shell, tmp_path):
     assert (code, err) == (0, "")
     assert out.startswith("The input of bundled (8 images of 16 pixels) gives ")
     assert json.loads(file.read_text())["input_images_per_second"] > 0
+
+
+def test_an_input_beside_a_training_step(shell, monkeypatch):
+    speed = {"data": "x", "batch": 8, "image_size": 32, "input_images_per_second": 1e3}
+    speed |= {"model": "m", "step_images_per_second": 50, "limit": "compute"}
+    monkeypatch.setattr(benchmark, "measure_input", lambda *a, **k: speed)
+    _, out, _ = shell("data", "--with-model")
+    assert "gives 1,000 images/s, a training step of m takes 50 images/s." in out
+    assert "The limit is compute." in out

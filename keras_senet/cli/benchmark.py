@@ -1,14 +1,29 @@
 """`keras-senet benchmark`."""
 
 import dataclasses
+import json
+import os
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 from tyro.conf import OmitArgPrefixes, Positional
 
-from keras_senet.benchmark.parts import PARTS, PartName
+from keras_senet.benchmark import (
+    THREADS,
+    Form,
+    describe_machine,
+    load,
+    measure_input,
+    plain_host,
+    ratio,
+    time_model,
+)
+from keras_senet.card import Card
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.opening import open_model
 from keras_senet.cli.train import value_of
 from keras_senet.training.recipes import Recipe, load_recipe
 
@@ -18,102 +33,95 @@ _CALM = 0.5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Measures speed and memory: SE beside its plain host and beside other packages.
+    """Times a model or a file of one, and beside it what it is compared with.
 
-    Each part runs in a process of its own with its threads pinned; its subjects take
-    turns, and ratios are taken turn by turn. `keras-senet benchmark data` measures the
-    input pipeline of a recipe; it has its own --help.
+    A network of this package is timed beside its plain host. The two take turns;
+    ratios are taken turn by turn, with their quartiles. `keras-senet benchmark data`
+    measures the input pipeline of a recipe; it has its own --help.
 
     Attributes:
-        parts: What to measure; nothing for all parts that have a goal.
-        quick: Toy networks: everything runs, and no figure says anything.
-        threads: Threads of TensorFlow, LiteRT and torch, if not one a core.
-        rounds: Turns of each subject, if not the part's own number.
-        only: Only subjects whose names match this shell pattern.
-        output: A JSON file for the figures. Of an older one of this machine, the
-            parts that are not measured now stay, and with --only the groups of a part.
-        markdown: A page whose tables are written anew from the figures.
-        render: Measure nothing: show what --output holds, and write --markdown.
-        check: Exit with 1 if a goal that was measured is missed.
+        model: A run folder, a .keras, .tflite or .onnx file, a SavedModel folder, or
+            the name of a network.
+        weights: For a network: a preset or a file; times do not depend on them.
+        beside: Another model to compare it with, not its plain host.
+        forms: What a Keras model is timed as; a file is timed as it is.
+        batches: Images of a call.
+        rounds: Turns of each.
+        threads: Threads of TensorFlow, LiteRT and ONNX Runtime, if not one a core.
+        image_size: Height and width that a network is built for, if not its own.
+        output: A new JSON file for the figures.
     """
 
-    parts: Positional[tuple[PartName, ...]] = ()
-    quick: bool = False
+    model: Positional[str]
+    weights: str | None = None
+    beside: str | None = None
+    forms: tuple[Form, ...] = ("memory", "saved_model", "tflite", "training")
+    batches: tuple[int, ...] = (1, 8)
+    rounds: int = 9
     threads: int | None = None
-    rounds: int | None = None
-    only: str = "*"
+    image_size: int | None = None
     output: Path | None = None
-    markdown: Path | None = None
-    render: bool = False
-    check: bool = False
 
     def run(self) -> int:
-        from keras_senet.benchmark import tables
-        from keras_senet.benchmark.machine import load
-
         console = make_console()
-        report = self._open()
-        console.print(tables.machine_line(report), markup=False)
-        if not self.render and not self.quick and load() > _CALM:
-            console.print(
-                f"Other work keeps {load():.1f} cores busy: timings will be rough.",
-                style="bold red",
+        machine = describe_machine(self.threads)
+        if self.threads is not None:
+            # TensorFlow reads them once, when it lists its devices.
+            os.environ |= dict.fromkeys(THREADS, str(self.threads))
+        if load() > _CALM:
+            text = f"Other work keeps {load():.1f} cores busy."
+            console.print(f"{text} Timings will be rough.", style="bold red")
+        model = self._open(self.model, self.weights)
+        if self.beside is not None:
+            name, other = self.beside, self._open(self.beside)
+        elif isinstance(model, keras.Model):
+            name, other = "plain host", plain_host(Card.of(model))
+        else:
+            name, other = "float32 plain host", plain_host(Card.read(model))
+        timings = list(
+            time_model(
+                model,
+                other,
+                forms=self.forms,
+                batches=self.batches,
+                rounds=self.rounds,
+                threads=machine["threads"],
+                progress=lambda line: console.print(f"  {line}", markup=False),
             )
-        report, failed = self._measure(console, report)
-        for name in self._parts(report):
-            if name in report.parts:
-                _print(console, tables.part_table(name, report.parts[name]))
-        _print(console, tables.goals_table(report))
-        if self.markdown is not None:
-            _rewrite(self.markdown, report)
-        missed = [o for o in tables.outcomes(report) if o.met is False]
-        return 1 if failed or (self.check and missed) else 0
-
-    def _open(self):
-        from keras_senet.benchmark.machine import describe_machine
-        from keras_senet.benchmark.results import load_report, open_report
-
-        if self.markdown is not None and not self.markdown.is_file():
-            raise FileNotFoundError(f"There is no page {str(self.markdown)!r}.")
-        if not self.render:
-            machine = describe_machine(self.threads)
-            return open_report(self.output, machine, toy=self.quick)
-        if self.output is None:
-            raise ValueError("`render` needs the figures. Received no --output.")
-        return load_report(self.output)
-
-    def _parts(self, report):
-        if self.render:
-            return tuple(report.parts)
-        return self.parts or tuple(name for name in PARTS if PARTS[name].is_goal)
-
-    def _measure(self, console, report):
-        from keras_senet.benchmark.running import Options, measure
-
-        failed = False
-        if self.render:
-            return report, failed
-        options = Options(
-            threads=report.machine.threads,
-            toy=self.quick,
-            rounds=self.rounds,
-            only=self.only,
         )
-        for name in self._parts(report):
-            console.print(f"{PARTS[name].title} ({name})", style="bold")
-            try:
-                result = measure(
-                    name, options, lambda line: console.print(f"  {line}", markup=False)
-                )
-            except RuntimeError as error:
-                # The other parts are still worth their time.
-                console.print(f"{name} failed: {error}", style="bold red", markup=False)
-                failed = True
-                continue
-            report = report.with_part(name, result)
-            if self.output is not None:
-                report.save(self.output)
-        return report, failed
+        columns = ("form", ">batch", ">ms", f">{name}, ms", ">ratio")
+        columns = columns if other is not None else columns[:3]
+        print_table(console, self.model, columns, [_row(t) for t in timings])
+        facts = ", ".join(f"{key} {value}" for key, value in machine.items())
+        console.print(f"Measured on: {facts}", markup=False)
+        names = {"model": self.model, "beside": None if other is None else name}
+        rows = [timing._asdict() for timing in timings]
+        _write(self.output, {**names, "machine": machine, "timings": rows})
+        return 0
+
+    def _open(self, name, weights=None):
+        opened = open_model(name, weights, trained=False, image_size=self.image_size)
+        return opened.model
+
+
+def _row(timing):
+    cells = [timing.form, str(timing.batch), _milliseconds(timing.seconds)]
+    if timing.beside is not None:
+        compared = ratio(timing.seconds, timing.beside)
+        cells += [_milliseconds(timing.beside), str(compared)]
+    return cells
+
+
+def _milliseconds(samples):
+    return f"{1e3 * statistics.median(samples):.1f}"
+
+
+def _write(path, figures):
+    from keras_senet.utils.files import atomic_path
+
+    if path is not None:
+        with atomic_path(path) as file:
+            file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,45 +148,36 @@ class BenchmarkData:
     values: OmitArgPrefixes[Recipe]
 
     def run(self) -> int:
-        from keras_senet.benchmark.input import measure_input
-        from keras_senet.utils.files import atomic_path
-
         speed = measure_input(
             self.values,
             data_dir=self.data_dir,
             seconds=self.seconds,
             with_model=self.with_model,
         )
-        make_console().print(speed.summary(), markup=False)
-        if self.output is not None:
-            with atomic_path(self.output) as file:
-                file.write_text(speed.to_json() + "\n", encoding="utf-8")
+        make_console().print(_sentence(speed), markup=False)
+        _write(self.output, speed)
         return 0
 
 
-def _print(console, table):
-    print_table(console, table.title, table.columns, table.rows)
-    for note in table.notes:
-        console.print(note, markup=False)
-
-
-def _rewrite(page, report):
-    from keras_senet.benchmark.tables import insert
-    from keras_senet.utils.files import atomic_path
-
-    text = insert(page.read_text(encoding="utf-8"), report)
-    with atomic_path(page, overwrite=True) as file:
-        file.write_text(text, encoding="utf-8")
+def _sentence(speed):
+    text = (
+        "The input of {data} ({batch} images of {image_size} pixels) gives "
+        "{input_images_per_second:,.0f} images/s"
+    ).format(**speed)
+    if "limit" not in speed:
+        return f"{text}. --with-model measures the training step beside it."
+    step = (
+        "a training step of {model} takes {step_images_per_second:,.0f} images/s.\n"
+        "The limit is {limit}. On a CPU both share the cores, so that together they "
+        "are slower than either."
+    ).format(**speed)
+    return f"{text}, {step}"
 
 
 def parse(arguments: Sequence[str]) -> Benchmark | BenchmarkData | None:
     """Reads the words after the verb."""
     if arguments[:1] == ["data"]:
-        return _parse_data(arguments[1:])
+        name = value_of("--recipe", arguments[1:]) or "quickstart"
+        default = BenchmarkData(recipe=name, values=load_recipe(name))
+        return parse_arguments(BenchmarkData, "benchmark data", arguments[1:], default)
     return parse_arguments(Benchmark, "benchmark", arguments)
-
-
-def _parse_data(arguments):
-    name = value_of("--recipe", arguments) or "quickstart"
-    default = BenchmarkData(recipe=name, values=load_recipe(name))
-    return parse_arguments(BenchmarkData, "benchmark data", arguments, default)

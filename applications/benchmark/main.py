@@ -1,0 +1,125 @@
+"""Measures this project's goals: speed and memory beside plain hosts and peers.
+
+    python applications/benchmark/main.py --output docs/performance.json \
+        --markdown docs/performance.md
+
+README.md beside this file says what it measures.
+"""
+
+import dataclasses
+import os
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import tyro
+from parts import PARTS
+from report import (
+    goals_table,
+    load_report,
+    machine_line,
+    open_report,
+    outcomes,
+    part_table,
+    write_page,
+)
+
+from keras_senet.benchmark import describe_machine, load
+
+# Processes that want a core; above it timings are those of a busy machine.
+_CALM = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Measures parts of the benchmark, each in a process with its threads fixed.
+
+    Attributes:
+        parts: What to measure; nothing for all parts that have a goal.
+        smoke: Toy networks: everything runs, and no figure says anything.
+        threads: Threads of TensorFlow, LiteRT and torch, if not one a core.
+        rounds: Turns of each subject, if not the part's own number.
+        only: Only subjects whose names match this shell pattern.
+        output: A JSON file for the figures. Of an older one of this machine, the
+            parts that are not measured now stay, and with --only the groups of a part.
+        markdown: A page whose tables are written anew from the figures.
+        render: Measure nothing: show what --output holds, and write --markdown.
+        check: Exit with 1 if a goal that was measured is missed.
+    """
+
+    parts: tyro.conf.Positional[tuple[str, ...]] = ()
+    smoke: bool = False
+    threads: int | None = None
+    rounds: int | None = None
+    only: str = "*"
+    output: Path | None = None
+    markdown: Path | None = None
+    render: bool = False
+    check: bool = False
+
+    def run(self) -> int:
+        """Returns the exit code."""
+        self._check()
+        if self.render:
+            report, names, failed = load_report(self.output), None, False
+        else:
+            machine = describe_machine(self.threads)
+            report = open_report(self.output, machine, toy=self.smoke)
+            names = self.parts or [name for name in PARTS if PARTS[name].is_goal]
+            report, failed = self._measure(report, names)
+        for name in names or report.parts:
+            if name in report.parts:
+                print(
+                    f"\n{PARTS[name].title}\n\n{part_table(name, report.parts[name])}"
+                )
+        print(f"\nGoals\n\n{goals_table(report)}")
+        if self.markdown is not None:
+            write_page(self.markdown, report)
+        missed = any(outcome.met is False for outcome in outcomes(report))
+        return 1 if failed or (self.check and missed) else 0
+
+    def _check(self):
+        unknown = ", ".join(sorted(set(self.parts) - set(PARTS)))
+        if unknown:
+            raise ValueError(f"Parts are {', '.join(PARTS)}. Received: {unknown}")
+        if self.rounds is not None and self.rounds < 1:
+            raise ValueError(
+                f"`rounds` must be a positive integer. Received: rounds={self.rounds}"
+            )
+        if self.render and self.output is None:
+            raise ValueError("`render` needs the figures. Received no --output.")
+        if self.markdown is not None and not self.markdown.is_file():
+            raise FileNotFoundError(f"There is no page {str(self.markdown)!r}.")
+
+    def _measure(self, report, names):
+        from measuring import Options, measure
+
+        options = Options(
+            threads=report.machine["threads"],
+            smoke=self.smoke,
+            rounds=self.rounds,
+            only=self.only,
+        )
+        print(machine_line(report))
+        if load() > _CALM:
+            print(f"Other work keeps {load():.1f} cores busy: timings will be rough.")
+        failed = False
+        for name in names:
+            print(f"{PARTS[name].title} ({name})", flush=True)
+            try:
+                report = report.with_part(name, measure(name, options))
+            except (RuntimeError, BrokenProcessPool) as error:
+                print(f"  failed: {error}", flush=True)  # the others are worth a try
+                failed = True
+                continue
+            if self.output is not None:
+                report.save(self.output)
+        return report, failed
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        sys.exit(tyro.cli(Benchmark).run())
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,5 +1,0 @@
-"""A child process of the benchmark."""
-
-from keras_senet.benchmark.children import main
-
-main()
