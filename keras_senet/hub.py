@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_senet import weights as weights_room
 from keras_senet.card import CONFIG, Card
-from keras_senet.models import CONSTRUCTORS
+from keras_senet.models import CONSTRUCTORS, network_of
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path, sha256
 from keras_senet.version import __version__
@@ -164,7 +164,7 @@ def convert(
     card_path = target.with_name(target.name.removesuffix(ending) + ".md")
     checkpoint = weights_room.open_checkpoint(source, model)
     known = checkpoint.card
-    name = model or known.constructor
+    name = model or network_of(known)
     if name is None:
         raise ValueError(
             "`model` must name the network, since the file does not. Received: "

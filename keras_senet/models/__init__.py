@@ -1,6 +1,21 @@
 """The networks: a file a family, and what the families share in `_`-named files."""
 
 from keras_senet.models._architecture import Architecture
-from keras_senet.models.registry import CONSTRUCTORS, create_model, list_models
+from keras_senet.models._records import Option
+from keras_senet.models.registry import (
+    CONSTRUCTORS,
+    architecture_options,
+    create_model,
+    list_models,
+    network_of,
+)
 
-__all__ = ["CONSTRUCTORS", "Architecture", "create_model", "list_models"]
+__all__ = [
+    "CONSTRUCTORS",
+    "Architecture",
+    "Option",
+    "architecture_options",
+    "create_model",
+    "list_models",
+    "network_of",
+]

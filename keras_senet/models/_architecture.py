@@ -98,8 +98,8 @@ def resolve(
     architecture: type[Architecture],
     constructor: str,
     *,
+    table: Mapping[str, Any],
     fixed: Mapping[str, Any],
-    defaults: Mapping[str, Any],
     explicit: Mapping[str, Any],
     from_file: Mapping[str, Any] | None,
 ) -> Architecture:
@@ -108,8 +108,8 @@ def resolve(
     Args:
         architecture: The family's row type.
         constructor: The constructor's name, for messages.
+        table: What each field is where nothing else says it.
         fixed: Fields that make the network what it is.
-        defaults: Fields whose default differs from the family's.
         explicit: Arguments of the caller that are not None.
         from_file: The row of a weights file; `{}` for a file that carries none, and
             None where there is no file.
@@ -119,7 +119,6 @@ def resolve(
             needed because the file has no row.
     """
     options = options_of(architecture)
-    table = {**defaults, **fixed}
     for name in sorted(set(fixed) & set(explicit)):
         if options[name].check(explicit[name]) != options[name].check(fixed[name]):
             raise TypeError(

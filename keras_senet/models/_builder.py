@@ -16,7 +16,7 @@ from keras_senet.layers.squeeze_excite import RATIOS, as_reduction
 from keras_senet.models._architecture import Architecture, resolve
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._input import Options, check_fit, image_input, normalise
-from keras_senet.models._records import options_of
+from keras_senet.models._records import Option, options_of
 from keras_senet.network import Network
 from keras_senet.utils.errors import nearest
 
@@ -95,103 +95,125 @@ def preprocessing_functions(family: Family) -> tuple[Callable, Callable]:
     return preprocess_input, decode_predictions
 
 
-def constructor(
-    family: Family,
-    name: str,
-    network: str,
-    module: str,
-    *,
-    fixed: Mapping[str, Any] | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    arguments: tuple[str, ...] = (),
-    dropout_rate: float | None = None,
-) -> Callable[..., keras.Model]:
-    """Makes a constructor in the manner of keras.applications: one row of a table.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What one constructor takes, and what it fixes.
 
-    It takes the options of `Options`, where the network is to be built, what all
-    families share of the architecture row, and `arguments`.
-
-    Args:
+    Attributes:
         family: The network's family.
-        name: The constructor's name, "SEResNet50".
-        network: The registry's name of it, "se_resnet50".
-        module: The module it is defined in.
-        fixed: Fields of the architecture row that make this network what it is.
-        defaults: Fields whose default differs from the family's; arguments still.
-        arguments: The family's own fields that are arguments. The others are fixed.
-        dropout_rate: Default rate before the classifier, where not the family's.
+        name: The constructor's name.
+        network: The registry's name of the network.
+        frame: The options of `Options` by name, with this network's defaults.
+        fields: The fields of the architecture row, with this network's defaults.
+        fixed: Values of the fields that make this network what it is.
     """
-    row = {**(defaults or {}), **(fixed or {})}
-    table = dict(options_of(family.architecture))
-    for field, default in row.items():
-        table[field] = dataclasses.replace(table[field], default=default)
-    shared = options_of(Architecture)
-    fixed = {
-        field: entry.default
-        for field, entry in table.items()
-        if field not in shared and field not in arguments
-    }
-    defaults = {field: value for field, value in row.items() if field not in fixed}
-    frame_defaults = {
-        "weights": weights_room.default_weights(network),
-        "name": network,
-        "dropout_rate": family.dropout_rate if dropout_rate is None else dropout_rate,
-    }
-    frame = dict(options_of(Options))
-    for field, default in frame_defaults.items():
-        frame[field] = dataclasses.replace(frame[field], default=default)
 
-    def build(*args, **kwargs):
-        given = _given(build, {*table, *frame}, args, kwargs)
-        options = Options(
-            **{n: given.get(n, entry.default) for n, entry in frame.items()}
+    family: Family
+    name: str
+    network: str
+    frame: dict[str, Option]
+    fields: dict[str, Option]
+    fixed: dict[str, Any]
+
+    @property
+    def architecture(self) -> tuple[Option, ...]:
+        """The fields of the row that are arguments: not fixed, and with a choice."""
+        free = (entry for name, entry in self.fields.items() if name not in self.fixed)
+        return tuple(entry for entry in free if len(entry.choices) != 1)
+
+    def signature(self) -> inspect.Signature:
+        """The options that are positional, the architecture's, and the others."""
+        shown = {
+            "drop_path_rate": self.family.drops_paths,
+            "output_stride": self.family.dilates,
+        }
+        frame = [e for e in self.frame.values() if shown.get(e.name, True)]
+        positional = [e for e in frame if "positional" in e.marks]
+        others = [e for e in frame if "positional" not in e.marks]
+        kinds = inspect.Parameter
+        return inspect.Signature(
+            [
+                *(e.parameter(kinds.POSITIONAL_OR_KEYWORD) for e in positional),
+                # None is the checkpoint's value.
+                *(e.parameter(kinds.KEYWORD_ONLY, None) for e in self.architecture),
+                *(e.parameter(kinds.KEYWORD_ONLY) for e in others),
+            ],
+            return_annotation=keras.Model,
         )
-        explicit = {n: v for n, v in given.items() if n in table and v is not None}
-        rows = {"fixed": fixed, "defaults": defaults, "explicit": explicit}
-        # Bad arguments are found before anything is fetched.
-        check_fit(family, options)
-        row = resolve(family.architecture, build.__name__, **rows, from_file=None)
-        checkpoint = weights_room.open_checkpoint(options.weights, network)
-        if checkpoint is not None:
-            from_file = checkpoint.card.architecture
-            if checkpoint.fresh:  # a plain host's file leaves SE's form to the caller
-                from_file = {**explicit, **from_file}
-            row = resolve(
-                family.architecture, build.__name__, **rows, from_file=from_file
-            )
-        return _assemble(family, network, row, options, checkpoint)
 
-    build.__name__ = build.__qualname__ = name
-    build.__module__ = module
-    build.network, build.family = network, family
-    build.options = tuple(
-        entry
-        for field, entry in table.items()
-        if field not in fixed and len(entry.choices) != 1
-    )
-    build.__signature__ = _signature(family, build.options, frame.values())
-    build.__doc__ = _docstring(build, row)
-    return build
+    def docstring(self) -> str:
+        """Documents the constructor from its options."""
+        own = options_of(self.family.architecture)
+        row = {n: e.default for n, e in self.fields.items() if e != own[n]}
+        about = ", ".join(f"{name} {value}" for name, value in row.items())
+        facts = {
+            "network": self.network,
+            "size": self.family.image_size,
+            "min_size": self.family.min_size,
+            "classes": self.family.classes,
+            "stages": self.family.architecture.stages,
+        }
+        lines = {e.name: e.describe(**facts) for e in self.frame.values()}
+        for entry in self.architecture:
+            lines[entry.name] = entry.describe(entry.default, **facts)
+        return _DOC.format(
+            name=self.name,
+            paper=textwrap.fill(
+                f"Hu et al., arXiv 1709.01507.{f' Its row: {about}.' if about else ''}",
+                88,
+            ),
+            arguments="\n".join(lines[name] for name in self.signature().parameters),
+        )
 
+    def given(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what a caller says, by name.
 
-def _signature(family, architecture, frame):
-    """The positional options, the architecture's, and the others of the frame."""
-    shown = {
-        "drop_path_rate": family.drops_paths,
-        "output_stride": family.dilates,
-    }
-    positional = [entry for entry in frame if "positional" in entry.marks]
-    others = [e for e in frame if e not in positional and shown.get(e.name, True)]
-    kinds = inspect.Parameter
-    return inspect.Signature(
-        [
-            *(e.parameter(kinds.POSITIONAL_OR_KEYWORD, e.default) for e in positional),
-            # None is the checkpoint's value.
-            *(e.parameter(kinds.KEYWORD_ONLY, None) for e in architecture),
-            *(e.parameter(kinds.KEYWORD_ONLY, e.default) for e in others),
-        ],
-        return_annotation=keras.Model,
-    )
+        An option that the network has but no choice of may be said: it is checked
+        later.
+        """
+        signature = self.signature()
+        known = {*self.fields, *self.frame}
+        for name, value in kwargs.items():
+            if name not in known:
+                raise self._unexpected(name, value)
+        shown = {n: v for n, v in kwargs.items() if n in signature.parameters}
+        try:
+            return {**kwargs, **signature.bind(*args, **shown).arguments}
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}") from None
+
+    def _unexpected(self, name, value):
+        """The error for an argument that no network of the family knows."""
+        reasons = self.family.architecture.reasons
+        if name in reasons:
+            return ValueError(f"{self.name} takes no `{name}`: {reasons[name]}")
+        weights = f"weights={self.frame['weights'].default if value else None!r}"
+        if value and self.frame["weights"].default is None:
+            weights = f"a `weights` of keras_senet.list_weights({self.network!r})"
+        elsewhere = {"num_classes": f"classes={value!r}", "pretrained": weights}
+        if name in RATIOS:
+            elsewhere[name] = as_reduction(value)
+        if name in elsewhere:
+            return TypeError(f"{self.name} takes no `{name}`. Use {elsewhere[name]}.")
+        return TypeError(
+            f"{self.name}() got an unexpected keyword argument {name!r}."
+            f"{nearest(name, self.signature().parameters)}"
+        )
+
+    def row(
+        self,
+        explicit: Mapping[str, Any] | None = None,
+        from_file: Mapping[str, Any] | None = None,
+    ) -> Architecture:
+        """Returns the row of a network; arguments and errors as of `resolve`."""
+        return resolve(
+            self.family.architecture,
+            self.name,
+            table={name: entry.default for name, entry in self.fields.items()},
+            fixed=self.fixed,
+            explicit=explicit or {},
+            from_file=from_file,
+        )
 
 
 _DOC = """\
@@ -215,67 +237,80 @@ Raises:
 """
 
 
-def _docstring(build, row):
-    family, network = build.family, build.network
-    about = ", ".join(f"{key} {value}" for key, value in row.items())
-    facts = {
-        "network": network,
-        "size": family.image_size,
-        "min_size": family.min_size,
-        "classes": family.classes,
-        "stages": family.architecture.stages,
-    }
-    documented = {e.name: e.describe(**facts) for e in options_of(Options).values()}
-    for entry in build.options:
-        documented[entry.name] = entry.describe(entry.default, **facts)
-    return _DOC.format(
-        name=build.__name__,
-        paper=textwrap.fill(
-            f"Hu et al., arXiv 1709.01507.{f' Its row: {about}.' if about else ''}", 88
-        ),
-        arguments="\n".join(documented[n] for n in build.__signature__.parameters),
-    )
+def constructor(
+    family: Family,
+    name: str,
+    network: str,
+    module: str,
+    *,
+    fixed: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    arguments: tuple[str, ...] = (),
+    dropout_rate: float | None = None,
+) -> Callable[..., keras.Model]:
+    """Makes a constructor in the manner of keras.applications: one row of a table.
 
+    It takes the options of `Options`, what all families share of the architecture row,
+    and `arguments`.
 
-def _given(build, known, args, kwargs):
-    """What the caller says, by name.
-
-    An option that the network has but no choice of may be said: it is checked later.
+    Args:
+        family: The network's family.
+        name: The constructor's name, "SEResNet50".
+        network: The registry's name of it, "se_resnet50".
+        module: The module it is defined in.
+        fixed: Fields of the architecture row that make this network what it is.
+        defaults: Fields whose default differs from the family's; arguments still.
+        arguments: The family's own fields that are arguments. The others are fixed.
+        dropout_rate: Default rate before the classifier, where not the family's.
     """
-    parameters = build.__signature__.parameters
-    hidden = {n: v for n, v in kwargs.items() if n in known and n not in parameters}
-    for name, value in kwargs.items():
-        if name not in known:
-            raise _unexpected(build, name, value)
-    try:
-        shown = {n: v for n, v in kwargs.items() if n not in hidden}
-        given = build.__signature__.bind(*args, **shown).arguments
-    except TypeError as error:
-        raise TypeError(f"{build.__name__}(): {error}") from None
-    return {**given, **hidden}
-
-
-def _unexpected(build, name, value):
-    """The error for an argument that a constructor does not know."""
-    constructor, reasons = build.__name__, build.family.architecture.reasons
-    if name in reasons:
-        return ValueError(f"{constructor} takes no `{name}`: {reasons[name]}")
-    default = build.__signature__.parameters["weights"].default
-    elsewhere = {
-        "num_classes": f"classes={value!r}",
-        "pretrained": f"weights={default if value else None!r}",
-        **({name: as_reduction(value)} if name in RATIOS else {}),
-    }
-    if value and default is None:
-        elsewhere["pretrained"] = (
-            f"`weights` and a name of keras_senet.list_weights({build.network!r})"
-        )
-    if name in elsewhere:
-        return TypeError(f"{constructor} takes no `{name}`. Use {elsewhere[name]}.")
-    return TypeError(
-        f"{constructor}() got an unexpected keyword argument {name!r}."
-        f"{nearest(name, build.__signature__.parameters)}"
+    fields = _with_defaults(family.architecture, {**(defaults or {}), **(fixed or {})})
+    named = {*arguments, *options_of(Architecture)}
+    spec = Spec(
+        family=family,
+        name=name,
+        network=network,
+        frame=_with_defaults(
+            Options,
+            {
+                "weights": weights_room.default_weights(network),
+                "name": network,
+                "dropout_rate": family.dropout_rate
+                if dropout_rate is None
+                else dropout_rate,
+            },
+        ),
+        fields=fields,
+        fixed={n: e.default for n, e in fields.items() if n not in named},
     )
+
+    def build(*args, **kwargs):
+        given = spec.given(args, kwargs)
+        options = Options(**{n: given.get(n, e.default) for n, e in spec.frame.items()})
+        explicit = {n: v for n, v in given.items() if n in fields and v is not None}
+        # Bad arguments are found before anything is fetched.
+        check_fit(family, options)
+        row = spec.row(explicit)
+        checkpoint = weights_room.open_checkpoint(options.weights, network)
+        if checkpoint is not None:
+            from_file = checkpoint.card.architecture
+            if checkpoint.fresh:  # a plain host's file leaves SE's form to the caller
+                from_file = {**explicit, **from_file}
+            row = spec.row(explicit, from_file)
+        return _assemble(family, network, row, options, checkpoint)
+
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = module
+    build.network, build.family, build.spec = network, family, spec
+    build.__signature__, build.__doc__ = spec.signature(), spec.docstring()
+    return build
+
+
+def _with_defaults(record, defaults):
+    """The options of a record, some with other defaults."""
+    options = dict(options_of(record))
+    for name, default in defaults.items():
+        options[name] = dataclasses.replace(options[name], default=default)
+    return options
 
 
 def _assemble(family, network, row, options, checkpoint):

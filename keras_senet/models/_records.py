@@ -48,8 +48,10 @@ class Option:
             values += typing.get_args(kind) or [None]
         return tuple(values)
 
-    def parameter(self, kind: Any, default: Any) -> inspect.Parameter:
-        """Returns the option as a parameter of a function."""
+    def parameter(self, kind: Any, default: Any = ...) -> inspect.Parameter:
+        """Returns the option as a parameter of a function; its default is the option's
+        where none is given."""
+        default = self.default if default is ... else default
         annotation = self.type
         if default is None and not {Any, type(None)}.intersection(_kinds(annotation)):
             annotation = annotation | None

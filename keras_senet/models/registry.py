@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 
 from keras_senet import weights as weights_room
+from keras_senet.card import Card
 from keras_senet.models import (
     se_bn_inception,
     se_inception_resnet_v2,
@@ -18,6 +19,8 @@ from keras_senet.models import (
     se_vgg,
     senet,
 )
+from keras_senet.models._architecture import Architecture
+from keras_senet.models._records import Option, options_of
 from keras_senet.utils.errors import nearest
 
 _MODULES = (
@@ -76,4 +79,38 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
         "`name` must be a network of keras_senet.list_models() or a preset of "
         f"keras_senet.list_weights(). Received: name={name!r}."
         f"{nearest(name, CONSTRUCTORS)}"
+    )
+
+
+def architecture_options(network: str) -> dict[str, Option]:
+    """Returns the architecture's options that a network's constructor takes, by name.
+
+    Args:
+        network: A name of `list_models`. The defaults are this network's.
+    """
+    return {option.name: option for option in CONSTRUCTORS[network].spec.architecture}
+
+
+def network_of(card: Card) -> str | None:
+    """Returns the name of the network that a card describes, or None.
+
+    The files of other libraries do not name one, but their arrays tell a part of the
+    row. Of the networks that have it, this is the one that fixes most.
+    """
+    row = card.architecture
+    if card.constructor is not None or not row:
+        return card.constructor
+    specs = [build.spec for build in CONSTRUCTORS.values()]
+    fitting = {spec.network: len(spec.fixed) for spec in specs if _has_row(spec, row)}
+    return max(fitting, key=fitting.get, default=None)
+
+
+def _has_row(spec, row):
+    """Whether a row is of the network's family and has all that the network fixes."""
+    options, shared = options_of(spec.family.architecture), options_of(Architecture)
+    if not set(row) <= set(options) or set(row) <= set(shared):
+        return False
+    return all(
+        options[name].check(row.get(name, options[name].default)) == value
+        for name, value in spec.fixed.items()
     )

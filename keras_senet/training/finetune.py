@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_senet import data
-from keras_senet.models import create_model
+from keras_senet.models import create_model, network_of
 from keras_senet.training._layer_decay import make_decayed_optimizer
 from keras_senet.training.callbacks import Curves
 from keras_senet.training.curves import read_history
@@ -140,7 +140,7 @@ def build_pretrained(recipe: FinetuneRecipe, classes: int) -> keras.Model:
     if weights is not None and Path(weights).is_dir():
         weights = Path(weights, _WEIGHTS)
     checkpoint = open_checkpoint(weights, recipe.model)
-    name = recipe.model or checkpoint.card.constructor
+    name = recipe.model or network_of(checkpoint.card)
     if name is None:
         raise ValueError(
             "`model` must name the network, since the weights do not. Received: "

@@ -7,7 +7,6 @@ configurations; the README of image-classifiers; keras.io/api/applications.
 from keras_senet.card import Card, Preprocessing
 from keras_senet.utils.errors import nearest
 from keras_senet.weights.presets import Accuracy, File, Host, Preset
-from keras_senet.weights.rows import BLOCKS, resnet_row
 from keras_senet.weights.shipped import shipped_presets
 
 _HUB = "https://huggingface.co/timm/{}/resolve/main/model.safetensors"
@@ -19,22 +18,12 @@ _QUBVEL = (
     "https://github.com/qubvel/classification_models/releases/download/0.0.1/{}.h5"
 )
 
-_DEEP = {"stem": "deep", "stem_filters": [32, 32, 64], "shortcut": "avg"}
-_SENET154 = {
-    "blocks": BLOCKS[152],
-    "cardinality": 64,
-    "width": 4,
-    "half_reduce": True,
-    "stem": "deep",
-    "stem_filters": [64, 64, 128],
-    "shortcut": "3x3",
-}
+_DEEP = {"stem": "deep", "shortcut": "avg"}
+_DEPTH_26 = {"blocks": [2, 2, 2, 2]}
+_DEPTH_101 = {"blocks": [3, 4, 23, 3]}
 
-
-def _next(depth, cardinality=32, width=4):
-    return {"blocks": BLOCKS[depth], "cardinality": cardinality, "width": width}
-
-
+# A row says what the constructor leaves open and does not have by default.
+#
 # Our name, timm's, folder, .pth with the first digits of its SHA-256, row,
 # then (image size, crop fraction, top-1, top-5) as trained and at a larger test image.
 _MODERN = (
@@ -51,59 +40,59 @@ _MODERN = (
      "seresnet50_a3_0-317ecd56", {},
      (160, 0.95, 75.104, None), (224, 0.95, 77.036, None)),
     ("se_resnet152d.ra2_in1k", "seresnet152d.ra2_in1k", "v0.1-weights",
-     "seresnet152d_ra2-04464dd2", {"blocks": BLOCKS[152], **_DEEP},
+     "seresnet152d_ra2-04464dd2", {"blocks": [3, 8, 36, 3], **_DEEP},
      (256, 0.95, 83.702, None), (320, 1.0, 84.344, None)),
     ("se_resnext26d.bt_in1k", "seresnext26d_32x4d.bt_in1k", "v0.1-weights",
-     "seresnext26d_32x4d-80fa48a3", {**_next(18), **_DEEP},
+     "seresnext26d_32x4d-80fa48a3", {**_DEPTH_26, **_DEEP},
      (224, 0.875, 77.592, None), (288, 0.95, 78.816, None)),
     ("se_resnext50.racm_in1k", "seresnext50_32x4d.racm_in1k", "v0.1-weights",
-     "seresnext50_32x4d_racm-a304a460", _next(50),
+     "seresnext50_32x4d_racm-a304a460", {},
      (224, 0.875, 81.268, 95.624), (288, 0.95, 82.186, None)),
     ("se_resnext50.gluon_in1k", "seresnext50_32x4d.gluon_in1k", "gluon",
-     "gluon_seresnext50_32x4d-90cf2d6e", _next(50),
+     "gluon_seresnext50_32x4d-90cf2d6e", {},
      (224, 0.875, 79.916, 94.816), None),
     ("se_resnext101.gluon_in1k", "seresnext101_32x4d.gluon_in1k", "gluon",
-     "gluon_seresnext101_32x4d-cf52900d", _next(101),
+     "gluon_seresnext101_32x4d-cf52900d", {},
      (224, 0.875, 80.886, 95.268), None),
     ("se_resnext101_64x4d.gluon_in1k", "seresnext101_64x4d.gluon_in1k", "gluon",
-     "gluon_seresnext101_64x4d-f9926f93", _next(101, 64),
+     "gluon_seresnext101_64x4d-f9926f93", {**_DEPTH_101, "cardinality": 64},
      (224, 0.875, 80.884, 95.308), None),
     ("se_resnext101_32x8d.ah_in1k", "seresnext101_32x8d.ah_in1k", "v0.1-tpu-weights",
-     "seresnext101_32x8d_ah-e6bc4c0a", _next(101, 32, 8),
+     "seresnext101_32x8d_ah-e6bc4c0a", {**_DEPTH_101, "width": 8},
      (224, 0.95, 83.618, 96.412), (288, 1.0, 84.192, None)),
     ("senet154.gluon_in1k", "senet154.gluon_in1k", "gluon",
-     "gluon_senet154-70a1a3c0", _SENET154,
+     "gluon_senet154-70a1a3c0", {},
      (224, 0.875, 81.258, 95.358), None),
 )  # fmt: skip
 
-_BASIC = {"block": "basic", "branch_relu": True, "stride_on": "3x3"}
+_BRANCH_RELU = {"branch_relu": True}
 _ON_1X1 = {"stride_on": "1x1"}
 
 # Our name, timm's, folder, .pth, row, interpolation, (top-1, top-5). "caffe" are the
 # authors' released weights; the others timm trained in the same network code.
 _LEGACY = (
     ("se_resnet18.legacy_in1k", "legacy_seresnet18.in1k", "v0.1-weights",
-     "seresnet18-4bb0ce65", {**_BASIC, "blocks": BLOCKS[18]},
+     "seresnet18-4bb0ce65", _BRANCH_RELU,
      "bicubic", (71.742, 90.340)),
     ("se_resnet34.legacy_in1k", "legacy_seresnet34.in1k", "v0.1-weights",
-     "seresnet34-a4004e63", {**_BASIC, "blocks": BLOCKS[34]},
+     "seresnet34-a4004e63", _BRANCH_RELU,
      "bilinear", (74.788, 92.134)),
     ("se_resnet50.caffe_in1k", "legacy_seresnet50.in1k", "v0.1-cadene",
      "se_resnet50-ce0d4300", _ON_1X1, "bilinear", (77.650, 93.732)),
     ("se_resnet101.caffe_in1k", "legacy_seresnet101.in1k", "v0.1-cadene",
-     "se_resnet101-7e38fcc6", {**_ON_1X1, "blocks": BLOCKS[101]},
+     "se_resnet101-7e38fcc6", _ON_1X1,
      "bilinear", (78.370, 94.264)),
     ("se_resnet152.caffe_in1k", "legacy_seresnet152.in1k", "v0.1-cadene",
-     "se_resnet152-d17c99b7", {**_ON_1X1, "blocks": BLOCKS[152]},
+     "se_resnet152-d17c99b7", _ON_1X1,
      "bilinear", (78.662, 94.370)),
     ("se_resnext26.legacy_in1k", "legacy_seresnext26_32x4d.in1k", "v0.1-weights",
-     "seresnext26_32x4d-65ebdb501", _next(18), "bicubic", (77.100, 93.332)),
+     "seresnext26_32x4d-65ebdb501", _DEPTH_26, "bicubic", (77.100, 93.332)),
     ("se_resnext50.caffe_in1k", "legacy_seresnext50_32x4d.in1k", "v0.1-weights",
-     "legacy_se_resnext50_32x4d-f3651bad", _next(50), "bilinear", (79.080, 94.428)),
+     "legacy_se_resnext50_32x4d-f3651bad", {}, "bilinear", (79.080, 94.428)),
     ("se_resnext101.caffe_in1k", "legacy_seresnext101_32x4d.in1k", "v0.1-weights",
-     "legacy_se_resnext101_32x4d-37725eac", _next(101), "bilinear", (80.274, 95.032)),
+     "legacy_se_resnext101_32x4d-37725eac", {}, "bilinear", (80.274, 95.032)),
     ("senet154.caffe_in1k", "legacy_senet154.in1k", "v0.1-weights",
-     "legacy_senet154-e9eb9fe6", _SENET154, "bilinear", (81.320, 95.502)),
+     "legacy_senet154-e9eb9fe6", {}, "bilinear", (81.320, 95.502)),
 )  # fmt: skip
 
 # Constructor, file, MD5 with and without the top, row, (top-1, top-5).
@@ -111,17 +100,17 @@ _KERAS = (
     ("se_resnet50", "seresnet50", "ff0ce1ed5accaad05d113ecef2d29149",
      "043777781b0d5ca756474d60bf115ef1", _ON_1X1, (76.44, 93.02)),
     ("se_resnet101", "seresnet101", "5c31adee48c82a66a32dee3d442f5be8",
-     "1c373b0c196918713da86951d1239007", {**_ON_1X1, "blocks": BLOCKS[101]},
+     "1c373b0c196918713da86951d1239007", _ON_1X1,
      (77.92, 94.00)),
     ("se_resnet152", "seresnet152", "96fc14e3a939d4627b0174a0e80c7371",
-     "f58d4c1a511c7445ab9a2c2b83ee4e7b", {**_ON_1X1, "blocks": BLOCKS[152]},
+     "f58d4c1a511c7445ab9a2c2b83ee4e7b", _ON_1X1,
      (78.34, 94.08)),
     ("se_resnext50", "seresnext50", "5310dcd58ed573aecdab99f8df1121d5",
-     "b0f23d2e1cd406d67335fb92d85cc279", _next(50), (78.74, 94.30)),
+     "b0f23d2e1cd406d67335fb92d85cc279", {}, (78.74, 94.30)),
     ("se_resnext101", "seresnext101", "be5b26b697a0f7f11efaa1bb6272fc84",
-     "e48708cbe40071cc3356016c37f6c9c7", _next(101), (79.88, 94.87)),
+     "e48708cbe40071cc3356016c37f6c9c7", {}, (79.88, 94.87)),
     ("senet154", "senet154", "c8eac0e1940ea4d8a2e0b2eb0cdf4e75",
-     "d854ff2cd7e6a87b05a8124cd283e0f2", _SENET154, (81.06, 95.24)),
+     "d854ff2cd7e6a87b05a8124cd283e0f2", {}, (81.06, 95.24)),
     ("se_resnet18", "seresnet18", "9a925fd96d050dbf7cc4c54aabfcf749",
      "a46e5cd4114ac946ecdc58741e8d92ea", None, (69.41, 88.84)),
     ("se_resnet34", "seresnet34", "863976b3bd439ff0cc05c91821218a6b",
@@ -173,7 +162,7 @@ def _modern(name, timm, folder, pth, row, trained, tested):
         name=name,
         card=_card(
             name,
-            resnet_row(divisor=8, **row),
+            {"divisor": 8, **row},
             "Apache-2.0",
             preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
         ),
@@ -191,7 +180,7 @@ def _legacy(name, timm, folder, pth, row, interpolation, published):
         name=name,
         card=_card(
             name,
-            resnet_row(stem_pool="ceil", **row),
+            {"stem_pool": "ceil", **row},
             "Apache-2.0",
             preprocessing=Preprocessing(interpolation=interpolation),
         ),
@@ -215,7 +204,7 @@ def _keras(constructor, stem, md5, md5_no_top, row, published):
             name=name,
             card=_card(
                 name,
-                {} if row is None else resnet_row(stem_pool="ceil", **row),
+                {} if row is None else {"stem_pool": "ceil", **row},
                 "MIT",
                 include_top=not suffix,
                 classes=None if suffix else 1000,

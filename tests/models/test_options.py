@@ -9,7 +9,7 @@ import pytest
 
 import keras_senet
 from keras_senet.card import Card
-from keras_senet.models import CONSTRUCTORS
+from keras_senet.models import CONSTRUCTORS, architecture_options
 from keras_senet.models._records import options_of
 from keras_senet.weights.shipped import shipped_folder, shipped_presets
 
@@ -117,7 +117,7 @@ def test_signature_and_docstring_are_the_record(name):
     documented = re.findall(r"^    (\w+): ", arguments, re.M)
     assert documented == list(_shown(name))
     assert max(map(len, text.splitlines())) <= 88
-    for option in constructor.options:
+    for option in architecture_options(name).values():
         assert option.doc and option.name in options_of(constructor.family.architecture)
 
 

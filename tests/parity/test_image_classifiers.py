@@ -7,6 +7,7 @@ import keras
 import pytest
 
 import keras_senet
+from keras_senet.models import network_of
 from keras_senet.weights import read_checkpoint
 
 NETWORKS = {
@@ -56,8 +57,8 @@ def test_logits(name, images, tmp_path, report):
     )
     report("image_classifiers", f"{name}_no_top", without_top)
     checkpoint = read_checkpoint(path)
-    assert checkpoint.constructor == NETWORKS[name]
-    assert checkpoint.architecture["stem_pool"] == "ceil"
+    assert network_of(checkpoint.card) == NETWORKS[name]
+    assert checkpoint.card.architecture["stem_pool"] == "ceil"
     assert max(error, without_top) < (1e-5 if name.endswith("50") else 2e-5)
 
 

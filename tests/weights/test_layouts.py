@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_senet import create_model
+from keras_senet.models import network_of
 from keras_senet.weights import read_checkpoint
 from keras_senet.weights.layouts import LAYOUTS, image_classifiers, timm_modern
 from keras_senet.weights.layouts._resnet import describe_resnet
@@ -70,7 +71,7 @@ def needs_torch(name):
 def build(name, **kwargs):
     checkpoint = read_checkpoint(GOLDEN / name)
     return create_model(
-        checkpoint.card.constructor,
+        network_of(checkpoint.card),
         weights=GOLDEN / name,
         input_shape=(50, 67, 3),
         classifier_activation=None,

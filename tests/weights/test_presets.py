@@ -6,11 +6,12 @@ import pytest
 
 import keras_senet
 from keras_senet import Preprocessing
+from keras_senet.card import Card
+from keras_senet.models import CONSTRUCTORS, network_of
 from keras_senet.weights import default_weights, find_preset, list_weights
 from keras_senet.weights.catalogue import HOSTS, IMAGENET, PRESETS
 from keras_senet.weights.layouts import LAYOUTS
 from keras_senet.weights.opening import check_preset, open_checkpoint
-from keras_senet.weights.rows import constructor_of, resnet_row
 
 ALL = list(PRESETS.values())
 PUBLIC = [preset for preset in ALL if preset.source != "keras_senet"]
@@ -81,8 +82,14 @@ def test_record(preset):
 )
 def test_row_is_the_constructors(preset):
     assert preset.card.constructor in keras_senet.list_models()
-    assert set(preset.card.architecture) == set(resnet_row())
-    found = constructor_of(preset.card.architecture)
+    spec = CONSTRUCTORS[preset.card.constructor].spec
+    row = spec.row(from_file=preset.card.architecture)
+    assert {"divisor": 8, "stem_pool": "ceil"}.items() & row.to_json().items()
+    # Nothing is said that goes without saying.
+    for name in preset.card.architecture:
+        rest = {k: v for k, v in preset.card.architecture.items() if k != name}
+        assert spec.row(from_file=rest or None) != row
+    found = network_of(Card(architecture=row.to_json()))
     assert preset.card.constructor in (found, "se_resnet", "se_resnext")
 
 

@@ -12,7 +12,6 @@ from keras_senet.weights.layouts import (
 )
 from keras_senet.weights.layouts.keras_applications import read_host
 from keras_senet.weights.readers import RawFile
-from keras_senet.weights.rows import constructor_of
 
 __all__ = ["LAYOUTS", "read_host", "recognise"]
 
@@ -39,9 +38,7 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
             raise ValueError(
                 f"{str(path)!r} looks like {name} but is no network of it: {error}"
             ) from None
-        constructor = constructor_of(row) if "blocks" in row else None
-        card = Card(constructor=constructor, architecture=row)
-        return Checkpoint(arrays=arrays, card=card, layout=name)
+        return Checkpoint(arrays=arrays, card=Card(architecture=row), layout=name)
     if raw.format in ("weights.h5", "keras"):
         # Keras' own format without our header: the names are the model's.
         return Checkpoint(arrays=raw.arrays, layout="keras")

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_senet.weights.rows import resnet_row
-
 _UNIT = re.compile(r"conv(\d)_block(\d+)_(.+)/kernel")
 
 
@@ -52,7 +50,7 @@ def describe_resnet(
         "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
         "shortcut": _shortcut(units[3][1], average_shortcut),
     }
-    return resnet_row(**{**row, **known})
+    return {**row, **known}
 
 
 def _stem(arrays):

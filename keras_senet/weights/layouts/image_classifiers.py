@@ -67,8 +67,7 @@ def read(
         named["predictions"] = dense[-1]
     arrays = {f"{n}/{k}": array for n, v in named.items() for k, array in v.items()}
     row = describe_resnet(arrays, stem_pool="ceil")
-    if row["cardinality"] == 1:
-        row["stride_on"] = "1x1"
+    row["stride_on"] = "1x1" if row["cardinality"] == 1 else "3x3"
     return arrays, row
 
 

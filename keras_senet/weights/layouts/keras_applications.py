@@ -45,8 +45,7 @@ def read(
     arrays = _plain_names(arrays)
     if _MARKS["resnet"] in arrays:
         arrays = _without_biases(arrays)
-        row = describe_resnet(arrays)
-        return arrays, {**row, "stride_on": "1x1"}
+        return arrays, describe_resnet(arrays, stride_on="1x1", stem_pool="padded")
     if _MARKS["vgg16"] in arrays:
         return arrays, {"se": False, "batch_norm": False}
     return arrays, {"se": False, "alpha": arrays["conv1/kernel"].shape[3] / 32}

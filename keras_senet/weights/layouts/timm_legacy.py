@@ -54,6 +54,5 @@ def read(
     )
     row = describe_resnet(arrays, stem_pool="ceil")
     row["branch_relu"] = row["block"] == "basic"
-    if row["block"] == "bottleneck" and row["cardinality"] == 1:
-        row["stride_on"] = "1x1"
+    row["stride_on"] = "1x1" if row.get("cardinality") == 1 else "3x3"
     return arrays, row

@@ -56,5 +56,11 @@ def read(
     arrays = plain_names(arrays)
     average = has_average_shortcut(arrays)
     arrays = translate(arrays, NAMES, deep="conv1.0.weight" in arrays, average=average)
-    row = describe_resnet(arrays, divisor=8, average_shortcut=average)
+    row = describe_resnet(
+        arrays,
+        divisor=8,
+        average_shortcut=average,
+        stride_on="3x3",
+        stem_pool="padded",
+    )
     return arrays, row
