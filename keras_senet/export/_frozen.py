@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_senet import surgery
+from keras_senet.layers.convolution import keras_own
 from keras_senet.utils.errors import check_counts, checked_size
 from keras_senet.utils.graph import graph_of
 
@@ -77,7 +78,8 @@ def frozen_function(
         return named_outputs(model, outputs)
 
     traced = tf.function(call, input_signature=specs, autograph=False)
-    function = traced.get_concrete_function()
+    with keras_own():
+        function = traced.get_concrete_function()
     if any(t.dtype == tf.resource for t in function.captured_inputs):
         raise ValueError(
             "A frozen export holds constants only. Received: a model with a layer "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from keras import initializers, layers
 
-from keras_senet.layers import BatchNormalization, SqueezeExcite
+from keras_senet.layers import BatchNormalization, Conv2D, SqueezeExcite
 from keras_senet.models._architecture import Architecture
 
 
@@ -69,7 +69,8 @@ class Blocks:
         detours = use_bias and self.axis == 1 and x.shape[3] in (None, filters)
         if detours:
             x = layers.Permute((2, 3, 1), name=f"{name}_to_last")(x)
-        x = layers.Conv2D(
+        convolution = layers.Conv2D if groups == 1 else Conv2D
+        x = convolution(
             filters,
             kernel_size,
             strides,

@@ -1,9 +1,31 @@
 """Copies of single layers, with the names and values of the old ones."""
 
+import keras
 
-def fresh(layer):
-    """Returns a layer, or an operation, of the same kind, name and arguments."""
-    copy = type(layer).from_config(layer.get_config())
+from keras_senet.layers import BatchNormalization, Conv2D
+
+_KERAS_OWN = {
+    BatchNormalization: keras.layers.BatchNormalization,
+    Conv2D: keras.layers.Conv2D,
+}
+
+
+def keras_own(layer) -> type:
+    """Returns a layer's class, or Keras' own if ours differs only in how it computes.
+
+    Both have the same arguments and weights.
+    """
+    return _KERAS_OWN.get(type(layer), type(layer))
+
+
+def fresh(layer, kind: type | None = None):
+    """Returns a layer, or an operation, of the same name and arguments.
+
+    Args:
+        layer: The layer that is copied.
+        kind: The copy's class, by default the same.
+    """
+    copy = (kind or type(layer)).from_config(layer.get_config())
     copy.name = layer.name
     return copy
 

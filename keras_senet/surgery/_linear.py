@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_senet.layers import BatchNormalization
+from keras_senet.layers import BatchNormalization, Conv2D
+from keras_senet.surgery._copying import keras_own
 
 NORMALIZATIONS = (layers.BatchNormalization, BatchNormalization)
-_PLAIN = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
+_PLAIN = (layers.Conv1D, layers.Conv2D, Conv2D, layers.Conv3D, layers.Dense)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
@@ -179,7 +180,7 @@ class Linear:
         for kernel in ("kernel", "depthwise", "pointwise"):
             if f"{kernel}_initializer" in config:
                 config[f"{kernel}_initializer"] = "zeros"
-        return type(self.layer).from_config(config)
+        return keras_own(self.layer).from_config(config)
 
     def fill(self, layer) -> None:
         """Assigns kernel and bias to the layer that `make` returned."""

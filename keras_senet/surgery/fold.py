@@ -8,9 +8,9 @@ import numpy as np
 from keras import layers
 
 from keras_senet.card import Card
-from keras_senet.layers import BatchNormalization, ChannelShuffle, SqueezeExcite
+from keras_senet.layers import ChannelShuffle, SqueezeExcite
 from keras_senet.network import with_card
-from keras_senet.surgery._copying import fill, fresh, unique_name
+from keras_senet.surgery._copying import fill, fresh, keras_own, unique_name
 from keras_senet.surgery._expansion import Excitation, shuffle
 from keras_senet.surgery._linear import (
     NORMALIZATIONS,
@@ -184,15 +184,12 @@ class _Fold:
             return shuffle(layer, call.inputs[0].shape, name)
         if graph.is_functional(layer) and id(layer) not in self.training:
             return self.fold(layer)
-        if type(layer) is BatchNormalization:
-            copy = keras.layers.BatchNormalization.from_config(layer.get_config())
-        else:
-            try:
-                copy = fresh(layer)
-            except (NotImplementedError, TypeError, ValueError):
-                why = "its `get_config` does not make it again; both models share it"
-                plan.report(call, "kept", why=why)
-                return layer
+        try:
+            copy = fresh(layer, keras_own(layer))
+        except (NotImplementedError, TypeError, ValueError):
+            why = "its `get_config` does not make it again; both models share it"
+            plan.report(call, "kept", why=why)
+            return layer
         copied.append((copy, layer))
         return copy
 

@@ -7,6 +7,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_senet.export import _frozen, export_saved_model, open_runner
+from keras_senet.layers import Conv2D
+from keras_senet.layers import _tensorflow as kernels
 
 
 def _graph(folder):
@@ -33,6 +35,19 @@ def test_weights_are_constants_and_nothing_needs_xla(served):
         "_XlaMustCompile" in part.attr and part.attr["_XlaMustCompile"].b
         for part in functions
     )
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_grouped_convolution_is_one_operation(monkeypatch, fold):
+    """Also where this machine computes it as several: the file runs elsewhere."""
+    monkeypatch.setattr(kernels, "_grouped_form", lambda *args: kernels._block_diagonal)
+    inputs = keras.Input((8, 8, 8))
+    outputs = Conv2D(32, 3, groups=8)(inputs)
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(outputs))
+    graph = _frozen.frozen_function(model, fold=fold).graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    assert sum(node.op == "Conv2D" for node in nodes) == 1
+    assert not any("_XlaMustCompile" in part.attr for part in graph.library.function)
 
 
 def test_labels_are_written_beside_the_graph(served, class_names):

@@ -1,0 +1,79 @@
+"""Grouped convolution in TensorFlow's own kernels."""
+
+import contextlib
+import contextvars
+
+import keras
+from keras import ops
+
+_keras_own = contextvars.ContextVar("keras_own", default=False)
+
+
+@keras.saving.register_keras_serializable("keras_senet")
+class Conv2D(keras.layers.Conv2D):
+    """Convolution: Keras', whose groups run in TensorFlow's own kernels.
+
+    Keras 3 compiles every grouped convolution with XLA on TensorFlow, which is slow on
+    a CPU, and its gradient several hundred times slower still. This layer asks the
+    device once what it can do. It runs the native grouped kernel where that has a
+    gradient too (GPUs, and CPUs with oneDNN), else convolutions of a few groups each,
+    with zeros between the groups, else Keras' own computation.
+
+    Arguments, weights and results are those of `keras.layers.Conv2D`, to rounding.
+    Without groups and on other backends it is that layer. It has Keras' class name,
+    which Keras writes into its .weights.h5 files: these are the same whichever of the
+    two a model has.
+
+    Args:
+        *args: The arguments of `keras.layers.Conv2D`.
+        **kwargs: The same, by name.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)` with
+        `data_format="channels_first"`.
+
+    Output shape:
+        That of `keras.layers.Conv2D`.
+
+    Example:
+
+    >>> x = keras.random.normal((2, 14, 14, 64))
+    >>> Conv2D(64, 3, padding="same", groups=32)(x).shape
+    (2, 14, 14, 64)
+    """
+
+    def convolution_op(self, inputs, kernel):
+        others = self.groups == 1 or keras.backend.backend() != "tensorflow"
+        if others or _keras_own.get():
+            return super().convolution_op(inputs, kernel)
+        # Only here is the backend known to be TensorFlow.
+        from keras_senet.layers import _tensorflow as kernels
+
+        first = self.data_format == "channels_first"
+        outputs = kernels.grouped_convolution(
+            inputs,
+            ops.convert_to_tensor(kernel),
+            self.groups,
+            bias=self.use_bias,
+            strides=self.strides,
+            padding=self.padding.upper(),
+            data_format="NCHW" if first else "NHWC",
+            dilations=self.dilation_rate,
+        )
+        if outputs is None:
+            return super().convolution_op(inputs, kernel)
+        return outputs
+
+
+@contextlib.contextmanager
+def keras_own():
+    """Within it, grouped convolutions are Keras' own computation.
+
+    For graphs that are written to files: what is fast on this machine need not be what
+    the reading one can do.
+    """
+    token = _keras_own.set(True)
+    try:
+        yield
+    finally:
+        _keras_own.reset(token)
