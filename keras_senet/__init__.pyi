@@ -1,6 +1,7 @@
 # The public names, and where they are. `__init__.py` reads this file.
 
 from . import analysis as analysis
+from . import card as card
 from . import data as data
 from . import evaluation as evaluation
 from . import export as export

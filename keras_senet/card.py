@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_senet.utils.errors import integer_or_none
 from keras_senet.version import __version__
 
 # The command line lists checkpoints, which have cards, without Keras and NumPy.
@@ -67,6 +68,7 @@ class Preprocessing:
     def __post_init__(self):
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        object.__setattr__(self, "image_size", _plain(self.image_size))
         if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
             raise ValueError(
                 "`mean` and `std` must have one value for each channel, and `std` must "
@@ -124,6 +126,12 @@ class Preprocessing:
                 f"The preprocessing must be a whole record: {error}. "
                 f"Received: {record!r}"
             ) from None
+
+
+def _plain(value):
+    """NumPy's integers as Python's, which are JSON; other values as they are."""
+    number = integer_or_none(value)
+    return value if number is None else number
 
 
 class Row(Mapping):
@@ -199,7 +207,9 @@ class Card:
     def __post_init__(self):
         for name in ("labels", "input_shape"):
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))
+            value = None if value is None else tuple(map(_plain, value))
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "classes", _plain(self.classes))
         if isinstance(self.architecture, Mapping):
             object.__setattr__(self, "architecture", Row(self.architecture))
         if self.outputs not in (None, *OUTPUTS):

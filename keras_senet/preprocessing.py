@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_senet.card import Preprocessing
+from keras_senet.utils.errors import as_integer
 from keras_senet.weights import Host, Preset, find_host, find_preset
 
 # For a network that does not say how its images are prepared: resized, no more.
@@ -192,8 +193,7 @@ def decode_predictions(
             f"`preds` must be of shape (batch, {len(classes)}). Received: shape "
             f"{preds.shape}. Other classes than ImageNet's need `labels`."
         )
-    if not isinstance(top, int) or top < 1:
-        raise ValueError(f"`top` must be a positive integer. Received: top={top!r}")
+    top = as_integer("top", top)
     # Integers would wrap: in int8, -(-128) is -128.
     order = np.argsort(-preds.astype("float64"), axis=1, kind="stable")[:, :top]
     return [

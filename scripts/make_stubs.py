@@ -9,6 +9,7 @@ family's row. The stubs say the same without an import; a test holds them to it.
 import ast
 import dataclasses
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ class Stub:
     def text(self) -> str:
         """Returns the whole file."""
         tree = ast.parse(Path(self.module.__file__).read_text(encoding="utf-8"))
-        parts = [self._definition(name) for name in _defined(tree)]
+        parts = [part for name in _defined(tree) if (part := self._definition(name))]
         head = "# Written by scripts/make_stubs.py.\n\n"
         text = head + self._import_lines()
         for before, part in zip(["", *parts], parts, strict=False):
@@ -46,6 +47,11 @@ class Stub:
         if not inspect.isfunction(value):
             kind = tuple[str, ...] if isinstance(value, tuple) else type(value)
             return f"{name}: {self._type(kind)}\n"
+        if value.__name__ in vars(sys.modules[value.__module__]) and (
+            value.__module__ != self.module.__name__
+        ):
+            self.imports.setdefault(value.__module__, set()).add(f"{name} as {name}")
+            return ""
         signature = inspect.signature(value)
         lines = [self._parameter(p) for p in signature.parameters.values()]
         kinds = [p.kind for p in signature.parameters.values()]

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_senet.card import Card
 from keras_senet.export._header import read_header
-from keras_senet.utils.errors import check_counts
+from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.graph import graph_of
 from keras_senet.weights import Preprocessing
 
@@ -341,7 +341,7 @@ def open_runner(
             f"There must be a model at the path. Received: {str(path)!r}, which does "
             "not exist."
         )
-    runner = _open_path(path, threads)
+    runner = _open_path(path, threads and as_integer("threads", threads))
     if runner.kind not in ("keras", "onnx"):  # which know their card
         runner.labels, runner.preprocessing, said = read_header(path)
         if said is not None:

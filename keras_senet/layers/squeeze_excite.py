@@ -1,7 +1,7 @@
 """Squeeze and excitation, the idea of the package."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -77,12 +77,12 @@ class SqueezeExcite(keras.layers.Layer):
         reduction: int | None = None,
         squeeze_filters: int | None = None,
         divisor: int = 1,
-        squeeze: str = "avg",
-        activation: str | Callable = "relu",
+        squeeze: Literal["avg", "max", "none"] = "avg",
+        activation: str | Callable | None = "relu",
         gate: str | Callable = "sigmoid",
         use_bias: bool = True,
         identity_start: bool = False,
-        data_format: str | None = None,
+        data_format: Literal["channels_last", "channels_first"] | None = None,
         kernel_initializer="he_normal",
         bias_initializer="zeros",
         kernel_regularizer=None,

@@ -82,17 +82,16 @@ class Family:
 def preprocessing_functions(family: Family) -> tuple[Callable, Callable]:
     """Returns a family's `preprocess_input` and `decode_predictions`."""
 
-    def preprocess_input(x, data_format=None, *, preset=family.preprocessing):
+    def preprocess_input(
+        x: Any,
+        data_format: str | None = None,
+        *,
+        preset: str | Preprocessing = family.preprocessing,
+    ) -> Any:
         return preprocessing.preprocess_input(x, data_format, preset=preset)
 
-    def decode_predictions(preds, top=5, *, preset=None, labels=None):
-        return preprocessing.decode_predictions(
-            preds, top, preset=preset, labels=labels
-        )
-
     preprocess_input.__doc__ = preprocessing.preprocess_input.__doc__
-    decode_predictions.__doc__ = preprocessing.decode_predictions.__doc__
-    return preprocess_input, decode_predictions
+    return preprocess_input, preprocessing.decode_predictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

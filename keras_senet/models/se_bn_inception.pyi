@@ -9,14 +9,19 @@ import keras
 from keras_senet.card import Preprocessing
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._builder import Family
+from keras_senet.preprocessing import decode_predictions as decode_predictions
 
 def network(b: Blocks, x): ...
 def inception(b: Blocks, x, stage: int, name: str, *widths): ...
 
 FAMILY: Family
 
-def preprocess_input(x, data_format=None, *, preset=...): ...
-def decode_predictions(preds, top=5, *, preset=None, labels=None): ...
+def preprocess_input(
+    x: Any,
+    data_format: str | None = None,
+    *,
+    preset: str | Preprocessing = ...,
+) -> Any: ...
 def SEBNInception(
     include_top: bool = True,
     weights: str | PathLike[str] | None = None,

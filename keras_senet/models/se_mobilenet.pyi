@@ -12,6 +12,7 @@ from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._builder import Family
 from keras_senet.models._input import Options
+from keras_senet.preprocessing import decode_predictions as decode_predictions
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MobileNetArchitecture(Architecture):
@@ -24,8 +25,12 @@ def head(b: Blocks, x, classes: int, options: Options): ...
 
 FAMILY: Family
 
-def preprocess_input(x, data_format=None, *, preset=...): ...
-def decode_predictions(preds, top=5, *, preset=None, labels=None): ...
+def preprocess_input(
+    x: Any,
+    data_format: str | None = None,
+    *,
+    preset: str | Preprocessing = ...,
+) -> Any: ...
 def SEMobileNet(
     include_top: bool = True,
     weights: str | PathLike[str] | None = None,

@@ -11,6 +11,7 @@ from keras_senet.card import Preprocessing
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks, Unit
 from keras_senet.models._builder import Family
+from keras_senet.preprocessing import decode_predictions as decode_predictions
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetArchitecture(Architecture):
@@ -34,8 +35,12 @@ def shortcut(b: Blocks, x, unit: Unit, filters: int): ...
 
 FAMILY: Family
 
-def preprocess_input(x, data_format=None, *, preset=...): ...
-def decode_predictions(preds, top=5, *, preset=None, labels=None): ...
+def preprocess_input(
+    x: Any,
+    data_format: str | None = None,
+    *,
+    preset: str | Preprocessing = ...,
+) -> Any: ...
 
 FORM: tuple[str, ...]
 

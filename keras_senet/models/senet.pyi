@@ -7,9 +7,14 @@ from typing import Any, Literal
 import keras
 
 from keras_senet.card import Preprocessing
+from keras_senet.preprocessing import decode_predictions as decode_predictions
 
-def preprocess_input(x, data_format=None, *, preset=...): ...
-def decode_predictions(preds, top=5, *, preset=None, labels=None): ...
+def preprocess_input(
+    x: Any,
+    data_format: str | None = None,
+    *,
+    preset: str | Preprocessing = ...,
+) -> Any: ...
 def SENet154(
     include_top: bool = True,
     weights: str | PathLike[str] | None = "imagenet",

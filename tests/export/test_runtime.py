@@ -39,7 +39,7 @@ KINDS = {"model.keras": "keras", "served": "saved_model", "model.tflite": "tflit
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_runs_the_same_way(files, model, images, name):
-    runner = open_runner(files / name)
+    runner = open_runner(files / name, threads=np.int64(2))
     assert runner.kind == KINDS[name]
     assert runner.input_shape == (None, 16, 16, 3)
     assert runner.labels is None

@@ -1,0 +1,47 @@
+"""One check for whole numbers, and those that are taken anywhere."""
+
+import json
+
+import numpy as np
+import pytest
+
+import keras_senet
+from keras_senet.utils.errors import as_integer, check_counts, checked_size
+
+
+@pytest.mark.parametrize("value", [5, np.int64(5), np.uint8(5), np.array(5)])
+def test_whole_numbers_of_any_kind(value):
+    assert as_integer("count", value) == 5
+    assert type(as_integer("count", value)) is int
+    check_counts(batch_size=value, limit=None)
+    assert [type(side) for side in checked_size(value)] == [int, int]
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, True, np.True_, 5.0, np.float32(5), "5", None]
+)
+def test_what_is_none(value):
+    with pytest.raises(ValueError, match=r"`count` must be a positive integer\. Rec"):
+        as_integer("count", value, "Count again.")
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        check_counts(batch_size=value)
+
+
+def test_records_are_json_whatever_integers_they_get():
+    record = keras_senet.Preprocessing(image_size=np.int64(224))
+    shape = np.array([224, 224, 3])
+    card = keras_senet.Card(
+        classes=np.int64(3), input_shape=shape, preprocessing=record
+    )
+    text = json.dumps(card.to_json())
+    assert keras_senet.Card.parse(text, "text") == card
+    free = keras_senet.Card(input_shape=(None, None, np.int64(3)))
+    assert json.loads(json.dumps(free.to_json()))["input_shape"] == [None, None, 3]
+
+
+def test_classes_to_name():
+    scores = np.eye(1000, dtype="float32")[:2]
+    named = keras_senet.decode_predictions(scores, top=np.int64(3))
+    assert [len(row) for row in named] == [3, 3]
+    with pytest.raises(ValueError, match="`top` must be a positive integer"):
+        keras_senet.decode_predictions(scores, top=2.5)
