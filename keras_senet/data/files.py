@@ -112,7 +112,7 @@ def find_images(
                         links.append((key, path))
                     elif entry.is_dir():
                         left.append((path, place))
-                    else:
+                    elif entry.is_file():  # and no pipe, which could be waited for
                         add(key, path, place)
 
     for (key, folder), real in zip(folders.items(), within, strict=True):
@@ -124,9 +124,9 @@ def find_images(
     while links:
         key, path = links.popleft()
         real = os.path.realpath(path)
-        if not os.path.isdir(real):
+        if os.path.isfile(real) or not os.path.exists(real):
             add(key, path, real)
-        elif real == own[key] or not _holds(real, within):
+        elif os.path.isdir(real) and (real == own[key] or not _holds(real, within)):
             walk(key, path, real)
     return found, dict(others)
 

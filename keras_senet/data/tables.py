@@ -2,6 +2,7 @@
 
 import csv
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,8 +122,8 @@ def _read(path: Path) -> _Table:
                 f"{where} must have {len(header)} cells. Received: {len(line)}."
             )
         cells = [cell.strip() for cell in line]
-        file = cells.pop(files[0]).replace("\\", "/")
-        if not file:
+        file = posixpath.normpath(cells.pop(files[0]).replace("\\", "/"))
+        if file == ".":
             raise ValueError(
                 f"{where} must name an image file. Received: an empty cell."
             )

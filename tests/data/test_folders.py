@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 import time
@@ -197,6 +198,13 @@ def test_links_into_a_hidden_store_are_the_images(folder, tmp_path):
     assert source.class_names == ("a", "b", "c")
     assert sum(source.splits.values()) == 16
     assert not any("again" in path for path in paths(source))
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(folder):
+    root = folder({"a": 3, "b": 3})
+    os.mkfifo(root / "a" / "pipe.jpg")
+    (root / "b" / "link.jpg").symlink_to("../a/pipe.jpg")
+    assert sum(open_source(root).splits.values()) == 6
 
 
 def test_what_is_left_out_is_counted_by_ending_and_said(folder):

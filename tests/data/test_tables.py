@@ -118,7 +118,10 @@ def test_tables_of_splits(table):
         (columns().replace("0,1,1", "0,0.5,1"), r"Line 3 .* 0 or 1.*'0.5'"),
         (columns().replace("0,1,1", "0,,1"), "Line 3 .* Received: ''"),
         (columns().replace("0,1,1", "0,1"), "Line 3 .* must have 4 cells. Received: 3"),
-        (columns() + "deep/1.jpg,0,0,0", r"Line 8 .*'deep/1.jpg' again, after line 3"),
+        (
+            columns() + "./deep//1.jpg,0,0,0",
+            r"Line 8 .*'deep/1.jpg' again, after line 3",
+        ),
         (columns() + ",0,0,0", "Line 8 .* must name an image file"),
         (columns() + "deep/9.jpg,0,0,0", r"There is no image file '.*deep/9.jpg'"),
         ("file,labels\ndeep/0.jpg,\n", "names no label"),
