@@ -32,7 +32,7 @@ KEY = "keras_senet"
 MEMBER = "keras_senet.json"
 FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
 CONFIG = "config.json"
-FORMAT = 1
+FORMAT = 2  # 1: version 0.1
 
 OUTPUTS = ("softmax", "sigmoid", "logits", "features")
 _MAX_BYTES = 2**24
@@ -317,9 +317,10 @@ class Card:
             fields["normalises"] = "preprocessing" in fields
         try:
             if "preprocessing" in fields:
-                fields["preprocessing"] = Preprocessing.from_json(
-                    fields["preprocessing"]
-                )
+                record = Preprocessing.from_json(fields["preprocessing"])
+                if header["format"] == 1 and fields.get("normalises"):
+                    record = _in_the_networks_order(record)
+                fields["preprocessing"] = record
             return cls(**fields)
         except ValueError as error:
             raise ValueError(
@@ -371,6 +372,13 @@ class Card:
             # Not compressed: phone libraries map a .tflite file into memory.
             with zipfile.ZipFile(path, "a") as archive:
                 archive.writestr(MEMBER, text)
+
+
+def _in_the_networks_order(record):
+    """Mends a record of version 0.1, whose networks reversed what was normalised."""
+    if record.channel_order == "RGB":
+        return record
+    return dataclasses.replace(record, mean=record.mean[::-1], std=record.std[::-1])
 
 
 def read_header(path: Path) -> str | Mapping[str, Any] | None:

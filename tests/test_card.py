@@ -120,6 +120,15 @@ def test_older_files_say_by_the_record_whether_the_network_normalises():
     assert Card.parse(header, "").normalises is True
 
 
+@pytest.mark.parametrize("normalises", [True, False])
+def test_older_networks_reversed_what_was_normalised(normalises):
+    record = {**RECORD.to_json(), "channel_order": "BGR"}
+    header = {"preprocessing": record, "normalises": normalises}
+    old = Card.parse({"format": 1, **header}, "").preprocessing
+    assert old.mean == (RECORD.mean[::-1] if normalises else RECORD.mean)
+    assert Card.parse({"format": 2, **header}, "").preprocessing.mean == RECORD.mean
+
+
 @pytest.mark.parametrize(
     "survive",
     [
