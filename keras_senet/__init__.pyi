@@ -50,6 +50,7 @@ from .models.se_resnext import SEResNeXt101 as SEResNeXt101
 from .models.se_shufflenet import SEShuffleNet as SEShuffleNet
 from .models.se_vgg import SEVGG16 as SEVGG16
 from .models.senet import SENet154 as SENet154
+from .opening import open_model as open_model
 from .preprocessing import decode_predictions as decode_predictions
 from .preprocessing import preprocess_input as preprocess_input
 from .surgery import features as features

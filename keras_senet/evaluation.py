@@ -11,9 +11,8 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.scores import are_probabilities, log_probabilities
-from keras_senet.export.views import view_source
+from keras_senet.opening import Runner, open_model
 from keras_senet.training.failures import explained
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
@@ -125,7 +124,7 @@ def evaluate(
             else 1.
         batch_size: How many images go through the model at a time.
         limit: How many images to use at most.
-        threads: Threads of the TFLite interpreter, see `open_runner`.
+        threads: Threads of the TFLite interpreter, see `open_model`.
 
     Raises:
         ValueError: If the model has not as many classes as the data or has them in
@@ -140,7 +139,7 @@ def evaluate(
     0.87
     """
     check_counts(batch_size=batch_size, limit=limit)
-    runner = open_runner(model_or_file, threads=threads)
+    runner = open_model(model_or_file, threads=threads)
     batches, about = _open_data(
         data,
         runner,
@@ -172,7 +171,7 @@ def _open_data(
         about = {"data": None, "split": None, "crop_fraction": None}
         pairs = _arrays(data, batch_size) if isinstance(data, tuple) else data
         return _limited(pairs, limit), about | {"class_names": None}
-    view = view_source(data, runner, image_size=image_size, crop_fraction=crop_fraction)
+    view = runner.view(data, image_size=image_size, crop_fraction=crop_fraction)
     dataset = view.batches(split, batch_size=batch_size, limit=limit)
     about = {"data": data.name, "split": split, "crop_fraction": view.crop_fraction}
     about |= {"class_names": data.class_names, "image_size": view.image_size}

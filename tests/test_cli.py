@@ -11,7 +11,7 @@ import pytest
 import keras_senet
 from keras_senet.cli import command, main
 from keras_senet.cli.command import VERBS
-from keras_senet.cli.opening import open_model
+from keras_senet.opening import open_model
 from keras_senet.weights import network_card, opening, save_model, save_weights
 
 
@@ -294,8 +294,8 @@ def test_predict_normalises_where_the_model_does_not(shell, photo, tmp_path):
     options = {"weights": "fashion_mnist", "include_preprocessing": True}
     whole = keras_senet.SEResNet20(**options)
     bare = keras_senet.SEResNet20(weights="fashion_mnist")
-    keras_senet.export_tflite(bare, tmp_path / "unknown.tflite")
-    bare.preprocessing = whole.preprocessing
+    unknown = keras_senet.SEResNet20(weights=None, input_shape=(28, 28, 1))
+    keras_senet.export_tflite(unknown, tmp_path / "unknown.tflite")
     outputs = []
     for model in (whole, bare):
         file = tmp_path / f"{len(outputs)}.tflite"
@@ -344,10 +344,13 @@ def test_weights_know_their_normalisation_and_labels(tmp_path):
     save_weights(whole, tmp_path / "a.weights.h5", network_card(whole, labels=names))
     opened = open_model(str(tmp_path / "a.weights.h5"))
     assert opened.labels == tuple(names)
-    assert opened.model.preprocessing == whole.preprocessing
+    assert opened.card.preprocessing == whole.preprocessing
+    assert opened.card.normalises
     bare = keras_senet.SEResNet20(weights="fashion_mnist")
     save_weights(bare, tmp_path / "b.weights.h5")
-    assert open_model(str(tmp_path / "b.weights.h5")).preprocessing is None
+    opened = open_model(str(tmp_path / "b.weights.h5"))
+    assert opened.card.preprocessing == whole.preprocessing
+    assert opened.card.normalises is False
 
 
 def test_predict_with_labels_of_a_file(shell, run, photo, tmp_path):

@@ -10,8 +10,8 @@ from keras_senet.cli import main
 
 @pytest.fixture
 def model(tmp_path, randomize):
-    options = {"input_shape": (28, 28, 1), "classes": 10}
-    network = randomize(cases.build("small", **options))
+    options = {"input_shape": (28, 28, 3), "include_preprocessing": True}
+    network = randomize(cases.build("small", classes=10, **options))
     network.save(tmp_path / "model.keras")
     return tmp_path / "model.keras"
 

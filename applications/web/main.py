@@ -21,8 +21,8 @@ from PIL import Image
 from server import serve
 
 import keras_senet
-from keras_senet.cli.opening import class_names, open_model
 from keras_senet.data import batches, is_image_file, open_source
+from keras_senet.opening import open_model
 from keras_senet.preprocessing import PLAIN
 from keras_senet.utils.files import atomic_path
 
@@ -76,7 +76,7 @@ class Page:
         model = opened.keras_model()
         taken = picture(model, opened.preprocessing)
         size, channels = taken["size"], taken["channels"]
-        labels = class_names(opened, self.weights)
+        labels = opened.class_names()
         if labels is None:
             labels = [f"class {i}" for i in range(model.output_shape[-1])]
         network = with_gates(model)

@@ -23,8 +23,8 @@ from keras_senet.benchmark import (
 from keras_senet.card import Card
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import open_model
 from keras_senet.cli.train import value_of
+from keras_senet.opening import open_model
 from keras_senet.training.recipes import Recipe, load_recipe
 
 # Processes that want a core; above it timings are those of a busy machine.
@@ -101,7 +101,7 @@ class Benchmark:
 
     def _open(self, name, weights=None):
         opened = open_model(name, weights, trained=False, image_size=self.image_size)
-        return opened.model
+        return opened.keras_model() if opened.kind == "keras" else Path(name)
 
 
 def _row(timing):

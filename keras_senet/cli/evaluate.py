@@ -8,7 +8,6 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import open_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +42,7 @@ class Evaluate:
     def run(self) -> int:
         from keras_senet.data import open_source
         from keras_senet.evaluation import evaluate
+        from keras_senet.opening import open_model
         from keras_senet.utils.files import atomic_path
 
         if self.output is not None and self.output.exists():
@@ -51,7 +51,7 @@ class Evaluate:
                 f"{str(self.output)!r}, which exists. Choose another folder."
             )
         result = evaluate(
-            open_model(self.model, self.weights, image_size=self.image_size).model,
+            open_model(self.model, self.weights, image_size=self.image_size),
             open_source(self.data, data_dir=self.data_dir),
             split=self.split,
             image_size=self.image_size,

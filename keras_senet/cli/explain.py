@@ -8,7 +8,6 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import open_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,7 @@ class Explain:
         from keras_senet import analysis
         from keras_senet.analysis import plots, report
         from keras_senet.data import open_source
-        from keras_senet.export import open_runner
-        from keras_senet.export.views import view_source
+        from keras_senet.opening import open_model
 
         if self.output.exists():
             raise ValueError(
@@ -62,9 +60,8 @@ class Explain:
         opened = open_model(self.model, self.weights)
         model = opened.keras_model()
         source = open_source(self.data, data_dir=self.data_dir)
-        view = view_source(
+        view = opened.view(
             source,
-            open_runner(model),
             image_size=self.image_size,
             crop_fraction=self.crop_fraction,
         )

@@ -9,7 +9,6 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.opening import class_names, open_model
 from keras_senet.cli.reports import first_images, print_verifications
 
 
@@ -55,19 +54,20 @@ class Export:
 
     def run(self) -> int:
         from keras_senet.export import verify
+        from keras_senet.opening import open_model
 
         opened = open_model(self.model, self.weights)
         self._check()
         # Before anything is written, so that what is wrong with them leaves no file.
         if self.images:
-            opened.keras_model()
+            model = opened.keras_model()
             images, labels = self._images(opened, self.split, self.images)
         output = self._write(opened)
         console = make_console()
         console.print(f"Written: {output}", markup=False)
         if not self.images:
             return 0
-        report = verify(opened.model, output, images, labels)
+        report = verify(model, output, images, labels)
         print_verifications(console, [report])
         return 0 if report.passed else 1
 
@@ -99,7 +99,7 @@ class Export:
         from keras_senet.export import export_onnx, export_saved_model, export_tflite
 
         kind = self.output.suffix
-        arguments = {"labels": class_names(opened, self.weights), "fold": self.fold}
+        arguments = {"labels": opened.class_names(), "fold": self.fold}
         arguments["batch_size"] = self.batch_size
         model = opened.keras_model()
         if kind == ".onnx":
@@ -150,7 +150,7 @@ class Export:
         from keras_senet.data import open_source
 
         source = open_source(self.data, data_dir=self.data_dir)
-        return first_images(source, split, opened.model, limit)
+        return first_images(source, split, opened, limit)
 
 
 def parse(arguments: Sequence[str]) -> Export | None:

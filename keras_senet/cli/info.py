@@ -27,13 +27,10 @@ class Info:
     layers: bool = False
 
     def run(self) -> int:
-        import keras
-
-        from keras_senet.cli.opening import open_model
+        from keras_senet.opening import open_model
 
         opened = open_model(self.model, self.weights, trained=False)
-        known = isinstance(opened.model, keras.Model)
-        rows = _model_rows(opened) if known else _file_rows(opened)
+        rows = _model_rows(opened) if opened.kind == "keras" else _file_rows(opened)
         console = make_console()
         print_table(console, opened.name, ("", ""), rows)
         if self.layers:
@@ -45,7 +42,7 @@ class Info:
 
 
 def _model_rows(opened):
-    model, record = opened.model, opened.preprocessing
+    model, card = opened.keras_model(), opened.card
     rows = [
         ("input", _shape(model.input_shape)),
         ("output", _shape(model.output_shape)),
@@ -62,16 +59,16 @@ def _model_rows(opened):
             ("activations an image", f"{costs.activations:,}"),
             ("SE by (2 / r) sum N C^2", f"{costs.se_formula:,.0f} and biases"),
         ]
-    if record is not None:
-        fields = dataclasses.asdict(record).items()
+    if card.preprocessing is not None:
+        fields = dataclasses.asdict(card.preprocessing).items()
         text = ", ".join(f"{name} {value}" for name, value in fields)
         rows.append(("preprocessing", text))
     rows += [
         (f"architecture: {name}", json.dumps(value))
-        for name, value in (opened.architecture or {}).items()
+        for name, value in (card.architecture or {}).items()
     ]
-    if opened.labels:
-        rows.append(("classes", ", ".join(opened.labels)))
+    if card.labels:
+        rows.append(("classes", ", ".join(card.labels)))
     return rows
 
 
@@ -86,16 +83,13 @@ def _layer_row(row):
 
 
 def _file_rows(opened):
-    from keras_senet.export import open_runner
-
-    runner = open_runner(opened.model)
     rows = [
-        ("kind", runner.kind),
-        ("input", _shape(runner.input_shape)),
-        ("size", f"{runner.size_bytes / 1e6:.2f} MB"),
+        ("kind", opened.kind),
+        ("input", _shape(opened.input_shape)),
+        ("size", f"{opened.size_bytes / 1e6:.2f} MB"),
     ]
-    if runner.labels:
-        rows.append(("classes", ", ".join(runner.labels)))
+    if opened.card.labels:
+        rows.append(("classes", ", ".join(opened.card.labels)))
     return rows
 
 

@@ -1,6 +1,7 @@
 """`keras-senet predict`."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +10,8 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import class_names, open_model, read_labels
 from keras_senet.preprocessing import (
     PLAIN,
-    decode_predictions,
     imagenet_classes,
     preprocess_input,
     resize_and_crop,
@@ -22,6 +21,9 @@ from keras_senet.preprocessing import (
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predict:
     """Says what is on images: the most probable classes of each.
+
+    A model of several labels an image shows all that are more likely than not, and the
+    one probability of a model of one class is shown as it is.
 
     Attributes:
         images: Image files.
@@ -41,74 +43,104 @@ class Predict:
 
     def run(self) -> int:
         from keras_senet.data import read_image
-        from keras_senet.export import open_runner
-        from keras_senet.export.scores import are_probabilities, log_probabilities
+        from keras_senet.opening import open_model
 
-        opened = open_model(self.model, self.weights)
-        runner = open_runner(opened.model)
-        _check(runner)
-        names = class_names(opened, self.weights) or runner.labels
+        runner = open_model(self.model, self.weights)
+        names = runner.class_names()
         if self.labels is not None:
-            names = read_labels(self.labels)
-        prepare = _preparation(opened.preprocessing or runner.preprocessing, runner)
+            names = _read_labels(self.labels)
+        prepare = _preparation(runner)
         channels = runner.input_shape[-1]
         batch = [prepare(read_image(path, channels=channels)) for path in self.images]
+        scores = [self._scores(runner, image[np.newaxis]) for image in batch]
+        names = _names(names, len(scores[0]), runner.name)
+        known = runner.card.outputs not in (None, "features")
         console = make_console()
-        for path, image in zip(self.images, batch, strict=True):
-            scores = runner.predict(image[np.newaxis])
-            best = self._best(scores, names, runner.name)
-            logs = log_probabilities(scores, probabilities=are_probabilities(scores))
+        if not known:
+            console.print(
+                f"{runner.name} does not say what its outputs mean, so these are its "
+                "raw scores, not probabilities.",
+                markup=False,
+            )
+        columns = (">", "class", ">probability" if known else ">score")
+        for path, values in zip(self.images, scores, strict=True):
             rows = [
-                (str(rank), name.replace("_", " "), f"{100 * np.exp(logs[0, i]):.1f} %")
-                for rank, (i, name) in enumerate(best, 1)
+                (
+                    str(rank),
+                    names[i].replace("_", " "),
+                    f"{100 * values[i]:.1f} %" if known else f"{values[i]:.4g}",
+                )
+                for rank, i in enumerate(self._best(values, runner.card), 1)
             ]
-            print_table(console, path, (">", "class", ">probability"), rows)
+            print_table(console, path, columns, rows)
         return 0
 
-    def _best(self, scores, names, model):
-        """Returns (number, name) of the best classes."""
-        if isinstance(scores, dict) or scores.ndim != 2:
+    def _scores(self, runner, images) -> np.ndarray:
+        """Returns the probabilities of one image, or raw scores where none are."""
+        outputs = runner.predict(images)
+        if isinstance(outputs, dict) or outputs.ndim != 2:
             raise ValueError(
                 "Predictions need a model with one output (N, classes). Received: "
-                f"{model}, which has another"
+                f"{runner.name}, which has another"
             )
-        classes = scores.shape[1]
-        if names is None and classes == len(imagenet_classes()):
-            names = [name for _, name in imagenet_classes()]
-        names = range(classes) if names is None else names
-        if len(names) != classes:
-            raise ValueError(
-                f"The labels must name the {classes} classes of {model}. Received: "
-                f"{len(names)} labels"
-            )
-        decoded = decode_predictions(scores, self.top, labels=range(classes))
-        return [(int(i), str(names[int(i)])) for i, _, _ in decoded[0]]
+        if runner.card.outputs in (None, "features"):
+            return outputs[0]
+        return runner.card.scores(outputs)[0]
+
+    def _best(self, values, card) -> np.ndarray:
+        """Returns the numbers of the classes to show."""
+        order = np.argsort(-values, kind="stable")
+        likely = np.count_nonzero(values > 0.5) if card.multi_label else 0
+        return order[: max(self.top, likely)]
 
 
-def _check(runner):
-    shape = runner.input_shape
+def _names(names, classes, model) -> list[str]:
+    if names is None and classes == len(imagenet_classes()):
+        names = [name for _, name in imagenet_classes()]
+    if names is None and classes == 1:
+        names = ["the class"]
+    names = range(classes) if names is None else names
+    if len(names) != classes:
+        raise ValueError(
+            f"The labels must name the {classes} classes of {model}. Received: "
+            f"{len(names)} labels"
+        )
+    return list(map(str, names))
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    """Reads class names: a JSON list, or a text with one name a line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        labels = json.loads(text) if path.suffix == ".json" else text.splitlines()
+    except ValueError as error:
+        raise ValueError(f"{path} must be UTF-8 text or JSON: {error}") from error
+    if not isinstance(labels, list):
+        raise ValueError(f"{path} must hold a JSON list of class names.")
+    return tuple(map(str, labels))
+
+
+def _preparation(runner):
+    """Returns what makes the model's input of an image's pixels."""
+    shape, record = runner.input_shape, runner.card.preprocessing
     if len(shape) != 4 or shape[-1] not in (1, 3) or shape[1] != shape[2]:
         raise ValueError(
             "Predictions need a model of square images, (N, height, width, channels) "
             f"with 1 or 3 channels. Received: {runner.name}, which takes {shape}"
         )
-
-
-def _preparation(record, runner):
-    """Returns what makes the model's input of an image's pixels."""
-    height = runner.input_shape[1]
-    if record is None and runner.normalises is False:
+    bare = runner.card.normalises is False
+    if record is None and bare:
         raise ValueError(
             "Predictions need a model that normalises images, or says how. Received: "
             f"{runner.name}, which does neither. Build it with "
             "include_preprocessing=True."
         )
     record = record or PLAIN
-    record = dataclasses.replace(record, image_size=height or record.image_size)
+    record = dataclasses.replace(record, image_size=shape[1] or record.image_size)
 
     def prepare(image):
         image = np.asarray(resize_and_crop(image, record))
-        if runner.normalises is False:
+        if bare:
             return preprocess_input(image, "channels_last", preset=record)
         return image
 

@@ -11,7 +11,7 @@ def first_images(source, split, model, limit):
     Args:
         source: A `keras_senet.data.Source`.
         split: Its split.
-        model: A Keras model that takes images.
+        model: What takes images; anything that `open_model` takes.
         limit: How many images.
 
     Returns:
@@ -21,20 +21,21 @@ def first_images(source, split, model, limit):
     Raises:
         ValueError: If the model does not take one batch of images.
     """
-    from keras_senet.export import open_runner
-    from keras_senet.export.views import view_source
+    from keras_senet.opening import open_model
 
-    shapes = [tuple(tensor.shape) for tensor in model.inputs or ()]
-    if len(shapes) != 1 or len(shapes[0]) != 4:
+    opened = open_model(model)
+    card = opened.card
+    if len(card.input_shape or ()) != 3:
         raise ValueError(
             "A model must take one batch of images (N, height, width, channels) to be "
-            f"verified on some. Received: {model.name}, which takes {shapes}. Leave "
-            "the verification out, --images 0."
+            f"verified on some. Received: {opened.name}, which takes "
+            f"{card.input_shape and (None, *card.input_shape)}. Leave the verification "
+            "out, --images 0."
         )
-    view = view_source(source, open_runner(model), default_size=224)
+    view = opened.view(source, default_size=224)
     dataset = view.batches(split, limit=limit)
     images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
-    known = model.output_shape[-1] == len(source.class_names)
+    known = card.classes == len(source.class_names)
     return np.concatenate(images), np.concatenate(labels) if known else None
 
 

@@ -8,7 +8,6 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.opening import class_names, open_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,7 @@ class Variants:
     def run(self) -> int:
         from keras_senet.data import open_source
         from keras_senet.export import compare_variants
+        from keras_senet.opening import open_model
 
         opened = open_model(self.model, self.weights)
         report = compare_variants(
@@ -57,7 +57,7 @@ class Variants:
             limit=self.limit,
             variants=self.variants or None,
             latency_runs=self.latency_runs,
-            labels=class_names(opened, self.weights),
+            labels=opened.class_names(),
             fold=self.fold,
         )
         columns, rows = report.table()

@@ -1,12 +1,13 @@
-"""Export: SavedModel, TFLite, and the proof that what was written is the model."""
+"""Export: SavedModel, TFLite, ONNX, and the proof that a file is the model."""
 
 from keras_senet.export.onnx import export_onnx
-from keras_senet.export.runtime import Runner, open_runner
 from keras_senet.export.saved_model import export_saved_model
 from keras_senet.export.search import Search, search_int8
 from keras_senet.export.tflite import export_tflite
 from keras_senet.export.variants import Variant, VariantsReport, compare_variants
 from keras_senet.export.verify import Verification, VerificationError, verify
+from keras_senet.opening import Runner
+from keras_senet.opening import open_model as open_runner
 
 __all__ = [
     "Runner",

@@ -1,24 +1,18 @@
 """ONNX: one file for ONNX Runtime and what else reads that format."""
 
-import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_senet.export._frozen import frozen_function, input_specs
-from keras_senet.export._header import describe, parse_header
-from keras_senet.export._quiet import quiet
-from keras_senet.export.runtime import Runner, check_single_input, unreadable
-from keras_senet.export.saved_model import check_labels
+from keras_senet.export.frozen import freeze
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.quiet import quiet
 
 # The newest that tf2onnx 1.17 knows.
 _OPSET = 18
-_KEY = "keras_senet"
 
 
 def export_onnx(
@@ -66,18 +60,29 @@ def export_onnx(
     path = Path(path)
     if path.suffix != ".onnx":
         raise ValueError(f"The path must end in '.onnx'. Received: path={str(path)!r}")
-    onnx, tf2onnx = (_optional(name) for name in ("onnx", "tf2onnx"))
-    sizes = {"image_size": image_size, "batch_size": batch_size}
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError(
+            f"ONNX files need the package {error.name}, which is not installed. "
+            "Install it: pip install 'keras-senet[onnx]'"
+        ) from error
     with atomic_path(path, overwrite=overwrite, what="ONNX file") as temporary:
-        function = frozen_function(model, fold=fold, **sizes)
-        labels = check_labels(labels, function)
-        specs = input_specs(model, **sizes)
+        frozen = freeze(
+            model,
+            labels=labels,
+            image_size=image_size,
+            batch_size=batch_size,
+            fold=fold,
+        )
+        function = tf.function(
+            frozen.function, input_signature=frozen.inputs, autograph=False
+        )
         try:
             with quiet():
                 proto, _ = tf2onnx.convert.from_function(
-                    tf.function(function, input_signature=specs, autograph=False),
-                    specs,
-                    opset=_OPSET,
+                    function, frozen.inputs, opset=_OPSET
                 )
             onnx.checker.check_model(proto)
         except Exception as error:  # of many classes, the checker's among them
@@ -85,48 +90,6 @@ def export_onnx(
             raise ValueError(
                 f"ONNX cannot hold this model. tf2onnx or ONNX's checker says: {reason}"
             ) from error
-        onnx.helper.set_model_props(proto, {_KEY: describe(model, labels)})
         temporary.write_bytes(proto.SerializeToString())
+        frozen.card.write(temporary)
     return path
-
-
-def _optional(name: str):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX files need the package {name}, which is not installed. Install it: "
-            "pip install 'keras-senet[onnx]'"
-        ) from error
-
-
-class OnnxRunner(Runner):
-    """Runs an ONNX file with ONNX Runtime on the CPU."""
-
-    kind = "onnx"
-
-    def __init__(self, path: Path, threads: int | None = None):
-        runtime = _optional("onnxruntime")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        self.name = str(path)
-        self.size_bytes = path.stat().st_size
-        try:
-            self._session = runtime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its classes have no public name
-            raise unreadable(path, "an ONNX file", error) from error
-        check_single_input(self._session.get_inputs(), self.name)
-        (self._input,) = self._session.get_inputs()
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        sides = self._input.shape
-        self.input_shape = tuple(s if isinstance(s, int) else None for s in sides)
-        text = self._session.get_modelmeta().custom_metadata_map.get(_KEY)
-        self.labels, self.preprocessing, self.normalises = parse_header(text, path)
-
-    def _predict_batch(self, batch):
-        kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-        batch = np.ascontiguousarray(batch, kinds.get(self._input.type, "float32"))
-        results = self._session.run(self._outputs, {self._input.name: batch})
-        return dict(zip(self._outputs, results, strict=True))

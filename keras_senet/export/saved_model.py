@@ -1,19 +1,22 @@
 """SavedModel: one folder that TensorFlow serves without keras_senet or Keras."""
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from keras_senet.export._frozen import frozen_function
-from keras_senet.export._header import describe, write_to_folder
-from keras_senet.export._serving import DEFAULT, card, serving
-from keras_senet.preprocessing import find_preprocessing
+from keras_senet.card import FOLDER, Preprocessing
+from keras_senet.data.augmentation import resize_and_crop, to_grey
+from keras_senet.export import decoding
+from keras_senet.export.frozen import DEFAULT, Frozen, freeze
+from keras_senet.preprocessing import PLAIN, find_preprocessing, preprocess_input
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
-from keras_senet.weights import Preprocessing
+
+CLASSIFY, CLASSIFY_BYTES = "classify", "classify_bytes"
 
 
 def export_saved_model(
@@ -56,7 +59,8 @@ def export_saved_model(
     Args:
         model: A functional or sequential model.
         path: The folder to write.
-        labels: Class names in the order of the classes. `None` names them by number.
+        labels: Class names in the order of the classes. `None` is those of the model's
+            card, else the numbers.
         preprocessing: How an encoded image becomes the model's input: a record or a
             preset's name. `None` is what the model says of itself. A model that does
             not normalise images itself gets them normalised by this record.
@@ -92,44 +96,178 @@ def export_saved_model(
     if preprocessing is not None:
         preprocessing = find_preprocessing(preprocessing)
     with atomic_path(path, overwrite=overwrite, what="SavedModel") as temporary:
-        function = frozen_function(
-            model, image_size=image_size, batch_size=batch_size, fold=fold
+        frozen = freeze(
+            model,
+            labels=labels,
+            image_size=image_size,
+            batch_size=batch_size,
+            fold=fold,
         )
-        labels = check_labels(labels, function)
-        served = serving(
-            model, function, labels=labels, preprocessing=preprocessing, top=top
-        )
-        write_saved_model(function, temporary, served.signatures)
-        header = describe(model, labels, encoded_images=served.encoded)
-        write_to_folder(header, card(model.name, served), temporary)
+        if preprocessing is not None:
+            card = dataclasses.replace(
+                frozen.card,
+                preprocessing=preprocessing,
+                normalises=bool(frozen.card.normalises),
+            )
+            frozen = dataclasses.replace(frozen, card=card)
+        served = _serve(frozen, top)
+        frozen.save(temporary, served.signatures)
+        others = {"encoded_images": served.encoded} if served.encoded else {}
+        frozen.card.write(temporary, **others)
+        readme = temporary / FOLDER / "README.md"
+        readme.write_text(_readme(frozen.name, served), "utf-8")
     return path
 
 
-def write_saved_model(function, folder: Path, signatures: dict | None = None) -> None:
-    """Writes a frozen function as a SavedModel.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Served:
+    """The signatures of a SavedModel.
 
-    Args:
-        function: The frozen function.
-        folder: The folder to write.
-        signatures: Functions by name. `None` is the function as "serving_default".
+    Attributes:
+        signatures: Concrete functions by name.
+        missing: Why a signature is not among them, by its name.
+        encoded: What `classify_bytes` makes of an encoded image, as JSON values: its
+            shape, whether it stays raw, and the preprocessing.
     """
-    module = tf.Module()
-    module.serve = function
-    signatures = signatures or {DEFAULT: function}
-    tf.saved_model.save(module, str(folder), signatures)
+
+    signatures: dict[str, Callable]
+    missing: dict[str, str]
+    encoded: dict | None = None
 
 
-def check_labels(labels: Sequence[str] | None, function) -> list[str] | None:
-    """Returns the labels as a list after comparing their number with the outputs."""
-    if labels is None:
-        return None
-    labels = [str(label) for label in labels]
-    outputs = tf.nest.flatten(function.structured_outputs)
-    widths = [output.shape[-1] for output in outputs if output.shape.rank]
-    if len(labels) not in widths:
-        raise ValueError(
-            "There must be one label for each class. Received: "
-            f"{len(labels)} labels for a model with "
-            f"{' and '.join(map(str, widths))} classes."
+def _serve(frozen: Frozen, top: int) -> _Served:
+    """Makes the signatures that a model allows; each returns the `top` best classes."""
+    signatures = {DEFAULT: frozen.function}
+    reason = _no_classifier(frozen)
+    if reason:
+        missing = {CLASSIFY: reason, CLASSIFY_BYTES: reason}
+        return _Served(signatures=signatures, missing=missing)
+    (images,) = frozen.inputs
+    classify = _classifier(frozen, top)
+    signatures[CLASSIFY] = _traced(classify, images)
+    reason = _no_pictures(frozen.card, images)
+    if reason:
+        return _Served(signatures=signatures, missing={CLASSIFY_BYTES: reason})
+    raw = bool(frozen.card.normalises)
+    record = frozen.card.preprocessing or PLAIN
+    size = tuple(images.shape[1:3])
+    if None in size:
+        size = (record.image_size,) * 2
+    shape = (*size, images.shape[-1])
+
+    def classify_bytes(image_bytes):
+        pictures = decoding.decode_images(
+            image_bytes, lambda image: _fit(image, record, shape), shape
         )
-    return labels
+        if not raw:
+            pictures = preprocess_input(pictures, "channels_last", preset=record)
+        return classify(tf.cast(pictures, images.dtype))
+
+    strings = tf.TensorSpec(images.shape[:1], tf.string, name="image_bytes")
+    signatures[CLASSIFY_BYTES] = _traced(classify_bytes, strings)
+    encoded = {"shape": list(shape), "raw": raw, "preprocessing": record.to_json()}
+    return _Served(signatures=signatures, missing={}, encoded=encoded)
+
+
+def _traced(function: Callable, spec: tf.TensorSpec):
+    """Returns the concrete function, which saving need not trace again."""
+    traced = tf.function(function, input_signature=[spec], autograph=False)
+    return traced.get_concrete_function()
+
+
+def _no_classifier(frozen: Frozen) -> str:
+    if len(frozen.inputs) != 1:
+        return f"the model has {len(frozen.inputs)} inputs"
+    if len(frozen.outputs) != 1:
+        return f"the model has {len(frozen.outputs)} outputs"
+    shape = frozen.outputs[0].shape
+    if shape.rank != 2 or not shape[1]:
+        return f"the model's output of shape {tuple(shape)} is not one score a class"
+    return ""
+
+
+def _classifier(frozen: Frozen, top: int):
+    classes = frozen.outputs[0].shape[1]
+    names = frozen.card.labels or [str(number) for number in range(classes)]
+    count = min(top, classes)
+
+    def classify(images):
+        (scores,) = tf.nest.flatten(frozen.function(images))
+        best = tf.math.top_k(scores, count)
+        return {
+            "classes": tf.gather(tf.constant(names), best.indices),
+            "scores": best.values,
+            "indices": best.indices,
+        }
+
+    return classify
+
+
+def _no_pictures(card, images) -> str:
+    if images.shape.rank != 4 or images.shape[-1] not in (1, 3):
+        return f"the model's input of shape {tuple(images.shape)} is no RGB or grey one"
+    if card.preprocessing is not None:
+        return ""
+    if not card.normalises:
+        return (
+            "the model does not normalise raw images and nothing says how; pass "
+            "`preprocessing`"
+        )
+    if None in images.shape[1:3]:
+        return "the model takes any size; pass `image_size`"
+    return ""
+
+
+def _fit(image, record, shape):
+    if shape[-1] == 1:
+        image = to_grey(image)
+    return resize_and_crop(
+        image,
+        shape[:2],
+        crop_fraction=record.crop_fraction,
+        interpolation=record.interpolation,
+    )
+
+
+def _readme(name: str, served: _Served) -> str:
+    """Returns the README of a SavedModel folder."""
+    lines = [f"# {name}", "", "A TensorFlow SavedModel written by keras_senet.", ""]
+    lines += ["| signature | takes | returns |", "|---|---|---|"]
+    for signature, function in served.signatures.items():
+        takes = [_spec(spec) for spec in function.structured_input_signature[0]]
+        returns = [
+            _spec(output, name) for name, output in function.structured_outputs.items()
+        ]
+        lines.append(f"| {signature} | {', '.join(takes)} | {', '.join(returns)} |")
+    for signature, reason in served.missing.items():
+        lines += ["", f"There is no `{signature}`: {reason}."]
+    if served.encoded:
+        lines += ["", *_encoded_text(served.encoded)]
+    return "\n".join(lines) + "\n"
+
+
+def _spec(spec, name=None) -> str:
+    return f"`{name or spec.name}` {spec.dtype.name} {tuple(spec.shape)}"
+
+
+def _encoded_text(encoded: dict) -> list[str]:
+    height, width, _ = encoded["shape"]
+    record = Preprocessing.from_json(encoded["preprocessing"])
+    return [
+        "## Encoded images",
+        "",
+        f"`{CLASSIFY_BYTES}` takes the bytes of image files of any size. Each is "
+        f"resized ({record.interpolation}, antialiased) to cover {height} x {width} "
+        f"pixels divided by {record.crop_fraction:g}, and the centre of {height} x "
+        f"{width} is kept. The normalisation is in the graph.",
+        "",
+        f"- Read: {', '.join(decoding.FORMATS)}. JPEG: grey, RGB, CMYK. PNG: all "
+        "kinds, of 16 bits the upper 8. GIF: the first frame. BMP: uncompressed. "
+        "Not read: animated WebP.",
+        "- EXIF orientation is not applied. Transparency is ignored, and colour "
+        "profiles are too.",
+        f"- Refused: more than {decoding.MAX_PIXELS:,} pixels, a side more than "
+        f"{decoding.MAX_ASPECT} times the other, a JPEG of more than "
+        f"{decoding.MAX_SCANS} scans.",
+        "- One bad image fails the whole request; the error names its index.",
+    ]

@@ -4,19 +4,19 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_senet.data import Source
-from keras_senet.export._calibration import calibration_images
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._layer_errors import added_errors, layer_errors
-from keras_senet.export.runtime import open_runner
-from keras_senet.export.tflite import check_arguments, check_classifier
+from keras_senet.export.frozen import Frozen, freeze
+from keras_senet.export.quantize import calibration_images, tensor_values
+from keras_senet.export.tflite import Conversion, check_arguments
+from keras_senet.opening import open_model
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.flatbuffer import Operation
 
 # Images on which the layers are compared: their errors hardly differ between images.
 _LAYER_IMAGES = 16
@@ -120,22 +120,20 @@ def search_int8(
     >>> print(found.summary())
     """
     check_arguments(path, "int8", io_type)
-    check_classifier(model)
     _check(images, targets, max_accuracy_loss, max_conversions)
     with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
-        conversion = Conversion(
+        frozen = freeze(
             model,
-            images=calibration_images(
-                model,
-                representative_dataset,
-                limit=representative_limit,
-                image_size=image_size,
-            ),
             labels=labels,
             image_size=image_size,
             batch_size=batch_size,
             fold=fold,
         )
+        check_classifier(frozen)
+        calibration = calibration_images(
+            frozen, representative_dataset, limit=representative_limit
+        )
+        conversion = Conversion(frozen, calibration)
         tried = _Tried(conversion, io_type, images, targets)
         chosen = _bisect(tried, max_accuracy_loss, max_conversions)
         if chosen is None:
@@ -154,6 +152,16 @@ def search_int8(
         operations=len(conversion.operations),
         steps=tuple(Step(n, right / len(images)) for n, right in tried.right.items()),
     )
+
+
+def check_classifier(frozen: Frozen) -> None:
+    """Raises a ValueError unless a model has one output of shape (N, classes)."""
+    shapes = [tuple(output.shape) for output in frozen.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2:
+        raise ValueError(
+            "Accuracy is measured on classifiers, which have one output of shape (N, "
+            f"classes). Received: a model with the outputs {shapes}"
+        )
 
 
 def _check(images, targets, max_accuracy_loss, max_conversions) -> None:
@@ -236,5 +244,48 @@ def _right(data: bytes, images: np.ndarray, targets: np.ndarray) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         path.write_bytes(data)
-        scores = open_runner(path).predict(images)
+        scores = open_model(path).predict(images)
     return int(np.count_nonzero(scores.argmax(-1) == targets))
+
+
+def layer_errors(
+    reference: bytes, candidate: bytes, images: Iterable[np.ndarray]
+) -> dict[str, float]:
+    """Returns the error of each operation's result, with what came before in it.
+
+    It is the root of the mean squared difference over that of the mean squared value,
+    over all images. Results that one of the files does not have are left out.
+
+    Args:
+        reference: The float32 file.
+        candidate: The other file.
+        images: Batches as the model takes them.
+    """
+    sums: dict[str, np.ndarray] = {}
+    images = list(images)
+    for expected, actual in zip(
+        tensor_values(reference, images), tensor_values(candidate, images), strict=True
+    ):
+        for name in expected.keys() & actual.keys():
+            value = expected[name].astype("float64")
+            if value.shape != actual[name].shape:
+                continue
+            squares = [np.square(actual[name] - value).sum(), np.square(value).sum()]
+            sums[name] = sums.get(name, 0) + np.array(squares)
+    return {
+        name: float(np.sqrt(error / value)) if value else 0.0
+        for name, (error, value) in sums.items()
+    }
+
+
+def added_errors(
+    operations: Sequence[Operation], errors: Mapping[str, float]
+) -> dict[str, float]:
+    """Returns by how much each operation's error exceeds that of what it takes."""
+    names = {index: step.name for step in operations for index in step.outputs}
+    return {
+        step.name: errors[step.name]
+        - max((errors.get(names.get(i, ""), 0.0) for i in step.inputs), default=0.0)
+        for step in operations
+        if step.name in errors
+    }

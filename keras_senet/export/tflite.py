@@ -1,18 +1,39 @@
 """TFLite: one file for phones and small devices, builtin operations only."""
 
+import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
+import tensorflow as tf
 
+from keras_senet.card import Card
 from keras_senet.data import Source
-from keras_senet.export._calibration import calibration_images
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._frozen import check_exportable
+from keras_senet.export.frozen import Frozen, freeze
+from keras_senet.export.metadata import LABELS, add_metadata
+from keras_senet.export.quantize import (
+    calibration_images,
+    gate_operations,
+    quantize_mixed,
+    tensor_ranges,
+)
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.flatbuffer import (
+    Operation,
+    graph_operations,
+    open_flatbuffer,
+    read_tflite,
+    shorten_names,
+    write_flatbuffer,
+)
+from keras_senet.utils.quiet import quiet
+from keras_senet.version import __version__
 
 QUANTIZATIONS = (
     None,
@@ -102,24 +123,22 @@ def export_tflite(
     """
     check_arguments(path, quantization, io_type, float_operations)
     with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
-        images = None
-        if is_int8(quantization):
-            images = calibration_images(
-                model,
-                representative_dataset,
-                limit=representative_limit,
-                image_size=image_size,
-            )
-        conversion = Conversion(
+        frozen = freeze(
             model,
-            images=images,
             labels=labels,
             image_size=image_size,
             batch_size=batch_size,
             fold=fold,
         )
+        images = None
+        if is_int8(quantization):
+            images = calibration_images(
+                frozen, representative_dataset, limit=representative_limit
+            )
+        conversion = Conversion(frozen, images)
         if float_operations:
-            data = _with_floats(conversion, quantization, float_operations, io_type)
+            floats = conversion.find(float_operations)
+            data = conversion.with_floats(floats, quantization, io_type)
         else:
             data = conversion.convert(quantization, io_type)
         conversion.write(data, temporary)
@@ -129,25 +148,6 @@ def export_tflite(
 def is_int8(quantization: str | None) -> bool:
     """Whether a quantization is one of those that need images."""
     return quantization is not None and quantization.startswith("int8")
-
-
-def _with_floats(conversion, quantization, expressions, io_type) -> bytes:
-    names = [step.name for step in conversion.operations]
-    floats = set()
-    for expression in expressions:
-        found = [name for name in names if re.search(expression, name)]
-        if not found:
-            parts = sorted({part for name in names for part in name.split(";")})
-            raise ValueError(
-                "`float_operations` must name operations of the model. Received: "
-                f"{expression!r}, which fits none.{nearest(expression, parts)}"
-            )
-        floats.update(found)
-    gates = conversion.gates if quantization != "int8" else []
-    if quantization == "int8_int16_gates":
-        int16 = [name for name in gates if name not in floats]
-        return conversion.mixed(floats=floats, int16=int16, io_type=io_type)
-    return conversion.mixed(floats={*floats, *gates}, io_type=io_type)
 
 
 def check_arguments(path, quantization, io_type, float_operations=()) -> None:
@@ -180,12 +180,204 @@ def check_arguments(path, quantization, io_type, float_operations=()) -> None:
         )
 
 
-def check_classifier(model: keras.Model) -> None:
-    """Raises a ValueError unless a model has one output of shape (N, classes)."""
-    check_exportable(model)
-    shapes = [tuple(output.shape) for output in model.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2:
-        raise ValueError(
-            "Accuracy is measured on classifiers, which have one output of shape (N, "
-            f"classes). Received: a model with the outputs {shapes}"
+class Conversion:
+    """A model on its way to .tflite files: what they have in common is made once.
+
+    Args:
+        frozen: The model.
+        images: For int8 files: representative images as batches of one.
+    """
+
+    def __init__(self, frozen: Frozen, images: list[np.ndarray] | None = None):
+        self.frozen = frozen
+        self.images = images and _batches(images, frozen.inputs[0].shape[0])
+
+    @functools.cached_property
+    def float32(self) -> bytes:
+        """The file without quantisation."""
+        return _convert(self.frozen, None)
+
+    @functools.cached_property
+    def operations(self) -> list[Operation]:
+        """The operations of the file without quantisation."""
+        return graph_operations(open_flatbuffer(self.float32))
+
+    @functools.cached_property
+    def gates(self) -> list[str]:
+        """The names of the operations that make and apply the gates."""
+        return gate_operations(self.operations)
+
+    @functools.cached_property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each tensor over the images."""
+        ranges = tensor_ranges(self.float32, self.images)
+        if self.frozen.card.normalises:
+            # So that a pixel is a step of the input.
+            graph = open_flatbuffer(self.float32).subgraphs[0]
+            ranges[graph.tensors[graph.inputs[0]].name.decode()] = (0.0, 255.0)
+        return ranges
+
+    def find(self, expressions: Sequence[str]) -> set[str]:
+        """Returns the names of the operations in which an expression is found."""
+        names = [step.name for step in self.operations]
+        found = set()
+        for expression in expressions:
+            fitting = [name for name in names if re.search(expression, name)]
+            if not fitting:
+                parts = sorted({part for name in names for part in name.split(";")})
+                raise ValueError(
+                    "`float_operations` must name operations of the model. Received: "
+                    f"{expression!r}, which fits none.{nearest(expression, parts)}"
+                )
+            found.update(fitting)
+        return found
+
+    def with_floats(
+        self, floats: set[str], quantization: str, io_type: str = "float32"
+    ) -> bytes:
+        """Returns the bytes of an int8 file with these operations in float."""
+        gates = self.gates if quantization != "int8" else []
+        if quantization == "int8_int16_gates":
+            int16 = [name for name in gates if name not in floats]
+            return self.mixed(floats=floats, int16=int16, io_type=io_type)
+        return self.mixed(floats={*floats, *gates}, io_type=io_type)
+
+    def convert(self, quantization: str | None, io_type: str = "float32") -> bytes:
+        """Returns the bytes of a file, without metadata, as `export_tflite` says."""
+        if quantization is None:
+            return self.float32
+        if "gates" in quantization:
+            if not self.gates:
+                raise ValueError(
+                    "A quantization of gates needs a model with squeeze-and-"
+                    f"excitation. Received: {self.frozen.name}, in which no map is "
+                    "multiplied by a gate made from it. Use quantization='int8'."
+                )
+            return self.with_floats(set(), quantization, io_type)
+        data = _convert(self.frozen, quantization, self.images, io_type)
+        dead = read_tflite(data).dead
+        if dead:
+            # On values without a range LiteRT's XNNPACK delegate ends the process.
+            layer = dead[0].split(";")[0]
+            why = f"with values that never leave zero, such as {layer!r},"
+            return self.mixed(io_type=io_type, why=why)
+        return data
+
+    def mixed(
+        self,
+        *,
+        floats: Collection[str] = (),
+        int16: Collection[str] = (),
+        io_type: str = "float32",
+        why: str = "with other operations",
+    ) -> bytes:
+        """Returns the bytes of an int8 file with named operations in other types."""
+        return quantize_mixed(
+            self.float32,
+            self.ranges,
+            floats=floats,
+            int16=int16,
+            io_type=io_type,
+            why=why,
         )
+
+    def write(self, data: bytes, path: Path) -> None:
+        """Writes a file with its metadata, card and labels."""
+        card = self.frozen.card
+        flatbuffer = open_flatbuffer(data)
+        add_metadata(
+            flatbuffer,
+            name=self.frozen.name,
+            description=f"Image classifier, exported by keras_senet {__version__}.",
+            labels=card.labels,
+            normalization=_normalization(card),
+        )
+        shorten_names(flatbuffer)
+        path.write_bytes(write_flatbuffer(flatbuffer))
+        card.write(path)
+        if card.labels is not None:
+            # One a line.
+            lines = (" ".join(label.splitlines()) for label in card.labels)
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(LABELS, "\n".join(lines) + "\n")
+
+
+def _batches(images: list[np.ndarray], size: int | None) -> list[np.ndarray]:
+    """Returns the images in batches of a fixed size, the last one filled up."""
+    if size in (None, 1):
+        return images
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    return [np.concatenate([*part, *[part[-1]] * (size - len(part))]) for part in parts]
+
+
+def _normalization(card: Card) -> tuple[list[float], list[float]] | None:
+    """Returns what an app does to a pixel 0..255, where the metadata can say it."""
+    record = card.preprocessing
+    if card.normalises:
+        return [0.0], [1.0]
+    if record is None or record.channel_order != "RGB":
+        return None
+    return [255 * m for m in record.mean], [255 * s for s in record.std]
+
+
+def _convert(
+    frozen: Frozen,
+    quantization: str | None,
+    images: list[np.ndarray] | None = None,
+    io_type: str = "float32",
+) -> bytes:
+    """Converts a model by TensorFlow's converter.
+
+    Args:
+        frozen: The model.
+        quantization: None, "float16", "dynamic" or "int8".
+        images: For "int8": representative batches of the input.
+        io_type: For "int8": the type of the input and the output.
+
+    Raises:
+        ValueError: If TFLite does not have an operation that is needed.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        saved_model = Path(folder, "saved_model")
+        frozen.save(saved_model)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantization is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantization == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantization == "int8":
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: ([batch] for batch in images)
+            converter.inference_input_type = tf.as_dtype(io_type)
+            converter.inference_output_type = tf.as_dtype(io_type)
+        try:
+            data = converter.convert()
+        except Exception as error:  # the converter's own class is not public
+            raise ValueError(_reason(error)) from error
+    check_builtin(data)
+    return data
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    found = re.findall(r"'tf\.(\w+)' op is neither a custom op", text)
+    if not found:
+        lines = text.strip().splitlines() or [type(error).__name__]
+        return f"TFLite cannot hold this model. The converter says: {lines[0]}"
+    return _foreign_message(", ".join(sorted(set(found))))
+
+
+def check_builtin(data: bytes) -> None:
+    """Raises a ValueError if a .tflite file holds a Flex or custom operation."""
+    foreign = read_tflite(data).foreign
+    if foreign:
+        raise ValueError(_foreign_message(", ".join(foreign)))
+
+
+def _foreign_message(names: str) -> str:
+    return (
+        "The .tflite file may hold TFLite's builtin operations only. Received: a "
+        f"model that needs {names}. Replace the layer that uses them, or export a "
+        "SavedModel."
+    )

@@ -3,28 +3,33 @@
 import dataclasses
 import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.export._calibration import calibration_images
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._flatbuffer import read_tflite
-from keras_senet.export._layer_errors import layer_errors
-from keras_senet.export.runtime import Runner, open_runner
-from keras_senet.export.tflite import QUANTIZATIONS, check_classifier, is_int8
-from keras_senet.export.views import view_source
+from keras_senet.export.frozen import Frozen, freeze
+from keras_senet.export.quantize import calibration_images
+from keras_senet.export.search import check_classifier, layer_errors
+from keras_senet.export.tflite import QUANTIZATIONS, Conversion, is_int8
+from keras_senet.export.verify import latencies
+from keras_senet.opening import open_model
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.flatbuffer import read_tflite
+from keras_senet.utils.labelled import class_numbers, read_labelled
+from keras_senet.views import view_source
 
 VARIANTS = tuple(name or "float32" for name in QUANTIZATIONS)
 
 _LAYER_IMAGES = 16
-_WARM_UP = 3
+
+# Told apart without colours as well; a file's colour is the same in both parts.
+_COLORS = ("#1b5fa8", "#d98c21", "#3a8f5c", "#b3261e", "#7a4fa3", "#5f6b76")
+_MARKERS = "osD^vP"
+_LINE = "#9aa3ad"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,63 +173,63 @@ def compare_variants(
     >>> report = keras_senet.export.compare_variants(model, "files", "cifar10")
     >>> print(report.to_markdown())
     """
-    _check(model, variants, threads, latency_runs)
+    _check(variants, threads, latency_runs)
     if isinstance(data, (str, os.PathLike)):
         data = open_source(os.fspath(data))
-    is_source = isinstance(data, Source)
-    if is_source:
-        _check_classes(model, data)
+    about = {"data": None, "split": None}
+    if isinstance(data, Source):
+        about = {"data": data.name, "split": split}
         labels = data.class_names if labels is None else labels
         if representative_dataset is None:
             representative_dataset = data
-    if any(is_int8(name) for name in variants or VARIANTS):
-        images = calibration_images(
-            model,
-            representative_dataset,
-            limit=representative_limit,
-            image_size=image_size,
-        )
-    else:
-        images = None
     with atomic_path(folder, what="folder") as temporary:
         temporary.mkdir()
-        conversion = Conversion(
-            model, images=images, labels=labels, image_size=image_size, fold=fold
-        )
+        # A source's names are its own: a model of other classes is told so below.
+        frozen = freeze(model, image_size=image_size, fold=fold)
+        check_classifier(frozen)
+        if isinstance(data, Source):
+            _check_classes(frozen, data)
+        frozen = frozen.named(labels)
+        images = None
+        if any(is_int8(name) for name in variants or VARIANTS):
+            images = calibration_images(
+                frozen, representative_dataset, limit=representative_limit
+            )
+        conversion = Conversion(frozen, images)
         if images is None:
-            samples = [next(_batches(model, data, split, 1, image_size))[0]]
+            samples = [next(_batches(frozen, data, split, 1))[0]]
         else:
             samples = conversion.images[:_LAYER_IMAGES]
         files, worst = _export(conversion, temporary, variants, samples)
-        batches = _batches(model, data, split, limit, image_size)
+        batches = _batches(frozen, data, split, limit)
         scored, count, model_accuracy = _score(model, files, batches)
-        latency = _latency(files, samples[0][:1], threads, latency_runs)
+        times = _latency(files, samples[0][:1], threads, latency_runs)
         rows = [
             Variant(
                 name=name,
                 file=file.name,
                 size_bytes=file.stat().st_size,
                 results=dict(read_tflite(file).results),
-                latency=latency[name],
+                latency=times[name],
                 **scored[name],
                 **worst[name],
             )
             for name, file in files.items()
         ]
         report = VariantsReport(
-            model=model.name,
-            data=data.name if is_source else None,
-            split=split if is_source else None,
+            model=frozen.name,
             images=count,
             model_accuracy=model_accuracy,
             variants=tuple(_with_front(rows, threads[0])),
+            **about,
         )
-        _write(report, temporary)
+        (temporary / "report.json").write_text(report.to_json() + "\n", "utf-8")
+        (temporary / "report.md").write_text(report.to_markdown(), "utf-8")
+        _draw(report, temporary / "report.png")
     return report
 
 
-def _check(model, variants, threads, latency_runs) -> None:
-    check_classifier(model)
+def _check(variants, threads, latency_runs) -> None:
     if variants is not None and not variants:
         raise ValueError(
             f"`variants` must be some of {VARIANTS}, or None for all. Received: "
@@ -243,8 +248,8 @@ def _check(model, variants, threads, latency_runs) -> None:
         )
 
 
-def _check_classes(model, source: Source) -> None:
-    classes = model.outputs[0].shape[-1]
+def _check_classes(frozen: Frozen, source: Source) -> None:
+    classes = frozen.outputs[0].shape[-1]
     if classes != len(source.class_names):
         raise ValueError(
             "The model must have the classes of the data. Received: a model with "
@@ -270,31 +275,22 @@ def _export(conversion: Conversion, folder: Path, variants, samples):
     return files, worst
 
 
-def _batches(
-    model, data, split, limit, image_size
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    if isinstance(data, Source):
-        view = view_source(data, open_runner(model), image_size=image_size)
-        return view.batches(split, limit=limit).as_numpy_iterator()
-    images, classes = (np.asarray(part)[:limit] for part in data)
-    if len(images) == 0 or classes.shape != (len(images),):
-        raise ValueError(
-            "There must be one class for each image. Received: images of shape "
-            f"{images.shape} and classes of shape {classes.shape}"
-        )
-    starts = range(0, len(images), 64)
-    return iter([(images[i : i + 64], classes[i : i + 64]) for i in starts])
+def _batches(frozen: Frozen, data, split, limit):
+    if not isinstance(data, Source):
+        return read_labelled(data, limit=limit)
+    view = view_source(data, frozen.card, frozen.name)
+    return view.batches(split, limit=limit).as_numpy_iterator()
 
 
 def _score(model, files, batches):
     """Returns accuracy and agreement of each file, the count, the model's accuracy."""
-    reference = open_runner(model)
-    runners = {name: open_runner(file) for name, file in files.items()}
+    reference = open_model(model)
+    runners = {name: open_model(file) for name, file in files.items()}
     right, same = dict.fromkeys(files, 0), dict.fromkeys(files, 0)
     largest = dict.fromkeys(files, 0.0)
     count = model_right = 0
-    for images, classes in batches:
-        expected = reference.predict(images)
+    for images, labels in batches:
+        classes, expected = class_numbers(labels), reference.predict(images)
         count += len(images)
         model_right += int(np.sum(expected.argmax(-1) == classes))
         for name, runner in runners.items():
@@ -315,23 +311,11 @@ def _score(model, files, batches):
 
 
 def _latency(files, image, threads, runs) -> dict[str, dict[int, float]]:
-    """Returns the median seconds for one image; all files take turns."""
-    runners: dict[tuple[str, int], Runner] = {
-        (name, number): open_runner(file, threads=number)
-        for name, file in files.items()
-        for number in threads
-    }
-    times: dict[tuple[str, int], list[float]] = {key: [] for key in runners}
-    for run in range(_WARM_UP + runs):
-        for key, runner in runners.items():
-            start = time.perf_counter()
-            runner.predict(image)
-            if run >= _WARM_UP:
-                times[key].append(time.perf_counter() - start)
-    return {
-        name: {number: float(np.median(times[name, number])) for number in threads}
-        for name in files
-    }
+    """Returns the median seconds for one image, by file and number of threads."""
+    keys = [(name, number) for name in files for number in threads]
+    runners = [open_model(files[name], threads=number) for name, number in keys]
+    times = dict(zip(keys, latencies(runners, image, runs), strict=True))
+    return {name: {n: times[name, n] for n in threads} for name in files}
 
 
 def _with_front(rows: list[Variant], threads: int) -> list[Variant]:
@@ -346,9 +330,72 @@ def _with_front(rows: list[Variant], threads: int) -> list[Variant]:
     ]
 
 
-def _write(report: VariantsReport, folder: Path) -> None:
-    from keras_senet.export._variants_picture import draw_variants
+def _draw(report, path: Path) -> None:
+    """Draws accuracy against latency, and the sizes, into a PNG file."""
+    from matplotlib.figure import Figure
 
-    (folder / "report.json").write_text(report.to_json() + "\n", "utf-8")
-    (folder / "report.md").write_text(report.to_markdown(), "utf-8")
-    draw_variants(report, folder / "report.png")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    scatter, bars = figure.subplots(1, 2, width_ratios=(3, 2))
+    _draw_front(scatter, report)
+    _draw_sizes(bars, report.variants)
+    where = f" of {report.data}, {report.split}" if report.data else ""
+    figure.suptitle(f"{report.model} on {report.images:,} images{where}", fontsize=12)
+    figure.savefig(path, dpi=130, format="png")
+
+
+def _draw_front(axes, report) -> None:
+    threads = next(iter(report.variants[0].latency))
+    axes.axhline(
+        100 * report.model_accuracy,
+        color=_LINE,
+        linewidth=0.9,
+        linestyle="--",
+        label="the Keras model",
+    )
+    places = [(1000 * v.latency[threads], 100 * v.accuracy) for v in report.variants]
+    front = sorted(
+        place
+        for place, variant in zip(places, report.variants, strict=True)
+        if variant.on_front
+    )
+    axes.step(
+        *zip(*front, strict=True),
+        where="post",
+        color=_LINE,
+        linewidth=1.2,
+        label="Pareto front",
+    )
+    for number, (variant, place) in enumerate(
+        zip(report.variants, places, strict=True)
+    ):
+        axes.plot(
+            *place,
+            _MARKERS[number % len(_MARKERS)],
+            markeredgecolor=_COLORS[number % len(_COLORS)],
+            markerfacecolor="none",
+            markeredgewidth=2,
+            markersize=10,
+            label=variant.name + (" (on the front)" if variant.on_front else ""),
+        )
+    axes.margins(0.1, 0.2)
+    axes.set_xlim(left=0)
+    word = "thread" if threads == 1 else "threads"
+    axes.set_xlabel(f"latency of one image, ms ({threads} {word})")
+    axes.set_ylabel("top-1 accuracy, %")
+    axes.set_title("Accuracy against latency", fontsize=10)
+    axes.legend(fontsize=8, loc="best", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_sizes(axes, variants) -> None:
+    names = [variant.name for variant in variants]
+    sizes = [variant.size_bytes / 1e6 for variant in variants]
+    colors = [_COLORS[number % len(_COLORS)] for number in range(len(names))]
+    drawn = axes.barh(names, sizes, color=colors, height=0.6)
+    axes.bar_label(drawn, fmt=" %.2f", fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlabel("size, MB")
+    axes.set_title("Size of the file", fontsize=10)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)

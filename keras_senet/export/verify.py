@@ -4,15 +4,18 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_senet.export._bytes_check import bytes_difference
-from keras_senet.export._frozen import check_exportable, full_precision
-from keras_senet.export.runtime import Runner, open_runner
-from keras_senet.export.scores import are_probabilities
+from keras_senet.card import Card, Preprocessing, read_header
+from keras_senet.export.frozen import full_precision
+from keras_senet.export.saved_model import CLASSIFY_BYTES
+from keras_senet.opening import Runner, open_model
+from keras_senet.preprocessing import preprocess_input
+from keras_senet.tracing import check_traceable
 
 # Largest difference of a probability, or relative error where the outputs are not
 # probabilities.
@@ -26,6 +29,7 @@ INT8_DISAGREEMENT_WITH_LABELS = 0.15
 INT8_RELATIVE_ERROR = 0.1
 
 _WARM_UP = 3
+_BYTES_IMAGES = 32
 
 
 class VerificationError(ValueError):
@@ -41,7 +45,7 @@ class Verification:
         kind: "saved_model", "tflite", "onnx" or "keras".
         quantization: Of a .tflite file, as `export_tflite` names it.
         images: Number of images compared.
-        outputs: "probabilities" where the model's outputs are, else "values", such
+        outputs: "probabilities" where the model's card says so, else "values", such
             as logits; the differences are those of the outputs as they are.
         max_difference: Largest absolute difference of an output value.
         mean_difference: Mean absolute difference.
@@ -138,7 +142,7 @@ def verify(
         labels: Their classes as integers `(N,)`.
         tolerance: Largest difference of a probability or largest relative error that
             passes, instead of the default.
-        threads: Threads of the TFLite interpreter, see `open_runner`.
+        threads: Threads of the TFLite interpreter, see `open_model`.
         latency_runs: How many times one image is timed with each; the two take turns.
             0 leaves the latencies out.
         strict: Whether a failure raises a VerificationError.
@@ -154,21 +158,29 @@ def verify(
     >>> report.passed
     True
     """
-    check_exportable(model)
+    check_traceable(model)
     images = np.asarray(images, "float32")
-    reference = open_runner(full_precision(model), threads=threads)
-    candidate = open_runner(file, threads=threads)
+    reference = open_model(full_precision(model))
+    candidate = open_model(file, threads=threads)
     labels = _check_labels(labels, len(images))
     expected = _as_dict(reference.predict(images))
     actual = _as_dict(candidate.predict(images))
+    probabilities = Card.of(model).outputs in ("softmax", "sigmoid")
     measured = _compare(expected, actual, labels)
-    measured["bytes_difference"] = bytes_difference(reference, candidate, images)
-    latencies = _latencies(reference, candidate, images[:1], latency_runs)
-    if _quantization(candidate) == "int8" and tolerance is None:
+    measured["outputs"] = "probabilities" if probabilities else "values"
+    measured["bytes_difference"] = _bytes_difference(
+        reference, candidate, images, probabilities
+    )
+    measured["model_latency"], measured["file_latency"] = (
+        latencies([reference, candidate], images[:1], latency_runs)
+        if latency_runs
+        else (None, None)
+    )
+    if candidate.quantization == "int8" and tolerance is None:
         checks = _int8_checks(expected, actual, labels)
     else:
-        checks = _checks(_quantization(candidate), measured, tolerance)
-    report = _judge(candidate, measured, latencies, len(images), checks)
+        checks = _checks(candidate.quantization, measured, tolerance)
+    report = _judge(candidate, measured, len(images), checks)
     if strict:
         report.raise_if_failed()
     return report
@@ -205,7 +217,6 @@ def _compare(expected: dict, actual: dict, labels) -> dict:
     name = (_class_output(expected) or list(expected))[0]
     model_top, file_top = expected[name].argmax(-1), actual[name].argmax(-1)
     return {
-        "outputs": _kind_of_outputs(expected),
         "max_difference": float(np.max([d.max() for d in differences.values()])),
         "mean_difference": float(
             np.concatenate([d.ravel() for d in differences.values()]).mean()
@@ -248,33 +259,19 @@ def _accuracy(top: np.ndarray, labels: np.ndarray | None) -> float | None:
     return None if labels is None else float(np.mean(top == labels))
 
 
-def _kind_of_outputs(outputs: dict[str, np.ndarray]) -> str:
-    known = all(are_probabilities(values) for values in outputs.values())
-    return "probabilities" if known else "values"
-
-
-def _latencies(
-    reference: Runner, candidate: Runner, image: np.ndarray, runs: int
-) -> dict[str, float | None]:
-    if runs == 0:
-        return {"model_latency": None, "file_latency": None}
-    seconds = {"model_latency": [], "file_latency": []}
-    runners = (reference, candidate)
+def latencies(runners: Sequence[Runner], image: np.ndarray, runs: int) -> list[float]:
+    """Returns the median seconds that each needs for one image; they take turns."""
+    seconds: list[list[float]] = [[] for _ in runners]
     for run in range(_WARM_UP + runs):
-        for runner, times in zip(runners, seconds.values(), strict=True):
+        for runner, times in zip(runners, seconds, strict=True):
             start = time.perf_counter()
             runner.predict(image)
             if run >= _WARM_UP:
                 times.append(time.perf_counter() - start)
-    return {name: float(np.median(times)) for name, times in seconds.items()}
+    return [float(np.median(times)) for times in seconds]
 
 
-def _quantization(candidate: Runner) -> str | None:
-    contents = getattr(candidate, "contents", None)
-    return contents.quantization if contents else None
-
-
-def _judge(candidate, measured, latencies, images, checks) -> Verification:
+def _judge(candidate, measured, images, checks) -> Verification:
     # Not finite compares as False, so it never passes.
     failed = [name for name, (value, limit) in checks.items() if not value <= limit]
     finite = np.isfinite(measured["max_difference"])
@@ -283,7 +280,7 @@ def _judge(candidate, measured, latencies, images, checks) -> Verification:
     return Verification(
         file=candidate.name,
         kind=candidate.kind,
-        quantization=_quantization(candidate),
+        quantization=candidate.quantization,
         images=images,
         size_bytes=candidate.size_bytes,
         criterion=criterion,
@@ -291,7 +288,6 @@ def _judge(candidate, measured, latencies, images, checks) -> Verification:
         tolerance=limit,
         passed=bool(finite and not failed),
         **measured,
-        **latencies,
     )
 
 
@@ -327,3 +323,55 @@ def _int8_checks(expected, actual, labels) -> dict[str, tuple[float, float]]:
         error = _relative_error(expected, actual, others)
         checks["relative_error"] = (error, INT8_RELATIVE_ERROR)
     return checks
+
+
+def _bytes_difference(reference, candidate, images, probabilities) -> float | None:
+    """Returns the largest difference of a score that `classify_bytes` returns.
+
+    The images go in as PNG files, so large that resizing leaves them as they are and
+    cropping has to find them. Where they are no raw images of the signature's size,
+    noise takes their place.
+
+    It is relative to the largest score where scores are no probabilities, and None
+    where the file has no such signature.
+    """
+    signature = candidate.signature(CLASSIFY_BYTES)
+    if signature is None:
+        return None
+    facts = json.loads(read_header(Path(candidate.name)) or "{}").get("encoded_images")
+    if facts is None:
+        return None
+    record = Preprocessing.from_json(facts["preprocessing"])
+    pictures = _pictures(images, facts, candidate.input_shape[0])
+    given = pictures.astype("float32")
+    if not facts["raw"]:
+        given = preprocess_input(given, "channels_last", preset=record)
+    expected = reference.predict(given)
+    found = signature(image_bytes=_png_files(pictures, record))
+    scores, indices = found["scores"].numpy(), found["indices"].numpy()
+    named = np.take_along_axis(expected, indices, axis=1)
+    best = -np.sort(-expected, axis=1)[:, : scores.shape[1]]
+    difference = max(np.abs(scores - named).max(), np.abs(scores - best).max())
+    scale = 1.0 if probabilities else np.abs(expected).max() or 1.0
+    return float(difference / scale)
+
+
+def _pictures(images, facts, batch_size):
+    shape = tuple(facts["shape"])
+    pictures = np.clip(np.rint(images[:_BYTES_IMAGES]), 0, 255)
+    if not facts["raw"] or images.shape[1:] != shape:
+        pictures = np.random.default_rng(0).integers(0, 256, (8, *shape))
+    count = batch_size or len(pictures)
+    return np.resize(pictures, (count, *shape)).astype("uint8")
+
+
+def _png_files(pictures, record):
+    import tensorflow as tf
+
+    margins = [(0, 0)]
+    for side in pictures.shape[1:3]:
+        margin = int(side / record.crop_fraction + 1e-6) - side
+        before = int(np.rint(margin / 2))
+        margins.append((before, margin - before))
+    padded = np.pad(pictures, [*margins, (0, 0)], mode="edge")
+    return tf.stack([tf.io.encode_png(picture) for picture in padded])

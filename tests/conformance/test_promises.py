@@ -13,10 +13,11 @@ from conformance.cases import FULL, TINY, build
 
 import keras_senet
 from keras_senet.export import open_runner
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._flatbuffer import read_tflite
-from keras_senet.export._layer_errors import layer_errors
+from keras_senet.export.frozen import freeze
+from keras_senet.export.search import layer_errors
+from keras_senet.export.tflite import Conversion
 from keras_senet.models.registry import CONSTRUCTORS
+from keras_senet.utils.flatbuffer import read_tflite
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_tflite(case, randomize, images, tmp_path):
     samples = list(batch[:, None])
     expected = open_runner(model).predict(batch)
     depth = sum("Conv" in type(layer).__name__ for layer in model.layers)
-    conversion = Conversion(model, images=samples)
+    conversion = Conversion(freeze(model), samples)
     for quantization, (score, layer) in TFLITE.items():
         data = conversion.convert(quantization)
         path = tmp_path / f"{quantization}.tflite"

@@ -6,9 +6,10 @@ import keras
 import pytest
 
 import keras_senet
+from keras_senet.card import Card
 from keras_senet.cli import main
-from keras_senet.cli.opening import OpenedModel, class_names
 from keras_senet.export import open_runner, saved_model, verify
+from keras_senet.opening import open_model
 
 
 def _network(batch_size=None):
@@ -87,13 +88,19 @@ def test_an_interrupted_export_leaves_nothing(network, tmp_path, monkeypatch):
     def interrupted(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saved_model, "write_to_folder", interrupted)
+    monkeypatch.setattr(saved_model, "_readme", interrupted)
     assert _export(network, tmp_path / "served") == 130
     assert list(tmp_path.iterdir()) == []
 
 
 def test_imagenet_presets_bring_their_class_names():
-    opened = OpenedModel(name="se_resnet50", model=None)
-    assert class_names(opened, "ra2_in1k")[0] == "tench"
-    assert class_names(opened, "file.weights.h5") is None
-    assert class_names(dataclasses.replace(opened, labels=("a",)), "ra2_in1k") == ("a",)
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, keras.layers.Dense(1000, "softmax")(inputs))
+    opened = open_model(network)
+    assert opened.class_names() is None
+    opened.card = Card(classes=1000, preset="se_resnet50.ra2_in1k")
+    assert opened.class_names()[0] == "tench"
+    opened.card = dataclasses.replace(opened.card, labels=("a",) * 1000)
+    assert opened.class_names()[0] == "a"
+    opened.card = Card(classes=10, preset="se_resnet50.ra2_in1k")
+    assert opened.class_names() is None

@@ -11,7 +11,7 @@ from flatbuffers.packer import uoffset
 
 import keras_senet
 from keras_senet.export import export_tflite
-from keras_senet.export._flatbuffer import open_flatbuffer
+from keras_senet.utils.flatbuffer import open_flatbuffer
 
 
 class Table:

@@ -9,8 +9,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_senet
 from keras_senet.export import export_tflite, open_runner
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._flatbuffer import (
+from keras_senet.export.frozen import freeze
+from keras_senet.export.tflite import Conversion
+from keras_senet.utils.flatbuffer import (
     graph_operations,
     open_flatbuffer,
     read_tflite,
@@ -32,7 +33,7 @@ def export(model, images, tmp_path):
 
 
 def _kinds(model, names):
-    file = open_flatbuffer(Conversion(model).float32)
+    file = open_flatbuffer(Conversion(freeze(model)).float32)
     steps = {step.name: step.kind for step in graph_operations(file)}
     return tuple(steps[name] for name in names)
 
@@ -54,7 +55,7 @@ def test_gates_are_found_by_their_form(fold, squeeze, gate):
     x = keras_senet.SqueezeExcite(4, squeeze=squeeze, gate=gate, name="my_se")(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
-    conversion = Conversion(model, fold=fold)
+    conversion = Conversion(freeze(model, fold=fold))
     assert all("my_se" in name for name in conversion.gates)
     kinds = _kinds(model, conversion.gates) if fold else None
     if fold and squeeze == "avg" and gate == "sigmoid":
@@ -77,7 +78,9 @@ def test_gates_in_another_type(export, model, images, quantization, kind, io_typ
     contents = read_tflite(path)
     assert contents.quantization == "int8"
     assert contents.results[kind] == len(GATE)
-    assert contents.results["int8"] == len(Conversion(model).operations) - len(GATE)
+    assert contents.results["int8"] == len(Conversion(freeze(model)).operations) - len(
+        GATE
+    )
     interpreter = Interpreter(model_path=str(path))
     for details in (interpreter.get_input_details(), interpreter.get_output_details()):
         assert np.dtype(details[0]["dtype"]) == io_type
@@ -93,7 +96,7 @@ def test_gates_in_another_type(export, model, images, quantization, kind, io_typ
 def test_float_operations_are_chosen_by_name(export, model):
     path = export(quantization="int8", float_operations=["^predictions"])
     results = read_tflite(path).results
-    names = [step.name for step in Conversion(model).operations]
+    names = [step.name for step in Conversion(freeze(model)).operations]
     chosen = [name for name in names if name.startswith("predictions")]
     assert results == {"int8": len(names) - len(chosen), "float32": len(chosen)}
     path = export(

@@ -24,7 +24,7 @@ def test_the_file_is_the_model(model, make_model, images, tmp_path):
     assert (report.kind, report.tolerance) == ("onnx", 1e-4)
     assert not verify(make_model(seed=3), path, images, latency_runs=0).passed
     runner = open_runner(path)
-    assert runner.labels == list("abcdefg")
+    assert runner.labels == tuple("abcdefg")
     assert runner.input_shape == (None, 16, 16, 3)
     assert runner.size_bytes == path.stat().st_size
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.onnx"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from keras_senet.export import open_runner
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._flatbuffer import open_flatbuffer
-from keras_senet.export.runtime import dequantize, quantize
-from keras_senet.export.tflite import INT8_TYPES, QUANTIZATIONS, is_int8
+from keras_senet.export.frozen import freeze
+from keras_senet.export.tflite import INT8_TYPES, QUANTIZATIONS, Conversion, is_int8
+from keras_senet.opening import dequantize, quantize
+from keras_senet.utils.flatbuffer import open_flatbuffer
 
 KINDS = [
     (quantization, io_type)
@@ -18,7 +18,7 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def conversion(model, images):
-    return Conversion(model, images=[image[None] for image in images])
+    return Conversion(freeze(model), [image[None] for image in images])
 
 
 @pytest.fixture(params=KINDS, ids=str)

@@ -15,7 +15,6 @@ from keras_senet.export import (
     export_tflite,
     open_runner,
 )
-from keras_senet.export._header import append_to_file
 
 # Keras 3.15.1 reads its variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -104,7 +103,7 @@ def test_threads_share_a_runner(files, images, name):
         found = list(threads.map(runner.predict, parts))
     alone = open_runner(files / name)
     for part, scores in zip(parts, found, strict=True):
-        np.testing.assert_array_equal(scores, alone.predict(part))
+        np.testing.assert_allclose(scores, alone.predict(part), atol=1e-6)
 
 
 def test_several_outputs_come_by_name_in_the_models_order(model, images, tmp_path):
@@ -152,7 +151,8 @@ def _set_format(folder, number):
     with zipfile.ZipFile(folder / "model.keras", "a") as archive:
         archive.writestr("keras_senet.json", json.dumps(header))
     (folder / "plain.tflite").rename(folder / "model.tflite")
-    append_to_file({"keras_senet.json": json.dumps(header)}, folder / "model.tflite")
+    with zipfile.ZipFile(folder / "model.tflite", "a") as archive:
+        archive.writestr("keras_senet.json", json.dumps(header))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -193,14 +193,16 @@ def test_other_things_are_told_apart(files, tmp_path):
     text.write_text("not a model, only a text file that is long enough")
     with pytest.raises(ValueError, match=r"mark 'TFL3'.*text\.tflite"):
         open_runner(text)
-    with pytest.raises(ValueError, match=r"saved_model\.pb.*does not"):
+    with pytest.raises(ValueError, match="which is none"):
         open_runner(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.tflite.*does not exist"):
         open_runner(tmp_path / "nowhere.tflite")
     with pytest.raises(ValueError, match=r"create_model\(name, weights=path\)"):
         (tmp_path / "a.weights.h5").touch()
         open_runner(tmp_path / "a.weights.h5")
-    with pytest.raises(ValueError, match=r"a \.keras, \.tflite or \.onnx file or"):
+    with pytest.raises(
+        ValueError, match=r"\.tflite or \.onnx file\. Received: .*a\.pt"
+    ):
         (tmp_path / "a.pt").touch()
         open_runner(tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"Received: 3 \(of type int\)"):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_senet.export import _frozen, export_saved_model, open_runner
+from keras_senet.export import export_saved_model, frozen, open_runner
 from keras_senet.layers import Conv2D
 from keras_senet.layers import _tensorflow as kernels
 
@@ -44,7 +44,7 @@ def test_a_grouped_convolution_is_one_operation(monkeypatch, fold):
     inputs = keras.Input((8, 8, 8))
     outputs = Conv2D(32, 3, groups=8)(inputs)
     model = keras.Model(inputs, keras.layers.BatchNormalization()(outputs))
-    graph = _frozen.frozen_function(model, fold=fold).graph.as_graph_def()
+    graph = frozen.freeze(model, fold=fold).function.graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     assert sum(node.op == "Conv2D" for node in nodes) == 1
     assert not any("_XlaMustCompile" in part.attr for part in graph.library.function)
@@ -53,7 +53,7 @@ def test_a_grouped_convolution_is_one_operation(monkeypatch, fold):
 def test_labels_are_written_beside_the_graph(served, class_names):
     header = json.loads((served / "assets.extra" / "keras_senet.json").read_text())
     assert header["labels"] == class_names
-    assert open_runner(served).labels == class_names
+    assert open_runner(served).labels == tuple(class_names)
 
 
 def test_number_of_labels_is_compared_with_the_classes(model, class_names, tmp_path):
@@ -148,7 +148,7 @@ def test_subclassed_model_is_told_what_to_do(tmp_path):
 
 
 def test_weights_beyond_a_graph_are_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(_frozen, "_GRAPH_LIMIT", 1000)
+    monkeypatch.setattr(frozen, "_GRAPH_LIMIT", 1000)
     with pytest.raises(ValueError, match=r"graph of 2 GiB.*model\.export"):
         export_saved_model(model, tmp_path / "a")
 

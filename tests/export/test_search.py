@@ -7,7 +7,7 @@ import pytest
 import keras_senet
 from keras_senet.cli import main
 from keras_senet.export import open_runner, search, search_int8
-from keras_senet.export._flatbuffer import read_tflite
+from keras_senet.utils.flatbuffer import read_tflite
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_finds_the_layers_that_need_float(fragile, grey, tmp_path):
     assert len(found.steps) <= 10
     runner = open_runner(path)
     assert np.mean(runner.predict(grey[0]).argmax(-1) == grey[1]) == found.accuracy
-    assert runner.labels == ["dark", "bright"]
+    assert runner.labels == ("dark", "bright")
     assert read_tflite(path).results["float32"] == len(found.float_operations)
     assert "points below" in found.summary()
     assert json.loads(found.to_json())["steps"][0]["float_operations"] == 0

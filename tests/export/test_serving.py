@@ -17,11 +17,11 @@ from PIL import Image
 from keras_senet.data import read_image
 from keras_senet.data.augmentation import resize_and_crop
 from keras_senet.export import (
-    _encoded,
-    _serving,
+    decoding,
     export_saved_model,
     export_tflite,
     open_runner,
+    saved_model,
     verify,
 )
 from keras_senet.preprocessing import preprocess_input
@@ -254,7 +254,7 @@ def test_a_frame_larger_than_its_canvas_counts(mirror):
 def test_the_limit_of_pixels_is_inclusive():
     for height, width, good in [(5000, 10_000, True), (5000, 10_001, False)]:
         png = encoded.claiming(height, width)["png"]
-        problem, _, _ = _encoded.check_image(tf.constant(png))
+        problem, _, _ = decoding.check_image(tf.constant(png))
         assert (problem == b"") == good
 
 
@@ -397,8 +397,8 @@ def test_verification_looks_at_the_files_too(model, images, tmp_path, monkeypatc
     report = verify(model, path, images, latency_runs=0)
     assert report.passed
     assert report.bytes_difference < 1e-5
-    fit = _serving._fit
-    monkeypatch.setattr(_serving, "_fit", lambda *given: fit(*given)[::-1] * 0.9)
+    fit = saved_model._fit
+    monkeypatch.setattr(saved_model, "_fit", lambda *given: fit(*given)[::-1] * 0.9)
     path = export_saved_model(model, tmp_path / "wrong", preprocessing=RECORD)
     report = verify(model, path, images, latency_runs=0)
     assert (report.passed, report.criterion) == (False, "bytes_difference")

@@ -7,10 +7,11 @@ import pytest
 import keras_senet
 from keras_senet.cli import main
 from keras_senet.export import compare_variants, open_runner
-from keras_senet.export._conversion import Conversion
-from keras_senet.export._flatbuffer import graph_operations, open_flatbuffer
-from keras_senet.export._layer_errors import added_errors, layer_errors
+from keras_senet.export.frozen import freeze
+from keras_senet.export.search import added_errors, layer_errors
+from keras_senet.export.tflite import Conversion
 from keras_senet.export.variants import VARIANTS, Variant, _with_front
+from keras_senet.utils.flatbuffer import graph_operations, open_flatbuffer
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_layer_errors_are_those_of_the_layers(images):
     x = keras.layers.ReLU(name="first")(inputs)
     x = keras.layers.Conv2D(2, 1, name="conv", kernel_initializer="ones")(x)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="mean")(x))
-    conversion = Conversion(model, images=list(images[:, None]))
+    conversion = Conversion(freeze(model), list(images[:, None]))
     candidate = conversion.convert("int8")
     errors = layer_errors(conversion.float32, candidate, conversion.images)
     file = open_flatbuffer(conversion.float32)
@@ -127,7 +128,7 @@ def test_layer_errors_are_those_of_the_layers(images):
         ({"variants": ["int9"]}, r"must be some of.*'int9'.*Did you mean 'int8'"),
         ({"threads": ()}, r"must be positive.*threads=\(\)"),
         ({"latency_runs": 0}, "latency_runs=0"),
-        ({"data": (np.zeros((2, 16, 16, 3)), np.zeros(3))}, r"one class.*\(3,\)"),
+        ({"data": (np.zeros((2, 16, 16, 3)), np.zeros(3))}, r"one label.*\(3,\)"),
         ({"data": "bundled", "variants": ["float32"]}, r"with 7 classes.*with 10"),
     ],
 )
@@ -187,5 +188,5 @@ def test_command(tmp_path, capsys):
     assert written["split"] == "test"
     source = keras_senet.data.open_source("bundled")
     runner = open_runner(tmp_path / "out" / "int8.tflite")
-    assert runner.labels == list(source.class_names)
+    assert runner.labels == source.class_names
     assert main(words) == 1

@@ -10,7 +10,6 @@ from keras_senet.export import (
     export_tflite,
     verify,
 )
-from keras_senet.export._flatbuffer import TFLiteContents
 
 FORMATS = ["served", "float32", "float16", "dynamic", "int8"]
 
@@ -131,8 +130,7 @@ def test_int8_that_loses_accuracy_fails(make_model, images, tmp_path):
 class _Int8(Runner):
     """An int8 file that returns given scores."""
 
-    kind, name, size_bytes = "tflite", "some file", 1
-    contents = TFLiteContents(operations=(), foreign=(), quantization="int8")
+    kind, name, size_bytes, quantization = "tflite", "some file", 1, "int8"
 
     def __init__(self, scores):
         self.input_shape = (len(scores), 16, 16, 3)

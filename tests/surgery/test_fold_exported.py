@@ -8,8 +8,8 @@ import pytest
 from conformance import cases
 
 import keras_senet
-from keras_senet.export._flatbuffer import graph_operations, open_flatbuffer
-from keras_senet.export.runtime import open_runner
+from keras_senet.export import open_runner
+from keras_senet.utils.flatbuffer import graph_operations, open_flatbuffer
 
 QUICK = ("resnet_bottleneck", "inception", "shufflenet", "mobilenet")
 

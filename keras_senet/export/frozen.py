@@ -1,35 +1,85 @@
 """A model as one TensorFlow function with its weights as constants."""
 
-import collections
-import contextlib
+import dataclasses
 import itertools
-import re
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from keras_senet import surgery
+from keras_senet.card import Card
 from keras_senet.layers.convolution import keras_own
-from keras_senet.utils.errors import check_counts, checked_size
-from keras_senet.utils.graph import graph_of
+from keras_senet.tracing import check_traceable, inference
 
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
 
 _XLA_ATTRIBUTES = ("_XlaMustCompile", "_noinline")
 
-_NAMES = threading.RLock()
+DEFAULT = "serving_default"
 
 
-def frozen_function(
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """A model's inference with its weights as constants, and what is known of it.
+
+    Attributes:
+        name: The model's name.
+        card: The card of a file of it.
+        function: A `tf.types.experimental.ConcreteFunction` that takes the inputs one
+            by one and returns the outputs by name.
+    """
+
+    name: str
+    card: Card
+    function: Callable
+
+    @property
+    def inputs(self) -> list[tf.TensorSpec]:
+        """The specifications of the inputs, by name."""
+        return list(self.function.structured_input_signature[0])
+
+    @property
+    def outputs(self) -> list[tf.TensorSpec]:
+        """The specifications of the outputs."""
+        return tf.nest.flatten(self.function.structured_outputs)
+
+    def named(self, labels: Sequence[str] | None) -> "Frozen":
+        """Returns the same with class names; raises a ValueError if they do not fit."""
+        if labels is None:
+            return self
+        widths = [output.shape[-1] for output in self.outputs if output.shape.rank]
+        if len(labels) not in widths:
+            raise ValueError(
+                "There must be one label for each class. Received: "
+                f"{len(labels)} labels for a model with "
+                f"{' and '.join(map(str, widths))} classes."
+            )
+        card = dataclasses.replace(self.card, labels=tuple(map(str, labels)))
+        return dataclasses.replace(self, card=card)
+
+    def save(self, folder: Path, signatures: dict | None = None) -> None:
+        """Writes a SavedModel.
+
+        Args:
+            folder: The folder to write.
+            signatures: Functions by name. `None` is the function as "serving_default".
+        """
+        module = tf.Module()
+        module.serve = self.function
+        tf.saved_model.save(module, str(folder), signatures or {DEFAULT: self.function})
+
+
+def freeze(
     model: keras.Model,
     *,
+    labels: Sequence[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,
     fold: bool = True,
-):
+) -> Frozen:
     """Traces a model's inference with the weights as constants in the graph.
 
     Constants let the CPU kernels keep their reordered copies of the weights, and let
@@ -37,25 +87,23 @@ def frozen_function(
 
     Args:
         model: A functional or sequential model.
+        labels: Class names instead of the card's.
         image_size: Height and width for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
         fold: Whether the model is folded first. One with a layer that Keras cannot copy
             stays as it is.
 
-    Returns:
-        A `tf.types.experimental.ConcreteFunction` that takes the inputs one by one
-        and returns the outputs by name.
-
     Raises:
         ValueError: If the model has no known inputs, `image_size` contradicts them, a
-            size is not positive, the weights do not fit into a graph, or the model
-            uses what a graph of constants cannot hold.
+            size is not positive, the labels are not as many as the classes, the weights
+            do not fit into a graph, or the model uses what a graph of constants cannot
+            hold.
     """
-    check_exportable(model)
+    check_traceable(model)
+    name, card = model.name, Card.of(model)
     model = full_precision(model)
     if fold:
         model = _folded(model)
-    specs = input_specs(model, image_size=image_size, batch_size=batch_size)
     trainable = [v.numpy() for v in model.trainable_variables]
     others = [v.numpy() for v in model.non_trainable_variables]
     size = sum(array.nbytes for array in trainable + others)
@@ -65,28 +113,23 @@ def frozen_function(
             f"{size:,} bytes of weights. Export it with model.export() instead."
         )
 
-    structure = graph_of(model).input
+    def call(inputs):
+        constants = [list(map(tf.constant, part)) for part in (trainable, others)]
+        return model.stateless_call(*constants, inputs, training=False)[0]
 
-    def call(*inputs):
-        with plain_names(model):
-            outputs, _ = model.stateless_call(
-                [tf.constant(array) for array in trainable],
-                [tf.constant(array) for array in others],
-                keras.tree.pack_sequence_as(structure, inputs),
-                training=False,
-            )
-        return named_outputs(model, outputs)
-
-    traced = tf.function(call, input_signature=specs, autograph=False)
+    sizes = {"image_size": image_size, "batch_size": batch_size}
     with keras_own():
-        function = traced.get_concrete_function()
+        function = inference(model, call=call, **sizes).get_concrete_function()
     if any(t.dtype == tf.resource for t in function.captured_inputs):
         raise ValueError(
             "A frozen export holds constants only. Received: a model with a layer "
             "that uses a table or a variable that Keras does not know. Export it "
             "with model.export() instead."
         )
-    return _without_xla(function, specs)
+    specs, _ = function.structured_input_signature
+    if len(specs) == 1:
+        card = dataclasses.replace(card, input_shape=specs[0].shape[1:])
+    return Frozen(name, card, _without_xla(function)).named(labels)
 
 
 def _folded(model: keras.Model) -> keras.Model:
@@ -95,106 +138,6 @@ def _folded(model: keras.Model) -> keras.Model:
     # Keras' words for a layer without get_config, and for one with another function.
     except (NotImplementedError, TypeError):
         return model
-
-
-def check_exportable(model: keras.Model) -> None:
-    """Raises a ValueError unless `model` is a Keras model with known inputs."""
-    if keras.config.backend() != "tensorflow":
-        raise ValueError(
-            "Export needs Keras' tensorflow backend. Received: "
-            f"{keras.config.backend()!r}. Set KERAS_BACKEND=tensorflow."
-        )
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            "`model` must be a keras.Model. Received: "
-            f"model={model!r} (of type {type(model).__name__})"
-        )
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            "The model's inputs must be known. Received: the model "
-            f"{model.name!r} of type {type(model).__name__}. Wrap it: "
-            "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape)."
-        )
-
-
-def input_specs(
-    model: keras.Model,
-    *,
-    image_size: int | tuple[int, int] | None = None,
-    batch_size: int | None = None,
-) -> list[tf.TensorSpec]:
-    """Returns one named specification for each input of a model.
-
-    A single input is called "images". Several have their own names, as plain as
-    `plain_names` makes them.
-    """
-    if batch_size is not None:
-        check_counts(batch_size=batch_size)
-    inputs = keras.tree.flatten(graph_of(model).input)
-    names = (
-        ["images"] if len(inputs) == 1 else _unique([_plain(i.name) for i in inputs])
-    )
-    specs = []
-    for name, tensor in zip(names, inputs, strict=True):
-        shape = list(tensor.shape)
-        if batch_size is not None:
-            shape[0] = batch_size
-        if image_size is not None and len(shape) == 4:
-            _set_image_size(shape, image_size)
-        specs.append(tf.TensorSpec(shape, tensor.dtype, name=name))
-    return specs
-
-
-def _set_image_size(shape: list, image_size: int | tuple[int, int]) -> None:
-    for axis, size in zip((1, 2), checked_size(image_size), strict=True):
-        if shape[axis] not in (None, size):
-            raise ValueError(
-                "`image_size` must agree with the model's input. Received: "
-                f"image_size={image_size!r} and an input of shape {tuple(shape)}. "
-                "Leave it out, or build the model for that size."
-            )
-        shape[axis] = size
-
-
-@contextlib.contextmanager
-def plain_names(model: keras.Model) -> Iterator[None]:
-    """Gives layers names that TensorFlow takes for operations, while a graph is traced.
-
-    Keras takes any name without a slash; TensorFlow's are of ASCII letters, digits,
-    ".", "_", "-" and ">" and begin with a letter, a digit or a point. Two layers whose
-    plain names are the same are told apart by TensorFlow.
-    """
-    with _NAMES:
-        own = {layer: layer.name for layer in model._flatten_layers()}
-        try:
-            for layer, name in own.items():
-                layer.name = _plain(name)
-            yield
-        finally:
-            for layer, name in own.items():
-                layer.name = name
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.>-]", "_", name, flags=re.ASCII).lstrip("_>-") or "layer"
-
-
-def named_outputs(model: keras.Model, outputs) -> dict[str, tf.Tensor]:
-    """Returns a model's outputs by name, in the model's order."""
-    if isinstance(outputs, dict):
-        return dict(outputs)
-    flat = keras.tree.flatten(outputs)
-    names = _unique(graph_of(model).output_names)
-    return dict(zip(names, flat, strict=True))
-
-
-def _unique(names: list[str]) -> list[str]:
-    seen = collections.Counter()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return result
 
 
 def full_precision(model: keras.Model) -> keras.Model:
@@ -242,7 +185,7 @@ def _full_precision_config(config):
     return config
 
 
-def _without_xla(function, specs):
+def _without_xla(function):
     """Returns the function with Keras' XLA-compiled grouped convolutions made plain.
 
     Keras 3 compiles every grouped convolution with XLA, because its gradient lacks a
@@ -257,6 +200,7 @@ def _without_xla(function, specs):
     names = [tensor.name for tensor in function.inputs]
     results = [tensor.name for tensor in function.outputs]
     structure = function.structured_outputs
+    (specs, _) = function.structured_input_signature
 
     def call(*inputs):
         outputs = tf.graph_util.import_graph_def(

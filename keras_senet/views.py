@@ -2,11 +2,10 @@
 
 import dataclasses
 
+from keras_senet.card import Card, Preprocessing
 from keras_senet.data import Source, batches
-from keras_senet.export.runtime import Runner
 from keras_senet.preprocessing import PLAIN, preprocess_input
 from keras_senet.utils.errors import checked_size
-from keras_senet.weights import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,8 @@ class SourceView:
 
 def view_source(
     source: Source,
-    runner: Runner,
+    card: Card,
+    name: str = "the model",
     *,
     image_size: int | tuple[int, int] | None = None,
     crop_fraction: float | None = None,
@@ -65,7 +65,8 @@ def view_source(
 
     Args:
         source: A data source.
-        runner: The model, as `open_runner` returns it.
+        card: The model's card.
+        name: The model's name, for messages.
         image_size: Side of the square images, or (height, width). `None` is the
             model's, else what its preprocessing says, else the source's.
         crop_fraction: `None` is what the model's preprocessing says, else 1.
@@ -75,20 +76,20 @@ def view_source(
         ValueError: If the model takes no images, or not of that size, the size is not
             known, or the model needs normalised images and nothing says how.
     """
-    shape, record = runner.input_shape, runner.preprocessing
-    if len(shape) != 4 or shape[-1] not in (1, 3):
+    shape, record = card.input_shape or (), card.preprocessing
+    if len(shape) != 3 or shape[-1] not in (1, 3):
         raise ValueError(
             "A data source yields images (N, height, width, channels) of 1 or 3 "
-            f"channels. Received: {runner.name}, which takes {shape}. Pass arrays or "
+            f"channels. Received: {name}, which takes {(None, *shape)}. Pass arrays or "
             "batches as it takes them."
         )
-    if runner.normalises is False and record is None:
+    if card.normalises is False and record is None:
         raise ValueError(
             f"A data source gives raw images 0..255. Received: {source.name!r} for "
-            f"{runner.name}, which does not normalise them. Build it with "
+            f"{name}, which does not normalise them. Build it with "
             "include_preprocessing=True, or pass batches as the model takes them."
         )
-    size = _image_size(image_size, source, runner, default_size)
+    size = _image_size(image_size, source, card, name, default_size)
     said = record or PLAIN
     if crop_fraction is None:
         crop_fraction = said.crop_fraction
@@ -98,31 +99,30 @@ def view_source(
         channels=shape[-1],
         crop_fraction=crop_fraction,
         interpolation=said.interpolation,
-        normalisation=record if runner.normalises is False else None,
+        normalisation=record if card.normalises is False else None,
     )
 
 
-def _image_size(image_size, source, runner, default) -> tuple[int, int]:
-    own = runner.input_shape[1:3]
+def _image_size(image_size, source, card, name, default) -> tuple[int, int]:
+    own = card.input_shape[:2]
     if image_size is not None:
         size = checked_size(image_size)
         if any(o not in (None, s) for o, s in zip(own, size, strict=True)):
             raise ValueError(
-                f"{runner.name} takes images of {own[0]} x {own[1]} pixels only. "
-                f"Received: image_size={image_size!r}. Leave it out, or build the "
-                "model for that size."
+                f"{name} takes images of {own[0]} x {own[1]} pixels only. Received: "
+                f"image_size={image_size!r}. Leave it out, or build the model for that "
+                "size."
             )
         return size
     if None not in own:
         return own
-    if runner.preprocessing is not None:
-        return (runner.preprocessing.image_size,) * 2
+    if card.preprocessing is not None:
+        return (card.preprocessing.image_size,) * 2
     if source.image_size is not None:
         return source.image_size
     if default is not None:
         return (default, default)
     raise ValueError(
-        f"{runner.name} takes images of any size and {source.name!r} holds various "
-        "ones. Received: image_size=None. Pass a size, or batches as the model takes "
-        "them."
+        f"{name} takes images of any size and {source.name!r} holds various ones. "
+        "Received: image_size=None. Pass a size, or batches as the model takes them."
     )

@@ -23,6 +23,7 @@ class TFLiteContents:
         foreign: Names of the Flex and custom operations used, sorted.
         quantization: None (float32), "float16", "dynamic" or "int8", as
             `export_tflite` names them; int8 files may hold float operations as well.
+        last: The operation that makes the first output, changes of the type apart.
         dead: Names of the int8 tensors that were zero on all calibration images.
         results: How many operations have results of a type, such as {"int8": 60}.
             Changes of the type (QUANTIZE, DEQUANTIZE) are not counted.
@@ -31,6 +32,7 @@ class TFLiteContents:
     operations: tuple[str, ...]
     foreign: tuple[str, ...]
     quantization: str | None
+    last: str = ""
     dead: tuple[str, ...] = ()
     results: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -74,6 +76,7 @@ def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
         operations=tuple(sorted(builtin)),
         foreign=tuple(sorted(kind.decode() for kind in kinds - builtin)),
         quantization=_quantization(model, schema().TensorType),
+        last=_last(model),
         dead=tuple(_dead(model, schema().TensorType)),
         results=_results(model),
     )
@@ -206,6 +209,16 @@ def _dead(model, types):
             scale = getattr(tensor.quantization, "scale", None)
             if scale is not None and np.size(scale) and np.max(scale) < _DEAD_SCALE:
                 yield tensor.name.decode()
+
+
+def _last(model) -> str:
+    index = int(model.subgraphs[0].outputs[0])
+    for operation in reversed(graph_operations(model)):
+        if index in operation.outputs:
+            if operation.kind not in _CASTS:
+                return operation.kind
+            (index,) = operation.inputs
+    return ""
 
 
 def _quantization(model, types) -> str | None:

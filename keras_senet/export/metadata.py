@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import flatbuffers
 import numpy as np
 
-from keras_senet.export._flatbuffer import schema
+from keras_senet.utils.flatbuffer import schema
 
 LABELS = "labels.txt"
 

@@ -1,0 +1,405 @@
+"""int8: the images that show every range, the gates, and LiteRT's quantiser."""
+
+import contextlib
+import copy
+import io
+import os
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from keras_senet.card import Card, Preprocessing
+from keras_senet.data import Source, open_source
+from keras_senet.export.frozen import Frozen
+from keras_senet.opening import dequantize, quantize
+from keras_senet.utils.errors import check_counts
+from keras_senet.utils.flatbuffer import (
+    Operation,
+    graph_operations,
+    open_flatbuffer,
+    schema,
+    write_flatbuffer,
+)
+from keras_senet.utils.labelled import read_images
+from keras_senet.utils.quiet import quiet
+from keras_senet.views import view_source
+
+# Interpolation may exceed the range of the pixels by so much of it.
+_RANGE_MARGIN = 0.05
+# Values that differ by less than this over all images have no range to be scaled by.
+_SMALLEST_RANGE = 1e-6
+# The schema's: above it, an operation's number is in the newer field only.
+_LAST_OLD_CODE = 127
+
+_INTEGERS = ("int8", "uint8", "int16")
+_CONVOLUTIONS = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def calibration_images(
+    frozen: Frozen,
+    dataset: Source | str | os.PathLike | Iterable | np.ndarray | None,
+    *,
+    limit: int,
+) -> list[np.ndarray]:
+    """Returns up to `limit` images, checked, as batches of one.
+
+    Args:
+        frozen: The model they are for.
+        dataset: A data source, of which the training images are used, or what
+            `open_source` takes; or images as `utils.labelled` reads them.
+        limit: How many images to take at most.
+
+    Raises:
+        ValueError: If `limit` is not positive, there are no images, their shape is not
+            the model's, a value is not finite, or their range is not the model's, where
+            that is known: 0..255 if it normalises such images itself, else what
+            its card says.
+    """
+    check_counts(representative_limit=limit)
+    if dataset is None:
+        raise ValueError(
+            "int8 needs real images to see the range of every activation. Received: "
+            "representative_dataset=None. Pass batches of about 200 training images, "
+            "as the model takes them."
+        )
+    if len(frozen.inputs) != 1:
+        raise ValueError(
+            "int8 is calibrated on images, so the model must have one input. Received: "
+            f"{frozen.name}, which has {len(frozen.inputs)}. Use "
+            "quantization='float16'."
+        )
+    if isinstance(dataset, (str, os.PathLike)):
+        dataset = open_source(os.fspath(dataset))
+    if isinstance(dataset, Source):
+        split = "train" if "train" in dataset.splits else min(dataset.splits)
+        view = view_source(dataset, frozen.card, frozen.name)
+        dataset = view.batches(split, limit=limit)
+    expected = frozen.card.input_shape
+    images = []
+    for batch in read_images(dataset, limit=limit, name="representative_dataset"):
+        _check_shape(batch, expected)
+        images += [image[None] for image in batch.astype("float32")]
+    _check_range(images, frozen.card)
+    return images
+
+
+def _check_shape(batch: np.ndarray, expected: tuple) -> None:
+    fits = batch.ndim == 1 + len(expected) and all(
+        e in (None, s) for e, s in zip(expected, batch.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            "`representative_dataset` must yield batches of images of shape "
+            f"{(None, *expected)}, as the model takes them. Received: a batch of shape "
+            f"{batch.shape}"
+        )
+
+
+def _check_range(images: list[np.ndarray], card: Card) -> None:
+    low = float(np.min([image.min() for image in images]))
+    high = float(np.max([image.max() for image in images]))
+    received = f"Received: values from {low:g} to {high:g}."
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise ValueError(f"The representative images must be finite. {received}")
+    if low == high:
+        raise ValueError(
+            f"The representative images must differ from each other. {received}"
+        )
+    if card.normalises:
+        _check_raw(low, high, received)
+    elif card.preprocessing is not None:
+        _check_normalised(low, high, received, card.preprocessing)
+
+
+def _check_raw(low: float, high: float, received: str) -> None:
+    if low < 0 or high > 255:
+        raise ValueError(
+            "The model normalises raw images 0..255 itself, so the representative "
+            f"images must not be normalised. {received} Pass the images as they are "
+            "in the files."
+        )
+    if high <= 1:
+        raise ValueError(
+            "The model normalises raw images 0..255 itself, and the representative "
+            f"images look scaled to 0..1. {received} Multiply them by 255."
+        )
+
+
+def _check_normalised(low, high, received: str, record: Preprocessing) -> None:
+    scale, offset = (np.asarray(value) for value in record.scale_and_offset())
+    black, white = float(np.min(offset)), float(np.max(255 * scale + offset))
+    margin = _RANGE_MARGIN * (white - black)
+    # Where black is negative, photographs have pixels that are, too.
+    if low < black - margin or high > white + margin or low >= 0 > black:
+        raise ValueError(
+            "The representative images must be normalised as `model.preprocessing` "
+            f"says: black is {black:.3g}, white is {white:.3g}. {received} Normalise "
+            "them, keras_senet.preprocess_input(images, preset=model.preprocessing)."
+        )
+
+
+def tensor_values(
+    data: bytes, images: Iterable[np.ndarray]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Runs batches of images through a .tflite file and yields what it computes.
+
+    It runs without delegates: those do not keep the values between operations.
+
+    Args:
+        data: The file's bytes.
+        images: Batches `(N, height, width, channels)` as the model takes them.
+
+    Yields:
+        For each batch the input and the result of each operation by the tensor's
+        name, in float32. Whole numbers that stand for themselves, such as shapes, are
+        left out.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    model = open_flatbuffer(data)
+    computed = {int(index) for index in model.subgraphs[0].inputs}
+    computed.update(i for step in graph_operations(model) for i in step.outputs)
+    with quiet():
+        interpreter = Interpreter(
+            model_content=data,
+            num_threads=os.cpu_count() or 1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=(
+                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
+        interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]
+    for batch in images:
+        if tuple(source["shape"]) != batch.shape:
+            interpreter.resize_tensor_input(source["index"], batch.shape)
+            interpreter.allocate_tensors()
+            source = interpreter.get_input_details()[0]
+        interpreter.set_tensor(source["index"], quantize(batch, source))
+        interpreter.invoke()
+        yield {
+            detail["name"]: dequantize(interpreter.get_tensor(detail["index"]), detail)
+            for detail in interpreter.get_tensor_details()
+            if detail["index"] in computed and _is_real(detail)
+        }
+
+
+def _is_real(detail: dict) -> bool:
+    kind = np.dtype(detail["dtype"])
+    return kind == "float32" or (kind.name in _INTEGERS and detail["quantization"][0])
+
+
+def tensor_ranges(
+    data: bytes, images: Iterable[np.ndarray]
+) -> dict[str, tuple[float, float]]:
+    """Returns the smallest and the largest value of every tensor over all images."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for values in tensor_values(data, images):
+        for name, value in values.items():
+            low, high = ranges.get(name, (np.inf, -np.inf))
+            ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
+    return ranges
+
+
+def gate_operations(operations: Sequence[Operation]) -> list[str]:
+    """Returns the names of the operations of all gates, each with its multiplication.
+
+    Found by their form, so that folded and grafted networks have them too: a product
+    of two maps, one of which came through a chain of operations, convolutions among
+    them, from the other or from what that came from.
+
+    Args:
+        operations: Those of a .tflite file.
+    """
+    producers = {index: step for step in operations for index in step.outputs}
+    found = {}
+    for step in operations:
+        if step.kind != "MUL" or len(step.inputs) != 2:
+            continue
+        left, right = step.inputs
+        # Behind a folded squeeze the map has a chain of its own, a shorter one.
+        chain = max(
+            _chain(left, right, producers), _chain(right, left, producers), key=len
+        )
+        if any(part.kind in _CONVOLUTIONS for part in chain):
+            found.update((part.name, None) for part in [*chain, step])
+    return [step.name for step in operations if step.name in found]
+
+
+def _chain(gate: int, other: int, producers: dict[int, Operation]) -> list[Operation]:
+    """Returns the operations from what two tensors have in common to the first one."""
+    common = _ancestors(other, producers)
+    chain = []
+    while gate not in common:
+        step = producers.get(gate)
+        if step is None or len(step.inputs) != 1:
+            return []
+        chain.append(step)
+        gate = step.inputs[0]
+    return chain
+
+
+def _ancestors(index: int, producers: dict[int, Operation]) -> set[int]:
+    found, waiting = set(), [index]
+    while waiting:
+        index = waiting.pop()
+        if index not in found:
+            found.add(index)
+            waiting.extend(producers[index].inputs if index in producers else ())
+    return found
+
+
+def quantize_mixed(
+    data: bytes,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    floats: Collection[str] = (),
+    int16: Collection[str] = (),
+    io_type: str = "float32",
+    why: str = "with other operations",
+) -> bytes:
+    """Quantises a float32 .tflite file to int8, some of its operations otherwise.
+
+    Args:
+        data: The float32 file.
+        ranges: Smallest and largest value of each tensor. One that never changes gets
+            a range nevertheless: with none the next scale underflows.
+        floats: Names of the operations that stay in float32.
+        int16: Names of the operations that take and return 16-bit integers.
+        io_type: The type of the input and the output: "float32", "uint8" or "int8".
+        why: What the quantiser is needed for, said where it is not installed.
+
+    Raises:
+        ValueError: If the quantiser is not installed or cannot quantise the file.
+    """
+    quantizer = _quantizer(data, why)
+    everything = ".*"
+    quantizer.add_static_config(everything, "*", 8, 8)
+    if int16:
+        quantizer.add_static_config(_only(int16), "*", 16, 8)
+    if floats:
+        _leave(quantizer, _only(floats), "*")
+    if io_type == "float32":
+        _leave(quantizer, everything, "INPUT")
+        _leave(quantizer, everything, "OUTPUT")
+    try:
+        with _silence():
+            result = quantizer.quantize(
+                _calibration(data, ranges),
+                enable_progress_bar=False,
+                enable_progress_report=False,
+            )
+    except Exception as error:  # of many classes, for models that it does not know
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"LiteRT's quantiser cannot take this model: {reason}") from (
+            error
+        )
+    model = open_flatbuffer(bytes(result.quantized_model))
+    for code in model.operatorCodes:
+        # The quantiser leaves out what older readers, OpenVINO's too, look at.
+        code.deprecatedBuiltinCode = min(code.builtinCode, _LAST_OLD_CODE)
+    if io_type == "uint8":
+        _take_bytes(model)
+    return write_flatbuffer(model)
+
+
+@contextlib.contextmanager
+def _silence():
+    """Drops the quantiser's progress bars and its warnings on memory."""
+    box = io.StringIO()
+    with (
+        quiet(),
+        contextlib.redirect_stderr(box),
+        contextlib.redirect_stdout(box),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _quantizer(data: bytes, why: str):
+    try:
+        from litert_quantizer import Quantizer
+    except ImportError as error:
+        raise ValueError(
+            f"An int8 file {why} needs LiteRT's quantiser, which is not installed. "
+            "Run: pip install litert-quantizer"
+        ) from error
+    return Quantizer(bytearray(data))
+
+
+def _only(names: Collection[str]) -> str:
+    """A regular expression for operations by the names of their results."""
+    return f"^(?:{'|'.join(map(re.escape, names))});?$"
+
+
+def _leave(quantizer, expression: str, kind: str) -> None:
+    quantizer.update_quantization_recipe(expression, kind, algorithm_key="no_quantize")
+
+
+def _calibration(data: bytes, ranges) -> dict[str, dict[str, np.ndarray]]:
+    """Returns the ranges in the quantiser's form: an axis for each of the tensor's."""
+    tensors = open_flatbuffer(data).subgraphs[0].tensors
+    result = {}
+    for tensor in tensors:
+        name = tensor.name.decode()
+        if name in ranges:
+            low, high = _usable(*ranges[name])
+            shape = [1] * len(() if tensor.shape is None else tensor.shape)
+            result[name] = {
+                "min": np.full(shape, low, "float32"),
+                "max": np.full(shape, high, "float32"),
+            }
+    return result
+
+
+def _usable(low: float, high: float) -> tuple[float, float]:
+    low, high = min(low, 0.0), max(high, 0.0)
+    return (low, high) if high - low > _SMALLEST_RANGE else (low, 1.0)
+
+
+def _take_bytes(model) -> None:
+    """Makes the int8 input and outputs of a model uint8."""
+    graph, signatures = model.subgraphs[0], model.signatureDefs or []
+    code = _quantize_code(model)
+    bytes_of = {
+        int(index): _byte_tensor(graph, index)
+        for index in (*graph.inputs, *graph.outputs)
+        if graph.tensors[index].type == schema().TensorType.INT8
+    }
+    first = [_cast(code, bytes_of[i], i) for i in graph.inputs if i in bytes_of]
+    last = [_cast(code, i, bytes_of[i]) for i in graph.outputs if i in bytes_of]
+    graph.operators = [*first, *graph.operators, *last]
+    graph.inputs = [bytes_of.get(int(i), i) for i in graph.inputs]
+    graph.outputs = [bytes_of.get(int(i), i) for i in graph.outputs]
+    for signature in signatures:
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = bytes_of.get(entry.tensorIndex, entry.tensorIndex)
+
+
+def _cast(code: int, source: int, target: int):
+    operator = schema().OperatorT()
+    operator.opcodeIndex = code
+    operator.inputs, operator.outputs = [source], [target]
+    return operator
+
+
+def _quantize_code(model) -> int:
+    code = schema().OperatorCodeT()
+    code.builtinCode = schema().BuiltinOperator.QUANTIZE
+    code.deprecatedBuiltinCode = min(code.builtinCode, _LAST_OLD_CODE)
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def _byte_tensor(graph, index: int) -> int:
+    """Adds the uint8 form of an int8 tensor; returns its index."""
+    tensor = copy.deepcopy(graph.tensors[index])
+    tensor.type = schema().TensorType.UINT8
+    tensor.name += b"_uint8"
+    tensor.quantization.zeroPoint = [int(tensor.quantization.zeroPoint[0]) + 128]
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1

@@ -1,0 +1,573 @@
+"""Opens anything that is a model, and runs it: the one door for models and files."""
+
+import abc
+import dataclasses
+import functools
+import os
+import threading
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_senet.card import CONFIG, KEY, Card, Preprocessing
+from keras_senet.data import Source
+from keras_senet.models import create_model, list_models
+from keras_senet.preprocessing import imagenet_classes
+from keras_senet.utils.errors import as_integer, check_counts, nearest
+from keras_senet.utils.flatbuffer import read_tflite
+from keras_senet.utils.quiet import quiet
+from keras_senet.views import SourceView, view_source
+from keras_senet.weights import open_checkpoint
+
+# More threads than this rarely make one small image faster.
+_MOST_THREADS = 4
+
+
+class Runner(abc.ABC):
+    """Something that turns images into scores: a model, or a file of one.
+
+    Several threads may use one runner at the same time.
+
+    Attributes:
+        kind: "keras", "saved_model", "tflite" or "onnx".
+        name: What it was opened by, or the name of the model in memory.
+        card: What is known about the network beside its weights.
+        input_shape: Shape of the images with the batch, `None` where it is open.
+        size_bytes: Size of the file or folder, or of the weights in memory.
+        quantization: Of a .tflite file, as `export_tflite` names it.
+    """
+
+    kind: str
+    name: str
+    card: Card
+    input_shape: tuple[int | None, ...]
+    size_bytes: int
+    quantization: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The card's class names."""
+        return self.card.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The card's."""
+        return self.card.preprocessing
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """The card's class names, or ImageNet's for weights of its 1000 classes."""
+        card, classes = self.card, imagenet_classes()
+        if card.labels is None and card.preset and card.classes == len(classes):
+            return tuple(name for _, name in classes)
+        return card.labels
+
+    def signature(self, name: str):
+        """Returns a function of a SavedModel, `None` where there is none so named."""
+        return None
+
+    def keras_model(self) -> keras.Model:
+        """Returns the Keras model; raises a ValueError for an exported file."""
+        raise ValueError(
+            "This needs a Keras model: a run folder, a .keras file or a network's "
+            f"name with weights. Received: {self.name!r}, an exported file."
+        )
+
+    def view(self, source: Source, **options) -> SourceView:
+        """Returns how the model sees a data source, see `view_source`."""
+        return view_source(source, self.card, self.name, **options)
+
+    def predict(
+        self, images: np.ndarray, *, batch_size: int = 32
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Runs images through the model.
+
+        Args:
+            images: Images `(N, height, width, channels)` as the model takes them, of
+                any numeric type.
+            batch_size: How many go through at a time, where the model leaves it open.
+
+        Returns:
+            Its output as a float32 array `(N, ...)`; for a model with several
+            outputs, those by name.
+
+        Raises:
+            ValueError: If there are no images, their shape is not the model's, or
+                `batch_size` is not positive.
+        """
+        check_counts(batch_size=batch_size)
+        images = np.asarray(images, "float32")
+        self._check(images)
+        size = self.input_shape[0] or batch_size
+        starts = range(0, len(images), size)
+        parts = [self._run(images[start : start + size]) for start in starts]
+        outputs = {
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        kept, size = len(batch), self.input_shape[0]
+        if size:
+            padding = np.zeros((size - kept, *batch.shape[1:]), "float32")
+            batch = np.concatenate([batch, padding])
+        outputs = self._predict_batch(batch)
+        return {
+            name: np.asarray(value)[:kept].astype("float32")
+            for name, value in outputs.items()
+        }
+
+    def _check(self, images: np.ndarray) -> None:
+        expected = self.input_shape
+        fits = images.ndim == len(expected) and all(
+            e in (None, s) for e, s in zip(expected[1:], images.shape[1:], strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"The images must have the shape {(None, *expected[1:])} that "
+                f"{self.name} takes. Received: images of shape {images.shape}"
+            )
+        if len(images) == 0:
+            raise ValueError(
+                f"There must be images to run. Received: images of shape {images.shape}"
+            )
+
+    @abc.abstractmethod
+    def _predict_batch(self, batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Runs one batch, all of it at a time."""
+
+    def _describe(self, card: Card | None, shape, outputs: Mapping[str, tuple]) -> None:
+        """Completes a file's card by what the file itself shows.
+
+        Args:
+            card: The card, where the file carries one.
+            shape: Of its input.
+            outputs: Of each output its shape and what it means, where that is known.
+        """
+        self.input_shape = tuple(shape)
+        seen: dict[str, Any] = {}
+        if len(outputs) == 1:
+            ((shape, meaning),) = outputs.values()
+            if len(shape) == 2:
+                seen = {"classes": shape[1], "outputs": meaning}
+        card = card or Card()
+        seen = {n: v for n, v in seen.items() if getattr(card, n) is None}
+        self.card = dataclasses.replace(card, input_shape=self.input_shape[1:], **seen)
+
+
+class _KerasRunner(Runner):
+    kind = "keras"
+
+    def __init__(self, model: keras.Model, path: str | os.PathLike | None = None):
+        self._model = model
+        self.name = model.name if path is None else os.fspath(path)
+        self.card = Card.of(model)
+        if path is not None and Path(path).is_file():
+            self.size_bytes = Path(path).stat().st_size
+        else:
+            self.size_bytes = sum(w.nbytes for w in model.get_weights())
+
+    def keras_model(self):
+        return self._model
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        return tuple(self._function.input_signature[0].shape)
+
+    @functools.cached_property
+    def _function(self):
+        from keras_senet.tracing import inference
+
+        function = inference(self._model)
+        _check_single_input(function.input_signature, self.name)
+        return function
+
+    def _predict_batch(self, batch):
+        kind = self._function.input_signature[0].dtype.as_numpy_dtype
+        return self._function(batch.astype(kind))
+
+
+class _SavedModelRunner(Runner):
+    kind = "saved_model"
+
+    def __init__(self, path: Path):
+        import tensorflow as tf
+
+        self.name = str(path)
+        self.size_bytes = sum(
+            file.stat().st_size for file in path.rglob("*") if file.is_file()
+        )
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+            raise _unreadable(path, "a SavedModel", error) from error
+        self._function = self.signature("serving_default")
+        if self._function is None:
+            raise ValueError(
+                "A SavedModel needs the signature 'serving_default'. Received: "
+                f"{self.name}, with {sorted(self._loaded.signatures)}"
+            )
+        specs = list(self._function.structured_input_signature[1].values())
+        _check_single_input(specs, self.name)
+        self._spec = specs[0]
+        graph = self._function.graph.as_graph_def()
+        outputs = {
+            tensor.name: (tensor.shape, _MEANINGS.get(_last_node(graph, tensor.name)))
+            for tensor in self._function.outputs
+            if tensor.shape.rank is not None
+        }
+        self._describe(Card.read(path), self._spec.shape, outputs)
+
+    def signature(self, name):
+        return self._loaded.signatures.get(name)
+
+    def _predict_batch(self, batch):
+        import tensorflow as tf
+
+        tensor = tf.constant(batch.astype(self._spec.dtype.as_numpy_dtype))
+        return self._function(**{self._spec.name: tensor})
+
+
+# What outputs mean by the operation that makes them: in TensorFlow, TFLite and ONNX.
+_MEANINGS = {
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "SOFTMAX": "softmax",
+    "LOGISTIC": "sigmoid",
+}
+
+
+def _last_node(graph, tensor: str) -> str:
+    """Returns the operation that makes a tensor of a GraphDef, through calls."""
+    functions = {part.signature.name: part for part in graph.library.function}
+    nodes = {node.name: node for node in graph.node}
+    while True:
+        name, _, index = tensor.partition(":")
+        node = nodes.get(name)
+        if node is None:  # an argument
+            return ""
+        if node.op == "Identity":
+            tensor = node.input[0]
+        elif node.op.endswith("PartitionedCall"):
+            part = functions[node.attr["f"].func.name]
+            nodes = {inner.name: inner for inner in part.node_def}
+            place = int(index.rpartition(":")[2] or 0)
+            tensor = part.ret[part.signature.output_arg[place].name]
+        else:
+            return node.op
+
+
+class _TFLiteRunner(Runner):
+    kind = "tflite"
+
+    def __init__(self, path: Path, threads: int | None):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        self.name = str(path)
+        self.size_bytes = path.stat().st_size
+        contents = read_tflite(path)
+        if contents.foreign:
+            raise ValueError(
+                "A .tflite file may hold builtin operations only. Received: "
+                f"{self.name}, which needs {', '.join(contents.foreign)}"
+            )
+        self.quantization = contents.quantization
+        # With values that have no range XNNPACK ends the process.
+        resolver = (
+            OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            if contents.dead
+            else OpResolverType.AUTO
+        )
+        try:
+            with quiet():
+                self._interpreter = Interpreter(
+                    model_path=str(path),
+                    num_threads=threads or min(os.cpu_count() or 1, _MOST_THREADS),
+                    experimental_op_resolver_type=resolver,
+                )
+                source = self._interpreter.get_input_details()[0]
+                # The size that stands for an open one, 1 x 1, is too small for some.
+                is_open = any(side < 0 for side in source["shape_signature"][1:])
+                if not is_open:
+                    self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _unreadable(path, "a .tflite file", error) from error
+        inputs = self._interpreter.get_input_details()
+        _check_single_input(inputs, self.name)
+        self._input = inputs[0]
+        self._outputs = _tflite_outputs(self._interpreter)
+        self._shape = None if is_open else tuple(self._input["shape"])
+        # An interpreter holds one input and one output at a time.
+        self._lock = threading.Lock()
+        shape = [None if s < 0 else int(s) for s in self._input["shape_signature"]]
+        meaning = _MEANINGS.get(contents.last)
+        outputs = {
+            name: (tuple(map(int, detail["shape"])), meaning)
+            for name, detail in self._outputs.items()
+        }
+        self._describe(Card.read(path), shape, outputs)
+
+    def _predict_batch(self, batch):
+        interpreter, index = self._interpreter, self._input["index"]
+        values = quantize(batch, self._input)
+        with self._lock:
+            if batch.shape != self._shape:
+                interpreter.resize_tensor_input(index, batch.shape)
+                interpreter.allocate_tensors()
+                self._shape = batch.shape
+            interpreter.set_tensor(index, values)
+            interpreter.invoke()
+            outputs = {
+                name: interpreter.get_tensor(detail["index"])
+                for name, detail in self._outputs.items()
+            }
+        return {n: dequantize(v, self._outputs[n]) for n, v in outputs.items()}
+
+
+def _tflite_outputs(interpreter) -> dict[str, dict]:
+    """Returns the details of the outputs by the names their signature gives them."""
+    details = interpreter.get_output_details()
+    signatures = interpreter.get_signature_list()
+    if len(details) == 1 or not signatures:
+        names = [detail["name"] for detail in details]
+        if len(details) == 1 and signatures:
+            names = next(iter(signatures.values()))["outputs"]
+        return dict(zip(names, details, strict=True))
+    runner = interpreter.get_signature_runner(next(iter(signatures)))
+    return dict(runner.get_output_details())
+
+
+def quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
+    """Returns values in the number type that a tensor's details ask for."""
+    kind = np.dtype(detail["dtype"])
+    if kind.kind == "f":
+        return batch.astype(kind, copy=False)
+    scale, zero = detail["quantization"]
+    if scale:
+        batch = np.rint(batch / scale + zero)
+    limits = np.iinfo(kind)
+    return np.clip(batch, limits.min, limits.max).astype(kind)
+
+
+def dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
+    """Returns a tensor's values, of any number type, in float32."""
+    scale, zero = detail["quantization"]
+    values = values.astype("float32")
+    return (values - zero) * np.float32(scale) if scale else values
+
+
+class _OnnxRunner(Runner):
+    kind = "onnx"
+
+    def __init__(self, path: Path, threads: int | None):
+        try:
+            import onnx
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(
+                f"ONNX files need the package {error.name}, which is not installed. "
+                "Install it: pip install 'keras-senet[onnx]'"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        self.name = str(path)
+        self.size_bytes = path.stat().st_size
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its classes have no public name
+            raise _unreadable(path, "an ONNX file", error) from error
+        _check_single_input(self._session.get_inputs(), self.name)
+        (self._input,) = self._session.get_inputs()
+        graph = onnx.load(path, load_external_data=False).graph
+        makers = {name: node.op_type for node in graph.node for name in node.output}
+        outputs = {
+            output.name: (_sides(output), _MEANINGS.get(makers.get(output.name)))
+            for output in self._session.get_outputs()
+        }
+        self._outputs = list(outputs)
+        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        card = None if text is None else Card.parse(text, path)
+        self._describe(card, _sides(self._input), outputs)
+
+    def _predict_batch(self, batch):
+        kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+        batch = np.ascontiguousarray(batch, kinds.get(self._input.type, "float32"))
+        results = self._session.run(self._outputs, {self._input.name: batch})
+        return dict(zip(self._outputs, results, strict=True))
+
+
+def _sides(tensor) -> tuple[int | None, ...]:
+    return tuple(side if isinstance(side, int) else None for side in tensor.shape)
+
+
+def _check_single_input(inputs, name: str) -> None:
+    if len(inputs) != 1:
+        raise ValueError(
+            "A runner feeds one batch of images. Received: "
+            f"{name}, which has {len(inputs)} inputs. Run it with its own runtime."
+        )
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
+    """Returns the error for a file that its reader refused."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(
+        f"The path must hold {what}. Received: {str(path)!r}, which cannot be read: it "
+        f"is damaged, cut short or something else. {reason}"
+    )
+
+
+def open_model(
+    source: keras.Model | str | os.PathLike | Runner,
+    weights: str | os.PathLike | None = None,
+    *,
+    trained: bool = True,
+    image_size: int | None = None,
+    threads: int | None = None,
+) -> Runner:
+    """Opens a model, whatever it is or lies in.
+
+    Args:
+        source: A `keras.Model`; a run folder or a folder of `save_pretrained`; a .keras
+            file; a .weights.h5 file that names its network; a SavedModel folder, a
+            .tflite or an .onnx file; a network's name or a preset's. A runner is
+            returned as it is.
+        weights: The weights of a network: a preset or a file.
+        trained: Whether a network without weights is refused.
+        image_size: Height and width that a network is built for, if not its own; a
+            file has the size that it has.
+        threads: Threads of the TFLite or ONNX interpreter. `None` is one for each
+            core, of TFLite's at most 4. TensorFlow's are a setting of the process.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none of these, or damaged.
+
+    Example:
+
+    >>> scores = keras_senet.open_model("model.tflite").predict(images)
+    """
+    if isinstance(source, Runner):
+        return source
+    if isinstance(source, keras.Model):
+        return _KerasRunner(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(
+            "Expected a keras.Model, the path of one or a network's name. Received: "
+            f"{source!r} (of type {type(source).__name__})"
+        )
+    path, threads = Path(source), threads and as_integer("threads", threads)
+    if weights is not None or not path.exists():
+        model = _network(os.fspath(source), weights, trained, image_size)
+        return _KerasRunner(model, source)
+    if (path / "model.keras").is_file():  # a run folder
+        return _KerasRunner(_load_keras(path / "model.keras"), path)
+    if path.suffix == ".keras":
+        return _KerasRunner(_load_keras(path), path)
+    if (path / CONFIG).is_file() or path.name.endswith(".weights.h5"):
+        return _KerasRunner(_load_weights(path, image_size), path)
+    if (path / "saved_model.pb").is_file():
+        return _SavedModelRunner(path)
+    if path.suffix == ".tflite":
+        return _TFLiteRunner(path, threads)
+    if path.suffix == ".onnx":
+        return _OnnxRunner(path, threads)
+    raise ValueError(
+        "A model is a run folder, a folder of save_pretrained, a SavedModel folder, a "
+        f".keras, .weights.h5, .tflite or .onnx file. Received: {str(path)!r}, which "
+        "is none."
+    )
+
+
+def _network(name, weights, trained, image_size) -> keras.Model:
+    known = list_models()
+    if Path(name).suffix in (".keras", ".tflite", ".onnx", ".h5") or os.sep in name:
+        raise FileNotFoundError(f"There is no model {name!r}: the path does not exist.")
+    if name not in known and "." not in name:
+        raise ValueError(
+            "The model must be a run folder, a .keras or .tflite file, a SavedModel "
+            f"folder or a network. Received: {name!r}, which is none."
+            f"{nearest(name, known)}"
+        )
+    if trained and weights is None and name in known:
+        raise ValueError(
+            f"The network {name!r} needs its weights here. Received none. Give a "
+            "preset or a file with --weights."
+        )
+    if weights is not None and Path(weights).is_file():
+        return _from_weights(name, weights, image_size)
+    arguments = {} if weights is None and name not in known else {"weights": weights}
+    return _sized(name, image_size, include_preprocessing=True, **arguments)
+
+
+def _load_weights(path: Path, image_size) -> keras.Model:
+    """Builds the network of a .weights.h5 file, or of a folder of `save_pretrained`."""
+    card = Card.read(path)
+    file = path / "model.weights.h5" if path.is_dir() else path
+    if card is None or card.constructor is None:
+        raise ValueError(
+            "A .weights.h5 file holds no network. Received: "
+            f"{str(path)!r}. Build it, keras_senet.create_model(name, weights=path), "
+            "and pass the model."
+        )
+    model = _from_weights(card.constructor, file, image_size)
+    if path.is_dir():
+        facts = {name: getattr(card, name) for name in ("labels", "preset", "licence")}
+        model.card = dataclasses.replace(model.card, **facts)
+    return model
+
+
+def _from_weights(name, file, image_size) -> keras.Model:
+    """Builds a network with the weights of a file, and as its card says."""
+    checkpoint = open_checkpoint(file, name)
+    card = checkpoint.card
+    arguments: dict[str, Any] = {"include_preprocessing": True}
+    if checkpoint.layout == "keras_senet":  # whose card is a network's
+        arguments["include_preprocessing"] = bool(card.normalises) and (
+            card.preprocessing or True
+        )
+        arguments["include_top"] = card.include_top
+        if card.outputs in ("sigmoid", "logits"):
+            activations = {"sigmoid": "sigmoid", "logits": None}
+            arguments["classifier_activation"] = activations[card.outputs]
+    return _sized(name, image_size, weights=file, **arguments)
+
+
+def _sized(name, image_size, **arguments) -> keras.Model:
+    model = create_model(name, **arguments)
+    if image_size in (None, model.input_shape[1]):
+        return model
+    # Only the network that is built knows how many channels its weights take.
+    shape = (image_size, image_size, model.input_shape[-1])
+    return create_model(name, input_shape=shape, **arguments)
+
+
+def _load_keras(path: Path) -> keras.Model:
+    if not zipfile.is_zipfile(path):
+        error = ValueError("A .keras file is a zip archive.")
+        raise _unreadable(path, "a .keras file", error)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, "a .keras file", error) from error
+    except (ValueError, TypeError) as error:
+        # Keras wraps the reason in the whole configuration.
+        text = str(error).rpartition("Exception encountered: ")[2]
+        reason = (text.strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            "A .keras file opens where all its layers are known. Received: "
+            f"{str(path)!r}, of which Keras says: {reason.split('. ')[0]}. A model "
+            "with classes of yours is opened in Python, where they are registered."
+        ) from error
+    card, seen = Card.read(path), Card.of(model)
+    if card is not None:
+        # Older files do not say what their outputs mean, or how large they are.
+        known = {f.name: getattr(seen, f.name) for f in dataclasses.fields(Card)}
+        missing = {n: v for n, v in known.items() if getattr(card, n) is None}
+        model.card = dataclasses.replace(card, **missing)
+    return model
