@@ -256,16 +256,7 @@ def check_form(
     use_bias: bool = True,
     identity_start: bool = False,
 ) -> dict[str, Any]:
-    """Checks what decides the form of a block, and returns it in the layer's terms.
-
-    Args:
-        reduction: As for `SqueezeExcite`, like all others.
-        squeeze_filters: See there.
-        divisor: See there.
-        squeeze: See there.
-        gate: See there.
-        use_bias: See there.
-        identity_start: See there.
+    """Returns arguments of `SqueezeExcite` as the layer keeps them.
 
     Raises:
         ValueError: As `SqueezeExcite`.

@@ -84,86 +84,9 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the row as a dictionary of JSON values."""
-        return _to_json({name: getattr(self, name) for name in options_of(type(self))})
-
-
-def _to_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    row = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-    if "gate" in row:
-        row["gate"] = keras.activations.serialize(keras.activations.get(row["gate"]))
-    return row
-
-
-def resolve(
-    architecture: type[Architecture],
-    constructor: str,
-    *,
-    table: Mapping[str, Any],
-    fixed: Mapping[str, Any],
-    explicit: Mapping[str, Any],
-    from_file: Mapping[str, Any] | None,
-) -> Architecture:
-    """Makes the row of a network out of what the caller, the file and the table say.
-
-    Args:
-        architecture: The family's row type.
-        constructor: The constructor's name, for messages.
-        table: What each field is where nothing else says it.
-        fixed: Fields that make the network what it is.
-        explicit: Arguments of the caller that are not None.
-        from_file: The row of a weights file; `{}` for a file that carries none, and
-            None where there is no file.
-
-    Raises:
-        ValueError: If an argument makes no sense here, contradicts the file, or is
-            needed because the file has no row.
-    """
-    options = options_of(architecture)
-    for name in sorted(set(fixed) & set(explicit)):
-        if options[name].check(explicit[name]) != options[name].check(fixed[name]):
-            raise TypeError(
-                f"{constructor} has a fixed `{name}`, {fixed[name]!r}. "
-                f"Received: {name}={explicit[name]!r}"
-            )
-    row = architecture(**{**table, **explicit})  # a bad value is a bad value first
-    if from_file is None:
-        return row
-    explicit = {name: getattr(row, name) for name in explicit}
-    if not from_file:
-        _require_row(options, constructor, {**fixed, **explicit})
-        return row
-    strange = sorted(set(from_file) - set(options))
-    if strange:
-        raise ValueError(
-            f"The weights file must hold a network of {constructor}'s family. "
-            f"Received a file whose architecture also has {', '.join(strange)}."
-        )
-    row = architecture(**{**table, **from_file})
-    stored = row.to_json()
-    differences = [
-        f"{name} is {stored[name]!r} in the file and {value!r} {where}"
-        for given, where in ((explicit, "in the call"), (fixed, f"in {constructor}"))
-        for name, value in _to_json(given).items()
-        if stored[name] != value
-    ]
-    if differences:
-        raise ValueError(
-            "The arguments must agree with the architecture of the weights file. "
-            f"Received: {'; '.join(differences)}. Leave the arguments out to get the "
-            "file's network, or use the constructor that the file was made with."
-        )
-    return row
-
-
-def _require_row(options, constructor, known):
-    missing = [
-        name
-        for name, entry in options.items()
-        if entry.marks.get("unseen") and len(entry.choices) != 1 and name not in known
-    ]
-    if missing and known.get("se") is not False:
-        raise ValueError(
-            "A weights file without an architecture row needs the architecture in the "
-            f"call. {constructor} also needs: {', '.join(missing)}. Files that "
-            "keras_senet writes carry the row."
-        )
+        row = {name: getattr(self, name) for name in options_of(type(self))}
+        gate = keras.activations.serialize(keras.activations.get(self.gate))
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in {**row, "gate": gate}.items()
+        }

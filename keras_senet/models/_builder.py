@@ -13,7 +13,7 @@ from keras_senet import preprocessing
 from keras_senet import weights as weights_room
 from keras_senet.card import Card, Preprocessing, outputs_of, takes_raw_images
 from keras_senet.layers.squeeze_excite import RATIOS, as_reduction
-from keras_senet.models._architecture import Architecture, resolve
+from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
 from keras_senet.models._input import Options, check_fit, image_input, normalise
 from keras_senet.models._records import Option, options_of
@@ -204,15 +204,71 @@ class Spec:
         explicit: Mapping[str, Any] | None = None,
         from_file: Mapping[str, Any] | None = None,
     ) -> Architecture:
-        """Returns the row of a network; arguments and errors as of `resolve`."""
-        return resolve(
-            self.family.architecture,
-            self.name,
-            table={name: entry.default for name, entry in self.fields.items()},
-            fixed=self.fixed,
-            explicit=explicit or {},
-            from_file=from_file,
-        )
+        """Makes a network's row of what the caller, the file and this table say.
+
+        Args:
+            explicit: Arguments of the caller that are not None.
+            from_file: The row of a weights file, or a part of it; `{}` for a file that
+                carries none, and None where there is no file.
+
+        Raises:
+            ValueError: If an argument makes no sense here, contradicts the file, or is
+                needed because the file has no row.
+        """
+        explicit = explicit or {}
+        for name in sorted(set(self.fixed) & set(explicit)):
+            if self.fields[name].check(explicit[name]) != self.fixed[name]:
+                raise TypeError(
+                    f"{self.name} has a fixed `{name}`, {self.fixed[name]!r}. "
+                    f"Received: {name}={explicit[name]!r}"
+                )
+        architecture = self.family.architecture
+        table = {name: entry.default for name, entry in self.fields.items()}
+        row = architecture(**{**table, **explicit})  # a bad value is a bad value first
+        if from_file is None:
+            return row
+        if not from_file:
+            self._check_told(explicit)
+            return row
+        strange = sorted(set(from_file) - set(table))
+        if strange:
+            raise ValueError(
+                f"The weights file must hold a network of {self.name}'s family. "
+                f"Received a file whose architecture also has {', '.join(strange)}."
+            )
+        stored = architecture(**{**table, **from_file})
+        there, here = stored.to_json(), row.to_json()
+        differences = [
+            f"{name} is {there[name]!r} in the file and {here[name]!r} {where}"
+            for names, where in (
+                (explicit, "in the call"),
+                (self.fixed, f"in {self.name}"),
+            )
+            for name in names
+            if there[name] != here[name]
+        ]
+        if differences:
+            raise ValueError(
+                "The arguments must agree with the architecture of the weights file. "
+                f"Received: {'; '.join(differences)}. Leave the arguments out to get "
+                "the file's network, or use the constructor that the file was made "
+                "with."
+            )
+        return stored
+
+    def _check_told(self, explicit):
+        """Raises where a file without a row leaves open what the network computes."""
+        missing = [
+            entry.name
+            for entry in self.architecture
+            if entry.marks.get("unseen") and entry.name not in explicit
+        ]
+        if missing and explicit.get("se") is not False:
+            raise ValueError(
+                "A weights file without an architecture row needs the architecture in "
+                f"the call. {self.name} also needs: {', '.join(missing)}. Files that "
+                "keras_senet writes carry the row."
+            )
 
 
 _DOC = """\
