@@ -16,6 +16,7 @@ import report
 import tyro
 import workers
 
+from keras_senet.models import stages_of
 from keras_senet.training import Recipe, TrainingStopped, load_recipe
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
@@ -69,7 +70,7 @@ class Ablations:
             raise ValueError(f"`jobs` must be at least 1. Received: jobs={self.jobs}")
         base = self.base()
         architecture = grid.architecture_of(base)
-        tables = grid.tables(architecture.stages, architecture.reduction)
+        tables = grid.tables(stages_of(base.model), architecture.reduction)
         tables = self._chosen(tables)
         if not self.report:
             self._train(base, tables)

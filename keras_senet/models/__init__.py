@@ -8,6 +8,7 @@ from keras_senet.models.registry import (
     create_model,
     list_models,
     network_of,
+    stages_of,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "create_model",
     "list_models",
     "network_of",
+    "stages_of",
 ]

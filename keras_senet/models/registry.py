@@ -91,6 +91,15 @@ def architecture_options(network: str) -> dict[str, Option]:
     return {option.name: option for option in CONSTRUCTORS[network].spec.architecture}
 
 
+def stages_of(network: str) -> tuple[int, ...]:
+    """Returns the numbers of a network's stages, log2 of their strides.
+
+    Args:
+        network: A name of `list_models`.
+    """
+    return CONSTRUCTORS[network].spec.family.architecture.stages
+
+
 def network_of(card: Card) -> str | None:
     """Returns the name of the network that a card describes, or None.
 
