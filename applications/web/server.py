@@ -3,16 +3,28 @@
 python applications/web/server.py FOLDER [PORT]
 """
 
+import contextlib
 import functools
+import socket
 import sys
+import time
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HOST = "127.0.0.1"
 
+# Browsers have six connections to a server; each holds a thread of this one.
+MOST_CONNECTIONS = 32
+MOST_SECONDS = 30.0
+
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files with the types that modules and WASM need, and the headers of threads."""
+    """Files with the types that modules and WASM need, and the headers of threads.
+
+    Only files in the folder are served, and only under this machine's own name: a
+    stranger's page whose name points here (DNS rebinding) gets nothing.
+    """
 
     extensions_map = {  # noqa: RUF012  the base class's own form
         **SimpleHTTPRequestHandler.extensions_map,
@@ -30,8 +42,85 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
+    def parse_request(self):
+        if not super().parse_request():
+            return False
+        own = {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) == 1 and hosts[0].lower() in own:
+            return True
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        return False
+
+    def send_head(self):
+        try:
+            path = Path(self.translate_path(self.path))
+            # A folder is answered with one of these.
+            served = [path, path / "index.html", path / "index.htm"]
+            folder = Path(self.directory).resolve()
+            inside = all(file.resolve().is_relative_to(folder) for file in served)
+        except (
+            ValueError,
+            OSError,
+            RuntimeError,
+        ):  # NUL, half characters, links' loops
+            inside = False
+        if not inside:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        return super().send_head()
+
     def log_message(self, *_):
         """Says nothing of each request."""
+
+
+class Server(ThreadingHTTPServer):
+    """A server whom slow clients cannot hold up.
+
+    A connection ends after `MOST_SECONDS`, and the oldest one when there are more than
+    `MOST_CONNECTIONS`.
+    """
+
+    request_queue_size = 128  # five that wait would make others try again, and late
+
+    def __init__(self, *arguments):
+        self._since: dict[socket.socket, float] = {}
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self._since[request] = time.monotonic()
+        for oldest in list(self._since)[:-MOST_CONNECTIONS]:
+            self._end(oldest)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self):
+        """Is called twice a second."""
+        for request, since in list(self._since.items()):
+            if time.monotonic() - since > MOST_SECONDS:
+                self._end(request)
+
+    def handle_error(self, request, client_address):
+        # A client that is gone, or was let go, is no fault.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def _end(self, request):
+        self._since.pop(request, None)
+        with contextlib.suppress(OSError):  # its thread has closed it
+            request.shutdown(socket.SHUT_RDWR)
+
+
+def make_server(folder: Path, port: int) -> Server:
+    """Returns a server of a folder; port 0 is any that is free.
+
+    Raises:
+        OSError: If the port is taken.
+    """
+    return Server((HOST, port), functools.partial(Handler, directory=str(folder)))
 
 
 def serve(folder: Path, port: int) -> None:
@@ -40,8 +129,7 @@ def serve(folder: Path, port: int) -> None:
     Raises:
         OSError: If the port is taken.
     """
-    handler = functools.partial(Handler, directory=str(folder))
-    with ThreadingHTTPServer((HOST, port), handler) as server:
+    with make_server(folder, port) as server:
         print(f"Serving http://{HOST}:{server.server_port}/", flush=True)
         try:
             server.serve_forever()
