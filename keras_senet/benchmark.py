@@ -4,6 +4,8 @@ What is compared takes turns, and a ratio is taken turn by turn: what slows the 
 down for a while slows both sides, and leaves their ratio alone.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import gc
 import inspect
@@ -14,22 +16,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import keras
-import numpy as np
+import lazy_loader
 
+import keras_senet
 from keras_senet.card import Card
-from keras_senet.data import open_source
-from keras_senet.export import (
-    export_onnx,
-    export_saved_model,
-    export_tflite,
-    open_runner,
-)
-from keras_senet.models import CONSTRUCTORS
-from keras_senet.training.recipes import Recipe
 from keras_senet.utils.errors import check_counts
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_senet.training import Recipe
+else:  # The command line shows its help without them.
+    keras, np = lazy_loader.load("keras"), lazy_loader.load("numpy")
 
 Call = Callable[[], object]
 Progress = Callable[[str], None]
@@ -238,7 +239,7 @@ def plain_host(card: Card | None) -> keras.Model | None:
     """
     if card is None or card.constructor is None or not card.architecture["se"]:
         return None
-    constructor = CONSTRUCTORS[card.constructor]
+    constructor = keras_senet.models.CONSTRUCTORS[card.constructor]
     taken = inspect.signature(constructor).parameters
     row = {name: value for name, value in card.architecture.items() if name in taken}
     return constructor(
@@ -299,11 +300,7 @@ def time_model(
 
 
 _KINDS = {".tflite": "tflite", ".onnx": "onnx", ".keras": "memory"}
-_EXPORTS = {
-    "saved_model": export_saved_model,
-    "tflite": export_tflite,
-    "onnx": export_onnx,
-}
+_FILES = ("saved_model", "tflite", "onnx")
 
 
 def _open(subject, form, path, threads) -> Callable[[int], Call]:
@@ -312,10 +309,11 @@ def _open(subject, form, path, threads) -> Callable[[int], Call]:
         return lambda batch: training_step(
             subject, random_images(subject.input_shape, batch)
         )
-    if form in _EXPORTS and isinstance(subject, keras.Model):
+    if form in _FILES and isinstance(subject, keras.Model):
         suffix = "" if form == "saved_model" else f".{form}"
-        subject = _EXPORTS[form](subject, path.with_suffix(suffix))
-    runner = open_runner(subject, threads=threads)
+        export = getattr(keras_senet, f"export_{form}")
+        subject = export(subject, path.with_suffix(suffix))
+    runner = keras_senet.open_model(subject, threads=threads)
 
     def prepare(batch):
         images = random_images(runner.input_shape, batch)
@@ -355,7 +353,7 @@ def measure_input(
 
     if not seconds > 0:
         raise ValueError(f"`seconds` must be positive. Received: seconds={seconds!r}")
-    source = open_source(recipe.data, data_dir=data_dir)
+    source = keras_senet.data.open_source(recipe.data, data_dir=data_dir)
     recipe = resolve_recipe(recipe, source)
     batches = iter(make_datasets(recipe, source)[0])
     first = next(batches)  # waits until the shuffle buffer is full

@@ -6,7 +6,8 @@ import os
 import pytest
 
 import keras_senet
-from keras_senet.cli import benchmark, main
+from keras_senet import opening
+from keras_senet.cli import benchmark, benchmark_data, main
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_threads_are_set_before_a_model_is_opened(shell, monkeypatch):
         monkeypatch.setenv(name, "9")
     seen = []
     monkeypatch.setattr(
-        benchmark,
+        opening,
         "open_model",
         lambda *a, **k: seen.extend(os.environ[name] for name in benchmark.THREADS),
     )
@@ -97,7 +98,7 @@ def test_input_of_a_recipe(shell, tmp_path):
 def test_an_input_beside_a_training_step(shell, monkeypatch):
     speed = {"data": "x", "batch": 8, "image_size": 32, "input_images_per_second": 1e3}
     speed |= {"model": "m", "step_images_per_second": 50, "limit": "compute"}
-    monkeypatch.setattr(benchmark, "measure_input", lambda *a, **k: speed)
+    monkeypatch.setattr(benchmark_data, "measure_input", lambda *a, **k: speed)
     _, out, _ = shell("data", "--with-model")
     assert "gives 1,000 images/s, a training step of m takes 50 images/s." in out
     assert "The limit is compute." in out

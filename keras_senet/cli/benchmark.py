@@ -1,21 +1,18 @@
 """`keras-senet benchmark`."""
 
 import dataclasses
-import json
 import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import Positional
 
 from keras_senet.benchmark import (
     THREADS,
     Form,
     describe_machine,
     load,
-    measure_input,
     plain_host,
     ratio,
     time_model,
@@ -23,9 +20,7 @@ from keras_senet.benchmark import (
 from keras_senet.card import Card
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.train import value_of
-from keras_senet.opening import open_model
-from keras_senet.training.recipes import Recipe, load_recipe
+from keras_senet.utils.files import write_json
 
 # Processes that want a core; above it timings are those of a busy machine.
 _CALM = 0.5
@@ -63,6 +58,8 @@ class Benchmark:
     output: Path | None = None
 
     def run(self) -> int:
+        import keras
+
         console = make_console()
         machine = describe_machine(self.threads)
         if self.threads is not None:
@@ -96,10 +93,13 @@ class Benchmark:
         console.print(f"Measured on: {facts}", markup=False)
         names = {"model": self.model, "beside": None if other is None else name}
         rows = [timing._asdict() for timing in timings]
-        _write(self.output, {**names, "machine": machine, "timings": rows})
+        if self.output is not None:
+            write_json(self.output, {**names, "machine": machine, "timings": rows})
         return 0
 
     def _open(self, name, weights=None):
+        from keras_senet.opening import open_model
+
         opened = open_model(name, weights, trained=False, image_size=self.image_size)
         return opened.keras_model() if opened.kind == "keras" else Path(name)
 
@@ -116,68 +116,10 @@ def _milliseconds(samples):
     return f"{1e3 * statistics.median(samples):.1f}"
 
 
-def _write(path, figures):
-    from keras_senet.utils.files import atomic_path
-
-    if path is not None:
-        with atomic_path(path) as file:
-            file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchmarkData:
-    """Measures the training input of a recipe in images/s, without a model.
-
-    The recipe's values are options too: --recipe cifar10 --global-batch-size 256.
-
-    Attributes:
-        recipe: A recipe's name, or a .json or .py file of yours.
-        data_dir: Where the data lies, if not in its usual place.
-        seconds: How long the input, and then the training step, is measured.
-        with_model: Measure the training step of the recipe's network beside it, and
-            say which of the two is the limit.
-        output: A new JSON file for the figures.
-        values: The recipe's values.
-    """
-
-    recipe: str
-    data_dir: Path | None = None
-    seconds: float = 10.0
-    with_model: bool = False
-    output: Path | None = None
-    values: OmitArgPrefixes[Recipe]
-
-    def run(self) -> int:
-        speed = measure_input(
-            self.values,
-            data_dir=self.data_dir,
-            seconds=self.seconds,
-            with_model=self.with_model,
-        )
-        make_console().print(_sentence(speed), markup=False)
-        _write(self.output, speed)
-        return 0
-
-
-def _sentence(speed):
-    text = (
-        "The input of {data} ({batch} images of {image_size} pixels) gives "
-        "{input_images_per_second:,.0f} images/s"
-    ).format(**speed)
-    if "limit" not in speed:
-        return f"{text}. --with-model measures the training step beside it."
-    step = (
-        "a training step of {model} takes {step_images_per_second:,.0f} images/s.\n"
-        "The limit is {limit}. On a CPU both share the cores, so that together they "
-        "are slower than either."
-    ).format(**speed)
-    return f"{text}, {step}"
-
-
-def parse(arguments: Sequence[str]) -> Benchmark | BenchmarkData | None:
+def parse(arguments: Sequence[str]):
     """Reads the words after the verb."""
     if arguments[:1] == ["data"]:
-        name = value_of("--recipe", arguments[1:]) or "quickstart"
-        default = BenchmarkData(recipe=name, values=load_recipe(name))
-        return parse_arguments(BenchmarkData, "benchmark data", arguments[1:], default)
+        from keras_senet.cli.benchmark_data import parse as parse_data
+
+        return parse_data(arguments[1:])
     return parse_arguments(Benchmark, "benchmark", arguments)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.pictures import draw_predictions
 from keras_senet.cli.reports import first_images, print_verifications
 
 QUANTIZATIONS = {
@@ -101,6 +100,7 @@ class Quickstart:
         return files
 
     def _verify(self, result, source, files):
+        from keras_senet.cli.pictures import draw_predictions
         from keras_senet.export import verify
 
         limit = result.recipe.limit or source.splits["test"]
@@ -122,7 +122,7 @@ class Quickstart:
         return 0.5 if self.smoke and file.stem == "int8" else None
 
     def _write_report(self, passed, seconds, result, evaluation, reports):
-        from keras_senet.utils.files import atomic_path
+        from keras_senet.utils.files import write_json
 
         report = {
             "passed": passed,
@@ -131,8 +131,7 @@ class Quickstart:
             "evaluation": json.loads(evaluation.to_json()),
             "verifications": [json.loads(report.to_json()) for report in reports],
         }
-        with atomic_path(self.run_folder / "report.json") as file:
-            file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(self.run_folder / "report.json", report)
 
 
 def parse(arguments: Sequence[str]) -> Quickstart | None:

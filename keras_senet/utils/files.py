@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -68,6 +69,14 @@ def _replace(source: Path, target: Path) -> None:
         if aside.exists() and not target.exists():
             aside.rename(target)
         raise
+
+
+def write_json(
+    path: str | os.PathLike, value: object, *, overwrite: bool = False
+) -> None:
+    """Writes JSON text; `overwrite` and errors as of `atomic_path`."""
+    with atomic_path(path, overwrite=overwrite) as file:
+        file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -1,0 +1,72 @@
+"""`keras-senet benchmark data`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes
+
+from keras_senet.benchmark import measure_input
+from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.console import make_console
+from keras_senet.cli.train import value_of
+from keras_senet.training.recipes import Recipe, load_recipe
+from keras_senet.utils.files import write_json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkData:
+    """Measures the training input of a recipe in images/s, without a model.
+
+    The recipe's values are options too: --recipe cifar10 --global-batch-size 256.
+
+    Attributes:
+        recipe: A recipe's name, or a .json or .py file of yours.
+        data_dir: Where the data lies, if not in its usual place.
+        seconds: How long the input, and then the training step, is measured.
+        with_model: Measure the training step of the recipe's network beside it, and
+            say which of the two is the limit.
+        output: A new JSON file for the figures.
+        values: The recipe's values.
+    """
+
+    recipe: str
+    data_dir: Path | None = None
+    seconds: float = 10.0
+    with_model: bool = False
+    output: Path | None = None
+    values: OmitArgPrefixes[Recipe]
+
+    def run(self) -> int:
+        speed = measure_input(
+            self.values,
+            data_dir=self.data_dir,
+            seconds=self.seconds,
+            with_model=self.with_model,
+        )
+        make_console().print(_sentence(speed), markup=False)
+        if self.output is not None:
+            write_json(self.output, speed)
+        return 0
+
+
+def _sentence(speed):
+    text = (
+        "The input of {data} ({batch} images of {image_size} pixels) gives "
+        "{input_images_per_second:,.0f} images/s"
+    ).format(**speed)
+    if "limit" not in speed:
+        return f"{text}. --with-model measures the training step beside it."
+    step = (
+        "a training step of {model} takes {step_images_per_second:,.0f} images/s.\n"
+        "The limit is {limit}. On a CPU both share the cores, so that together they "
+        "are slower than either."
+    ).format(**speed)
+    return f"{text}, {step}"
+
+
+def parse(arguments: Sequence[str]) -> BenchmarkData | None:
+    """Reads the words after the two verbs."""
+    name = value_of("--recipe", arguments) or "quickstart"
+    default = BenchmarkData(recipe=name, values=load_recipe(name))
+    return parse_arguments(BenchmarkData, "benchmark data", arguments, default)
