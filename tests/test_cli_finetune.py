@@ -1,6 +1,7 @@
 """`keras-senet finetune` on folders as they are."""
 
 import json
+import shlex
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 import keras_senet
 from keras_senet.cli import main
 from keras_senet.data import open_source
+from keras_senet.training import TrainingStopped
 from keras_senet.weights import save_weights
 
 
@@ -94,6 +96,26 @@ def test_the_report_for_people(run):
         assert f"({picture})" in text
         assert (path / picture).stat().st_size > 5_000
     assert ("(worst.png)" in text) == (path / "worst.png").exists()
+
+
+def test_a_stopped_run_names_a_command_that_works(run, monkeypatch, capsys):
+    """Here of a run that has only the report left to write."""
+    path, _ = run
+
+    def stop(*arguments, **options):
+        raise TrainingStopped("Stopped by SIGTERM in epoch 7.")
+
+    words = ["finetune", "--run-folder", str(path), "--resume"]
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_senet.training.finetune", stop)
+        assert main(words) == 143
+    text, _, command = capsys.readouterr().out.partition("To go on: ")
+    assert text == "Stopped by SIGTERM in epoch 7. "
+    assert shlex.split(command) == ["keras-senet", *words]
+    (path / "report.md").unlink()
+    with pytest.warns(UserWarning, match="single image|are skipped"):
+        assert main(shlex.split(command)[1:]) == 0
+    assert (path / "report.md").exists()
 
 
 def test_its_files_are_verified(run, weights):

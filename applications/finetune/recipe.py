@@ -39,6 +39,8 @@ scratch = dataclasses.replace(
     recipe,
     weights=None,
     model_arguments={"reduction": 4, "identity_start": True},
+    image_size=32,
+    channels=3,
     head_epochs=0,
     layer_decay=1.0,
 )

@@ -1,6 +1,7 @@
 """`keras-senet finetune`."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.finetune_report import write_report, write_worst
 from keras_senet.cli.reports import first_images, print_verifications
-from keras_senet.cli.train import value_of
-from keras_senet.training.finetune_recipe import FinetuneRecipe
+from keras_senet.cli.train import EXIT_STOPPED, run_training, value_of
+from keras_senet.training.recipes import FinetuneRecipe, Recipe, load_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,16 @@ class Finetune:
 
     First the new classifier learns alone, then all layers do at a lower rate. The run
     folder gets the model, report.md with its pictures, and export/ with a SavedModel
-    and a .tflite file, both verified on the held-out images.
+    and a .tflite file, both verified on the held-out images. SIGTERM saves the state
+    and ends the command with the exit code 143; --resume goes on from there.
 
     Attributes:
         data: A folder with a subfolder of images a class; also "bundled" or a
-            tensorflow_datasets name.
-        run_folder: A new or empty folder for everything that is written.
+            tensorflow_datasets name. With --resume it may be left out.
+        run_folder: A new or empty folder for everything that is written; with --resume,
+            the folder of the run.
+        resume: Go on with the run in the folder, where its last checkpoint is.
+        checkpoint_every: Write a checkpoint also after so many steps within an epoch.
         data_dir: Where a data set lies, if not in its usual place.
         export: Whether files are exported.
         values: The recipe's values.
@@ -33,32 +38,35 @@ class Finetune:
 
     data: Positional[str]
     run_folder: Path
+    resume: bool = False
+    checkpoint_every: int | None = None
     data_dir: Path | None = None
     export: bool = True
-    values: OmitArgPrefixes[FinetuneRecipe]
+    values: OmitArgPrefixes[Recipe]
 
     def run(self) -> int:
-        from keras_senet.cli.progress import Progress
         from keras_senet.evaluation import evaluate
-        from keras_senet.training.finetune import finetune
+        from keras_senet.opening import open_model
+        from keras_senet.training import finetune, make_strategy
+        from keras_senet.training.strategies import is_chief
 
-        console = make_console()
-        progress = Progress(console)
-        try:
-            result = finetune(
-                self.values,
-                self.data,
-                self.run_folder,
-                data_dir=self.data_dir,
-                callbacks=[progress],
-                verbose=0,
-            )
-        finally:
-            progress.stop()
+        console, strategy = make_console(), make_strategy()
+        call = functools.partial(finetune, strategy=strategy)
+        arguments = (self.values, self.data, self.run_folder)
+        result = run_training(self, "finetune", console, call, *arguments)
+        if result is None:
+            return EXIT_STOPPED
+        if not is_chief(strategy):
+            return 0
+        # As it was saved: without the devices that it was trained on.
+        model = open_model(str(self.run_folder)).keras_model()
+        result = dataclasses.replace(result, model=model)
         evaluation = evaluate(
-            result.model, result.source, split=result.recipe.validation_split
+            model, result.source, split=result.recipe.validation_split
         )
-        evaluation.save_confusion_picture(self.run_folder / "confusion.png")
+        evaluation.save_confusion_picture(
+            self.run_folder / "confusion.png", overwrite=True
+        )
         worst = write_worst(result, self.run_folder / "worst.png")
         reports = self._export(result) if self.export else []
         write_report(result, evaluation, worst, reports)
@@ -75,14 +83,17 @@ class Finetune:
     def _export(self, result):
         from keras_senet.export import export_saved_model, export_tflite, verify
 
-        folder, names = self.run_folder / "export", result.source.class_names
+        model, names = result.model, result.model.card.labels
+        folder = self.run_folder / "export"
         files = [
-            export_saved_model(result.model, folder / "saved_model", labels=names),
-            export_tflite(result.model, folder / "model.tflite", labels=names),
+            export_saved_model(
+                model, folder / "saved_model", labels=names, overwrite=True
+            ),
+            export_tflite(model, folder / "model.tflite", labels=names, overwrite=True),
         ]
         split = result.recipe.validation_split
-        images, labels = first_images(result.source, split, result.model, 200)
-        return [verify(result.model, file, images, labels) for file in files]
+        images, labels = first_images(result.source, split, model, 200)
+        return [verify(model, file, images, labels) for file in files]
 
 
 def parse(arguments: Sequence[str]) -> Finetune | None:
@@ -90,8 +101,12 @@ def parse(arguments: Sequence[str]) -> Finetune | None:
     import tyro
 
     weights = value_of("--weights", arguments)
-    values = FinetuneRecipe(model="se_resnet50")
-    if weights is not None and value_of("--model", arguments) is None:
+    folder = value_of("--run-folder", arguments)
+    data, values = tyro.MISSING, FinetuneRecipe(model="se_resnet50")
+    if "--resume" in arguments and folder is not None:
+        values = load_recipe(Path(folder) / "recipe.json")
+        data = values.data
+    elif weights is not None and value_of("--model", arguments) is None:
         values = FinetuneRecipe(weights=weights)
-    default = Finetune(data=tyro.MISSING, run_folder=tyro.MISSING, values=values)
+    default = Finetune(data=data, run_folder=tyro.MISSING, values=values)
     return parse_arguments(Finetune, "finetune", arguments, default)

@@ -15,7 +15,7 @@ def write_worst(result, path) -> list[dict]:
     """Draws the held-out images whose own class the network gave the lowest scores.
 
     Args:
-        result: A `FinetuneResult`.
+        result: A `TrainingResult`.
         path: The picture; without mistakes there is none.
 
     Returns:
@@ -50,7 +50,7 @@ def write_report(result, evaluation, worst, verifications) -> None:
     """Writes report.json and report.md into the run folder.
 
     Args:
-        result: A `FinetuneResult`.
+        result: A `TrainingResult`.
         evaluation: A `keras_senet.evaluate` of it on the validation split.
         worst: What `write_worst` returned.
         verifications: `keras_senet.verify` reports of the exported files.
@@ -104,7 +104,7 @@ def describe_split(result) -> str:
 
 
 def _rows(result):
-    from keras_senet.training.finetune import count_images
+    from keras_senet.training.datasets import count_images
 
     held_out = count_images(result.source, result.recipe.validation_split)
     names = result.source.class_names
@@ -120,12 +120,13 @@ def _classes(result, evaluation):
 
 
 def _phases(history):
-    phases = []
+    rows = []
     for number, title in ((1, "new classifier"), (2, "all layers")):
-        places = [i for i, phase in enumerate(history["phase"]) if phase == number]
+        phases = history.get("phase", [2] * len(history["epoch"]))
+        places = [i for i, phase in enumerate(phases) if phase == number]
         if places:
             best = min(places, key=lambda i: history["val_loss"][i])
-            phases.append(
+            rows.append(
                 {
                     "title": title,
                     "epochs": len(places),
@@ -134,7 +135,7 @@ def _phases(history):
                     "val_accuracy": history["val_accuracy"][best],
                 }
             )
-    return phases
+    return rows
 
 
 def _markdown(result, evaluation, worst, verifications, values):

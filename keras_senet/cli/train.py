@@ -1,6 +1,7 @@
 """`keras-senet train`."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,30 +42,13 @@ class Train:
     values: OmitArgPrefixes[Recipe]
 
     def run(self) -> int:
-        from keras_senet.cli.progress import Progress
-        from keras_senet.training.checkpoints import TrainingStopped
-        from keras_senet.training.train import train
+        from keras_senet.training import train
 
         console = make_console()
-        recipe = self.values
-        if self.smoke:
-            recipe = recipe.smoke()
-        progress = Progress(console)
-        try:
-            result = train(
-                recipe,
-                self.run_folder,
-                data_dir=self.data_dir,
-                resume=self.resume,
-                checkpoint_every=self.checkpoint_every,
-                callbacks=[progress],
-                verbose=0,
-            )
-        except TrainingStopped as stop:
-            console.print(str(stop), markup=False)
+        recipe = self.values.smoke() if self.smoke else self.values
+        result = run_training(self, "train", console, train, recipe, self.run_folder)
+        if result is None:
             return EXIT_STOPPED
-        finally:
-            progress.stop()
         accuracies = result.history["val_accuracy"]
         console.print(
             f"{100 * accuracies[-1]:.1f} % of the held-out images right after "
@@ -74,6 +58,47 @@ class Train:
             markup=False,
         )
         return 0
+
+
+def run_training(command, verb, console, train, *arguments):
+    """Trains with a bar on the terminal, and says how a run goes on that is stopped.
+
+    Args:
+        command: The verb's record: its run folder, data folder and checkpoints.
+        verb: The verb.
+        console: The rich console.
+        train: `keras_senet.training.train` or `finetune`.
+        *arguments: Its first arguments.
+
+    Returns:
+        What `train` returned, or None after SIGTERM.
+    """
+    from keras_senet.cli.progress import Progress
+    from keras_senet.training import TrainingStopped
+
+    words = ["keras-senet", verb, "--run-folder", str(command.run_folder), "--resume"]
+    if command.data_dir is not None:
+        words += ["--data-dir", str(command.data_dir)]
+    progress = Progress(console)
+    try:
+        return train(
+            *arguments,
+            data_dir=command.data_dir,
+            resume=command.resume,
+            checkpoint_every=command.checkpoint_every,
+            callbacks=[progress],
+            verbose=0,
+        )
+    except (TrainingStopped, KeyboardInterrupt) as stop:
+        progress.stop()
+        if (command.run_folder / "recipe.json").exists():
+            text = f"{stop} To go on: {shlex.join(words)}".strip()
+            console.print(text, markup=False, soft_wrap=True)
+        if isinstance(stop, KeyboardInterrupt):
+            raise
+        return None
+    finally:
+        progress.stop()
 
 
 def parse(arguments: Sequence[str]) -> Train | None:

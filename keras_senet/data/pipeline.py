@@ -122,12 +122,6 @@ def batches(
     check_mixing(one_hot, **mixing)
     counts = {"batch_size": batch_size, "limit": limit}
     steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
-    if steps == 0:
-        raise ValueError(
-            "`batch_size` must not exceed the number of images with "
-            f"drop_remainder=True; {split!r} of {source.name!r} has "
-            f"{part.images}. Received: batch_size={batch_size}, limit={limit}."
-        )
     index, workers = checked_worker(worker, batch_size, step, epoch, drop_remainder)
     records = source.reader.records(part)
     if limit is not None:
@@ -199,10 +193,20 @@ def steps_per_epoch(
     limit: int | None = None,
     drop_remainder: bool = False,
 ) -> int:
-    """Returns how many batches one epoch of `batches` has for the same arguments."""
+    """Returns how many batches one epoch of `batches` has for the same arguments.
+
+    Raises:
+        ValueError: If it has none.
+    """
     images = source.part(split).images
-    images = images if limit is None else min(images, limit)
-    return images // batch_size if drop_remainder else math.ceil(images / batch_size)
+    taken = images if limit is None else min(images, limit)
+    if drop_remainder and taken < batch_size:
+        raise ValueError(
+            "`batch_size` must not exceed the number of images with "
+            f"drop_remainder=True; {split!r} of {source.name!r} has {images}. "
+            f"Received: batch_size={batch_size}, limit={limit}."
+        )
+    return taken // batch_size if drop_remainder else math.ceil(taken / batch_size)
 
 
 def _epochs(

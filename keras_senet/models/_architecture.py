@@ -85,7 +85,9 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Returns the row as a dictionary of JSON values."""
         row = {name: getattr(self, name) for name in options_of(type(self))}
-        gate = keras.activations.serialize(keras.activations.get(self.gate))
+        gate = self.gate
+        if not isinstance(gate, str):  # Keras would load TensorFlow to look at it
+            gate = keras.activations.serialize(keras.activations.get(gate))
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in {**row, "gate": gate}.items()

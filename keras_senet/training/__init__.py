@@ -4,8 +4,12 @@ import keras
 
 from keras_senet.training.arrays import fit_arrays
 from keras_senet.training.checkpoints import TrainingStopped
-from keras_senet.training.finetune_recipe import FinetuneRecipe
-from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
+from keras_senet.training.recipes import (
+    RECIPES,
+    FinetuneRecipe,
+    Recipe,
+    load_recipe,
+)
 
 __all__ = [
     "RECIPES",
@@ -17,9 +21,13 @@ __all__ = [
 ]
 
 if keras.backend.backend() == "tensorflow":
-    from keras_senet.training.finetune import FinetuneResult, finetune
     from keras_senet.training.strategies import make_strategy
-    from keras_senet.training.train import TrainingResult, train
+    from keras_senet.training.train import (
+        FinetuneResult,
+        TrainingResult,
+        finetune,
+        train,
+    )
 
     __all__ += [
         "FinetuneResult",

@@ -1,7 +1,7 @@
-"""Whether the values of a typed record are of the record's types and in range."""
+"""What the fields of a recipe may be: their types, and the limits of their numbers."""
 
-import dataclasses
-import numbers
+import operator
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -9,103 +9,109 @@ from typing import Any, Literal
 
 import numpy as np
 
+# Field -> what a number must be.
+_LIMITS = {
+    "held_out": "above 0 and below 1",
+    "image_size": "at least 1",
+    "classes": "at least 1",
+    "limit": "at least 1",
+    "head_epochs": "at least 0",
+    "head_learning_rate": "above 0",
+    "epochs": "at least 0",
+    "global_batch_size": "at least 1",
+    "accumulation_steps": "at least 1",
+    "learning_rate": "above 0",
+    "reference_batch_size": "at least 1",
+    "layer_decay": "above 0 and at most 1",
+    "momentum": "at least 0 and below 1",
+    "l2": "at least 0",
+    "weight_decay": "at least 0",
+    "warmup_epochs": "at least 0",
+    "step_factor": "above 0 and below 1",
+    "patience": "at least 1",
+    "ema_momentum": "above 0 and below 1",
+    "freeze_batch_norm_epochs": "at least 0",
+    "label_smoothing": "at least 0 and below 1",
+    "rand_augment": "at least 0 and at most 1",
+    "random_erasing": "at least 0 and at most 1",
+    "mixup": "at least 0 and at most 1",
+    "cutmix": "at least 0 and at most 1",
+    "crop_fraction": "above 0 and at most 1",
+    "dropout_rate": "at least 0 and below 1",
+    "drop_path_rate": "at least 0 and below 1",
+    "seed": "at least 0 and below 2147483648",
+}
 
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """The values a number may have; by default the highest is not one of them."""
+_COMPARISONS = {
+    "at least": operator.ge,
+    "above": operator.gt,
+    "at most": operator.le,
+    "below": operator.lt,
+}
 
-    low: float
-    high: float
-    includes_low: bool = True
-    includes_high: bool = False
-
-    def __contains__(self, value) -> bool:
-        above = value >= self.low if self.includes_low else value > self.low
-        below = value <= self.high if self.includes_high else value < self.high
-        return above and below
-
-    def __str__(self):
-        text = f"{'at least' if self.includes_low else 'above'} {self.low}"
-        if self.high == float("inf"):
-            return text
-        return f"{text} and {'at most' if self.includes_high else 'below'} {self.high}"
+_TYPES = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "True or False",
+    tuple: "a sequence of numbers",
+    dict: "a mapping of names to values",
+    type(None): "None",
+}
 
 
-def check_range(name: str, value: float | None, interval: Interval) -> None:
-    """Raises a ValueError if a number, where there is one, is not in its interval."""
-    if value is not None and value not in interval:
-        raise ValueError(f"`{name}` must be {interval}. Received: {name}={value!r}")
+def checked(name: str, value: Any, annotation: Any) -> Any:
+    """Returns the value of a recipe's field as the type of the field.
 
-
-def as_type(name: str, value: Any, annotation: Any) -> Any:
-    """Returns the value of a field as the type of the field.
-
-    A whole number is a number, NumPy's are Python's, and a list does for a tuple, as
-    in JSON.
+    A whole number is a number, NumPy's are Python's, a path is a string, and a list
+    does for a tuple, as in JSON.
 
     Args:
-        name: The field's name, for the message.
+        name: The field's name.
         value: What was given.
-        annotation: The field's type: int, float, str, bool, None, a Literal, a tuple
-            of numbers, a TypedDict, or a union of those.
+        annotation: The field's type.
 
     Raises:
-        ValueError: If the value is not of the type.
+        ValueError: If the value is not of the type, or out of its range.
     """
-    options = [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        options = list(typing.get_args(annotation))
-    for option in options:
-        if _fits(value, option):
-            return _convert(value, option)
-    expected = " or ".join(map(_describe, options))
-    raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
-
-
-def _fits(value, option):
-    origin = typing.get_origin(option)
-    if origin is Literal:
-        choices = typing.get_args(option)
-        return any(type(value) is type(c) and value == c for c in choices)
-    if origin is tuple:
-        return isinstance(value, (list, tuple)) and all(map(_is_number, value))
-    if typing.is_typeddict(option):
-        return isinstance(value, Mapping)
-    if option is float:
-        return _is_number(value)
-    if option is int:
-        return _is_number(value, numbers.Integral)
-    return type(value) is option
-
-
-def _is_number(value, kind=numbers.Real):
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _convert(value, option):
-    if option in (int, float):
-        return option(value)
-    if typing.get_origin(option) is tuple:
-        return tuple(map(_as_python, value))
-    if typing.is_typeddict(option):
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    value = _plain(value)
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    wanted = []
+    for option in typing.get_args(annotation) if union else (annotation,):
+        if typing.get_origin(option) is Literal:
+            wanted += map(repr, typing.get_args(option))
+            fits = any(type(value) is type(c) and value == c for c in option.__args__)
+        else:
+            kind = dict if typing.is_typeddict(option) else option
+            kind = typing.get_origin(kind) or kind
+            wanted.append(_TYPES[kind])
+            if kind is float and type(value) is int:
+                value = float(value)
+            fits = type(value) is kind and (kind is not tuple or _are_numbers(value))
+        if fits:
+            break
+    else:
+        expected = " or ".join(wanted)
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+    limits = _LIMITS.get(name, "") if value is not None else ""
+    for limit in filter(None, limits.split(" and ")):
+        words, _, number = limit.rpartition(" ")
+        if not _COMPARISONS[words](value, float(number)):
+            raise ValueError(f"`{name}` must be {limits}. Received: {name}={value!r}")
     return value
 
 
-def _as_python(number):
-    return number.item() if isinstance(number, np.generic) else number
+def _plain(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
-def _describe(option):
-    if typing.get_origin(option) is Literal:
-        return " or ".join(map(repr, typing.get_args(option)))
-    if typing.get_origin(option) is tuple:
-        return "a sequence of numbers"
-    names = {
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        bool: "True or False",
-        type(None): "None",
-    }
-    return names.get(option, "a mapping of names to values")
+def _are_numbers(values):
+    return all(type(value) in (int, float) for value in values)

@@ -11,11 +11,29 @@ from keras_senet.training.callbacks import LearningRateLog
 from keras_senet.training.network import build_model, compile_model, dtype_policy
 from keras_senet.training.recipes import Recipe
 
+# What needs TensorFlow's data pipeline, its strategies or a run folder.
+_ONLY_TRAIN = (
+    "weights",
+    "head_epochs",
+    "stop_early",
+    "freeze_batch_norm",
+    "freeze_batch_norm_epochs",
+    "synchronized_batch_norm",
+    "class_weights",
+    "augmentation",
+    "rand_augment",
+    "random_erasing",
+    "mixup",
+    "cutmix",
+)
+
 
 @dataclasses.dataclass(frozen=True)
-class _Statistics:
+class _Images:
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    class_names: None = None
+    multi_label: bool = False
 
 
 def fit_arrays(
@@ -56,7 +74,12 @@ def fit_arrays(
     for held in (labels, *(validation or ())[1:]):
         _check_labels(held, classes)
     recipe = dataclasses.replace(
-        recipe, image_size=images.shape[1], channels=images.shape[3], classes=classes
+        recipe,
+        image_size=images.shape[1],
+        channels=images.shape[3],
+        classes=classes,
+        crop_fraction=recipe.crop_fraction or 1.0,
+        interpolation=recipe.interpolation or "bilinear",
     )
     _seed(recipe.seed + 1)
     steps = len(images) // recipe.step_batch_size
@@ -107,21 +130,13 @@ def _check(recipe, images, labels):
             f"Received: {len(images)} images, "
             f"global_batch_size={recipe.global_batch_size}"
         )
-    for name, plain in (
-        ("augmentation", "none"),
-        ("rand_augment", 0.0),
-        ("random_erasing", 0.0),
-        ("mixup", 0.0),
-        ("cutmix", 0.0),
-        ("freeze_batch_norm_epochs", 0),
-        ("synchronized_batch_norm", False),
-    ):
-        value = getattr(recipe, name)
-        if value != plain:
+    plain = Recipe(model=recipe.model)
+    for name in _ONLY_TRAIN:
+        value, wanted = getattr(recipe, name), getattr(plain, name)
+        if value != wanted:
             raise ValueError(
-                f"`{name}` needs TensorFlow's data pipeline and strategies; on arrays "
-                f"it must be {plain!r}. Received: {name}={value!r}. Use "
-                "keras_senet.training.train for it."
+                f"On arrays `{name}` must be {wanted!r}. Received: {name}={value!r}. "
+                "keras_senet.training.train, with TensorFlow, takes others."
             )
 
 
@@ -148,4 +163,4 @@ def _statistics(images):
     axes = (0, 1, 2)
     mean = np.mean(images, axes, dtype=np.float64) / 255
     std = np.std(images, axes, dtype=np.float64) / 255
-    return _Statistics(tuple(map(float, mean)), tuple(map(float, std)))
+    return _Images(tuple(map(float, mean)), tuple(map(float, std)))

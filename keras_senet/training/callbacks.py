@@ -7,13 +7,24 @@ import keras
 
 from keras_senet.training.curves import plot_curves, read_history
 from keras_senet.training.network import batch_normalizations
+from keras_senet.training.optimization import highest_rate
 
 
 class LearningRateLog(keras.callbacks.Callback):
-    """Adds the learning rate at the end of each epoch to its logs."""
+    """Adds the classifier's learning rate at the end of each epoch to its logs.
+
+    Args:
+        phase: The number of the training's phase, for the logs too.
+    """
+
+    def __init__(self, phase: int | None = None):
+        super().__init__()
+        self.phase = phase
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(_value(self.model.optimizer.learning_rate))
+        logs["learning_rate"] = highest_rate(self.model.optimizer)
+        if self.phase is not None:
+            logs["phase"] = self.phase
 
 
 class StopOnNaN(keras.callbacks.TerminateOnNaN):
@@ -42,8 +53,9 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
             raise FloatingPointError(self._message(logs["loss"])) from error
 
     def _message(self, loss):
-        step = int(_value(self.model.optimizer.iterations))
-        rate = float(_value(self.model.optimizer.learning_rate))
+        # Of a variable there may be a copy on each device.
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        rate = highest_rate(self.model.optimizer)
         saved = (
             f"The last good checkpoint is {self.checkpoint}."
             if self.checkpoint.exists()
@@ -115,8 +127,3 @@ class Curves(keras.callbacks.Callback):
         if history:
             plot_curves(history, self.picture, title=self.title)
         self.drawn = time.monotonic()
-
-
-def _value(variable):
-    """A number, also of a variable that has a copy on each device."""
-    return keras.ops.convert_to_numpy(variable)

@@ -5,15 +5,17 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_senet.training.state import State, save_state
-from keras_senet.weights import save_weights
+from keras_senet.training.state import RESUME, State, save_state
+
+# A training from its first step.
+START = State({}, [], [])
 
 
 class TrainingStopped(Exception):
@@ -50,18 +52,21 @@ def termination_noticed() -> Iterator[Termination]:
 class Checkpoints(keras.callbacks.Callback):
     """Writes the last state of the training after each epoch, and the best weights.
 
-    It also ends a resumed epoch where it should end, and a training that SIGTERM wants
-    to end. A state whose losses or weights are not finite is not written: the last
-    good one stays.
+    It also ends a resumed epoch where it should end, a phase that no longer gets
+    better, and a training that SIGTERM wants to end. A state whose losses or weights
+    are not finite is not written: the last good one stays.
 
     It comes before `keras.callbacks.SwapEMAWeights`, so that the best weights are the
     averaged ones and the last state has both.
 
     Args:
         folder: Where last.weights.h5, previous.weights.h5 and best.weights.h5 go.
-        header: The header of best.weights.h5, of `keras_senet.weights`.
-        resumed: What `load_state` returned, of a training that goes on.
+        write_best: Called with the path when the weights are the best so far.
+        resumed: What `load_state` returned of a training that goes on; else where it
+            begins.
         plateau: The callback whose state belongs to the checkpoint.
+        patience: Epochs without a lower validation loss that end the phase; None does
+            not. `best_weights` are then those of the best epoch.
         every: Write the state also after so many steps of an epoch.
         termination: Says when to stop.
         prepare: Called with the model before it is evaluated or written.
@@ -70,25 +75,34 @@ class Checkpoints(keras.callbacks.Callback):
     def __init__(
         self,
         folder: Path,
-        header: Mapping[str, Any],
+        write_best: Callable[[Path], Any],
         *,
-        resumed: State | None = None,
+        resumed: State = START,
         plateau: keras.callbacks.ReduceLROnPlateau | None = None,
+        patience: int | None = None,
         every: int | None = None,
         termination: Termination | None = None,
         prepare=lambda model: None,
     ):
         super().__init__()
         self.folder = folder
-        self.header = header
-        progress, self.metrics = resumed or State({}, [])
+        self.write_best = write_best
+        progress, self.metrics, self.best_weights = resumed
         self.progress = {"best": -math.inf, **progress}
+        if patience is not None:
+            self.progress = {"lowest": math.inf, "wait": 0, **self.progress}
         self.plateau = plateau
+        self.patience = patience
         self.every = every
         self.termination = termination or Termination()
         self.prepare = prepare
         self.step = int(self.progress.get("step", 0))
         self.ends_early = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the phase ended because it no longer got better."""
+        return self.patience is not None and self.progress["wait"] >= self.patience
 
     def on_train_begin(self, logs=None):
         # Keras has just reset the callback: this one comes after it.
@@ -122,8 +136,13 @@ class Checkpoints(keras.callbacks.Callback):
         value = logs.get("accuracy", -math.inf)
         if math.isfinite(logs["loss"]) and value > self.progress["best"]:
             self.progress["best"] = value
-            best = self.folder / "best.weights.h5"
-            save_weights(self.model, best, self.header, overwrite=True)
+            self.write_best(self.folder / "best.weights.h5")
+        if self.patience is None:
+            return
+        self.progress["wait"] += 1
+        if logs["loss"] < self.progress["lowest"]:
+            self.progress |= {"lowest": logs["loss"], "wait": 0}
+            self.best_weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch, logs=None):
         if self.ends_early:
@@ -136,6 +155,7 @@ class Checkpoints(keras.callbacks.Callback):
                 self.progress["plateau_wait"] = self.plateau.wait
             self._save(step=0)
         self._stop_if_asked()
+        self.model.stop_training |= self.has_ended
 
     def _save(self, *, step):
         variables = self.model.trainable_variables
@@ -146,21 +166,20 @@ class Checkpoints(keras.callbacks.Callback):
         last = self.folder / "last.weights.h5"
         self.progress["step"] = step
         try:
-            save_state(self.model, last, self.progress)
+            save_state(self.model, last, self.progress, self.best_weights)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error
             kept = f"The one before, {last}, is whole." if last.exists() else ""
             raise OSError(
                 f"The checkpoint could not be written: {reason}. {kept} Make room, "
-                "then resume the run."
+                f"then {RESUME}."
             ) from error
 
     def _stop_if_asked(self):
         if self.termination.requested:
             raise TrainingStopped(
                 f"Stopped by SIGTERM in epoch {int(self.progress['epoch']) + 1}. "
-                f"The state is in {self.folder / 'last.weights.h5'}: resume the run to "
-                "go on."
+                f"The state is in {self.folder / 'last.weights.h5'}: {RESUME}."
             )
 
 

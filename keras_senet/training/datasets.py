@@ -1,42 +1,85 @@
 """A recipe's data: what it leaves to them, and the batches."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_senet import data
+from keras_senet.models import CONSTRUCTORS
+from keras_senet.training.network import weights_file
 from keras_senet.training.recipes import Recipe
 from keras_senet.training.strategies import evaluation_batch_sizes, is_multi_worker
+from keras_senet.weights import open_checkpoint
 
 
 def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
-    """Fills in what a recipe leaves to the data.
+    """Fills in what a recipe leaves to its weights and to the data.
 
     Raises:
-        ValueError: If the recipe contradicts the data.
+        ValueError: If the recipe contradicts the data or the weights.
+        FileNotFoundError: If there are no such weights.
     """
     source.check_splits(recipe.train_split, recipe.validation_split, limit=recipe.limit)
     classes = len(source.class_names)
-    if recipe.classes not in (None, classes):
+    if recipe.classes not in (None, classes) and (recipe.classes, classes) != (1, 2):
         raise ValueError(
-            f"`classes` must be the {classes} of the data {recipe.data!r}. "
+            f"`classes` must be the {classes} of the data {source.name!r}. "
             f"Received: classes={recipe.classes!r}. Leave it out."
         )
+    recipe = dataclasses.replace(
+        recipe, data=source.name, classes=recipe.classes or classes
+    )
+    if recipe.weights is not None:
+        return _resolve_start(recipe, source)
     size = recipe.image_size
     if size is None:
         sides = set(source.image_size or ())
         if len(sides) != 1:
             raise ValueError(
-                f"`image_size` must be given for {recipe.data!r}, whose images are not "
+                f"`image_size` must be given for {source.name!r}, whose images are not "
                 "all squares of one size. Received: image_size=None"
             )
         (size,) = sides
     return dataclasses.replace(
         recipe,
-        classes=classes,
         image_size=size,
         channels=recipe.channels or source.channels,
+        crop_fraction=recipe.crop_fraction or 1.0,
+        interpolation=recipe.interpolation or "bilinear",
+    )
+
+
+def _resolve_start(recipe, source):
+    """Fills in what the weights say that a recipe starts from."""
+    checkpoint = open_checkpoint(weights_file(recipe.weights), recipe.model)
+    card = checkpoint.card
+    name = recipe.model or card.constructor
+    if name is None:
+        raise ValueError(
+            "`model` must name the network, since the weights do not. Received: "
+            f"model=None, weights={recipe.weights!r}"
+        )
+    family = CONSTRUCTORS[name].family
+    record = card.preprocessing or dataclasses.replace(
+        family.preprocessing, image_size=family.image_size
+    )
+    channels = recipe.channels or checkpoint.channels or 3
+    sides = set(card.input_shape or ()) - {channels, None}
+    size = sides.pop() if len(sides) == 1 else record.image_size
+    images = source.part(recipe.train_split).images
+    parts = recipe.accumulation_steps
+    batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
+    return dataclasses.replace(
+        recipe,
+        model=name,
+        global_batch_size=batch,
+        image_size=recipe.image_size or size,
+        channels=channels,
+        crop_fraction=recipe.crop_fraction or record.crop_fraction,
+        interpolation=recipe.interpolation or record.interpolation,
     )
 
 
@@ -47,8 +90,11 @@ def make_datasets(
     strategy: tf.distribute.Strategy | None = None,
     epoch: int = 0,
     step: int = 0,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[Any, Any]:
     """Returns the endless training batches and the evaluation batches of a recipe.
+
+    Labels are rows over the classes, or of one column where `classes` is 1.
 
     Args:
         recipe: A resolved recipe.
@@ -57,6 +103,8 @@ def make_datasets(
             every training batch.
         epoch: The epoch that the training batches start with.
         step: The batch of that epoch that they start with.
+        class_weights: How much an image of each class counts in training; None is the
+            same for all, without a third part of the batches.
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
     _check_replicas(recipe, replicas)
@@ -69,8 +117,15 @@ def make_datasets(
         "one_hot": True,
     }
 
+    def finished(batches, weights=None):
+        if weights is not None:
+            batches = batches.map(lambda x, y: (x, y, tf.linalg.matvec(y, weights)))
+        if recipe.classes == 1 and len(source.class_names) == 2:
+            batches = batches.map(lambda x, y, *rest: (x, y[:, 1:], *rest))
+        return batches
+
     def training_part(worker=(0, 1)):
-        return data.batches(
+        batches = data.batches(
             source,
             recipe.train_split,
             batch_size=recipe.step_batch_size,
@@ -87,14 +142,17 @@ def make_datasets(
             drop_remainder=True,
             **common,
         )
+        return finished(batches, class_weights)
 
     def training_of_worker(context):
         worker = (context.input_pipeline_id, context.num_input_pipelines)
         size = context.get_per_replica_batch_size(recipe.step_batch_size)
         return training_part(worker).rebatch(size)
 
-    validation = data.batches(
-        source, recipe.validation_split, batch_size=recipe.step_batch_size, **common
+    validation = finished(
+        data.batches(
+            source, recipe.validation_split, batch_size=recipe.step_batch_size, **common
+        )
     )
     if replicas > 1:
         images = source.part(recipe.validation_split).images
@@ -103,6 +161,34 @@ def make_datasets(
     if not is_multi_worker(strategy):
         return training_part(), validation
     return strategy.distribute_datasets_from_function(training_of_worker), validation
+
+
+def count_images(source: data.Source, split: str) -> tuple[int, ...]:
+    """Returns how many images of each class a split or a slice of it has."""
+    records = source.reader.records(source.part(split))
+    labels = records.map(lambda record, label: label).batch(4096)
+    classes = len(source.class_names)
+    counts = np.zeros(classes, np.int64)
+    for batch in labels.as_numpy_iterator():
+        rows = batch if source.multi_label else np.eye(classes)[batch]
+        counts += rows.sum(0).astype(np.int64)
+    return tuple(map(int, counts))
+
+
+def weigh_classes(
+    recipe: Recipe, source: data.Source, counts: Sequence[int]
+) -> tuple[float, ...]:
+    """Returns how much an image of each class counts in the loss, 1 on average.
+
+    Args:
+        recipe: Says whether all classes count the same; else all images do.
+        source: With several labels an image, all images count the same.
+        counts: Images of each class.
+    """
+    if not recipe.class_weights or source.multi_label:
+        return (1.0,) * len(counts)
+    present = sum(count > 0 for count in counts)
+    return tuple(sum(counts) / (present * n) if n else 1.0 for n in counts)
 
 
 def _check_replicas(recipe, replicas):

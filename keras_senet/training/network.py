@@ -2,40 +2,105 @@
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 
+from keras_senet.card import Card, Preprocessing
 from keras_senet.models import create_model
+from keras_senet.network import Network
 from keras_senet.training.optimization import make_optimizer
 from keras_senet.training.recipes import Recipe
-from keras_senet.weights import Preprocessing
+from keras_senet.weights.assign import HEADS
 
 
-class Statistics(Protocol):
-    """What normalises the images, in 0..1 units; a `data.Source` is one."""
+class Images(Protocol):
+    """What a network is made for; a `data.Source` is one."""
 
+    class_names: tuple[str, ...] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    multi_label: bool
 
 
-def build_model(recipe: Recipe, source: Statistics) -> keras.Model:
-    """Builds the network of a resolved recipe; it takes raw images, 0..255."""
-    rate = recipe.dropout_rate
-    dropout = {} if rate is None else {"dropout_rate": rate}
-    model = create_model(
-        recipe.model,
-        weights=None,
-        input_shape=(recipe.image_size, recipe.image_size, recipe.channels),
-        classes=recipe.classes,
-        include_preprocessing=_preprocessing(recipe, source),
-        drop_path_rate=recipe.drop_path_rate,
-        **dropout,
-        **recipe.model_arguments,
+def build_model(recipe: Recipe, source: Images) -> Network:
+    """Builds the network of a resolved recipe; it takes raw images, 0..255.
+
+    Its outputs are the probabilities of classes, or, where an image has several labels
+    or there is one output, a probability of its own for each.
+
+    Args:
+        recipe: The recipe, of `resolve_recipe`.
+        source: What a network without `weights` normalises its images with, in 0..1
+            units. One with weights normalises them as its own images were.
+
+    Raises:
+        ValueError: If the weights do not fit the network.
+    """
+    independent = source.multi_label or recipe.classes == 1
+    options = {"classifier_activation": "sigmoid"} if independent else {}
+    if recipe.dropout_rate is not None:
+        options["dropout_rate"] = recipe.dropout_rate
+    with warnings.catch_warnings():
+        # That the classifier is new is what was asked for.
+        warnings.filterwarnings("ignore", "The checkpoint's classifier has")
+        model = create_model(
+            recipe.model,
+            weights=recipe.weights and weights_file(recipe.weights),
+            input_shape=(recipe.image_size, recipe.image_size, recipe.channels),
+            classes=recipe.classes,
+            include_preprocessing=recipe.weights is not None or _record(recipe, source),
+            drop_path_rate=recipe.drop_path_rate,
+            **options,
+            **recipe.model_arguments,
+        )
+    if recipe.weights is not None:
+        # It has been loaded where there are as many other classes.
+        for layer in filter(is_classifier, model.layers):
+            for variable, start in (
+                (layer.kernel, layer.kernel_initializer),
+                (layer.bias, layer.bias_initializer),
+            ):
+                variable.assign(start(variable.shape, variable.dtype))
+    model.card = dataclasses.replace(
+        model.card,
+        labels=source.class_names and source.class_names[-recipe.classes :],
+        preprocessing=_prepared_as(recipe, model.preprocessing),
+        preset=None,
     )
     synchronize(model, recipe.synchronized_batch_norm)
     return model
+
+
+def weights_file(weights: str) -> str:
+    """Returns the weights file of a run folder or a hub folder; else what was given."""
+    folder = Path(weights)
+    return str(folder / "model.weights.h5") if folder.is_dir() else weights
+
+
+def is_classifier(layer: keras.Layer) -> bool:
+    """Whether a layer makes a network's outputs."""
+    return any(v.path.startswith(HEADS) for v in layer.weights)
+
+
+def _record(recipe, source):
+    record = _prepared_as(recipe, Preprocessing())
+    mean, std = source.mean or record.mean, source.std or record.std
+    if len(mean) != recipe.channels:
+        mean, std = ((sum(v) / len(v),) * recipe.channels for v in (mean, std))
+    return dataclasses.replace(record, mean=tuple(mean), std=tuple(std))
+
+
+def _prepared_as(recipe, record):
+    return dataclasses.replace(
+        record,
+        image_size=recipe.image_size,
+        crop_fraction=recipe.crop_fraction,
+        interpolation=recipe.interpolation,
+    )
 
 
 def synchronize(model: keras.Model, synchronized: bool) -> None:
@@ -44,39 +109,51 @@ def synchronize(model: keras.Model, synchronized: bool) -> None:
         layer.synchronized = synchronized
 
 
-def _preprocessing(recipe, source):
-    record = Preprocessing(
-        image_size=recipe.image_size,
-        crop_fraction=recipe.crop_fraction,
-        interpolation=recipe.interpolation,
-    )
-    mean, std = source.mean or record.mean, source.std or record.std
-    if len(mean) != recipe.channels:
-        mean, std = ((sum(v) / len(v),) * recipe.channels for v in (mean, std))
-    return dataclasses.replace(record, mean=tuple(mean), std=tuple(std))
+def let_learn(model: keras.Model, recipe: Recipe, *, classifier_only: bool) -> None:
+    """Sets which layers of a model can be trained, before it is compiled.
+
+    Args:
+        model: The network.
+        recipe: Says whether batch normalisation is frozen.
+        classifier_only: Whether everything below the classifier is.
+    """
+    frozen = batch_normalizations(model) if recipe.freeze_batch_norm else []
+    names = {layer.name for layer in frozen}
+    for layer in model.layers:
+        layer.trainable = (
+            is_classifier(layer) if classifier_only else layer.name not in names
+        )
 
 
 def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
     """Gives a model the optimizer, the loss and the metrics of a recipe.
 
-    Labels are one-hot. On TensorFlow XLA stays off: it is slower on CPUs, and a risk
-    with distribution strategies.
+    Labels are one-hot, or for sigmoids a number from 0 to 1 for each. On TensorFlow XLA
+    stays off: it is slower on CPUs, and a risk with distribution strategies.
 
     Args:
-        model: The built network.
+        model: The built network; it ends in a softmax or in sigmoids.
         recipe: A resolved recipe.
         steps_per_epoch: Steps that one pass over the training images takes, each of
             the recipe's `step_batch_size` images.
     """
-    metrics: list[Any] = [keras.metrics.CategoricalAccuracy("accuracy")]
-    if recipe.classes > 10:
-        metrics.append(keras.metrics.TopKCategoricalAccuracy(5, "top5_accuracy"))
+    losses, metrics = keras.losses, keras.metrics
+    if Card.of(model).outputs == "sigmoid":
+        loss = losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+        name, count = "mean_average_precision", recipe.classes
+        measured: list[Any] = [
+            metrics.BinaryAccuracy("accuracy"),
+            metrics.AUC(curve="PR", multi_label=True, num_labels=count, name=name),
+        ]
+    else:
+        loss = losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+        measured = [metrics.CategoricalAccuracy("accuracy")]
+        if recipe.classes > 10:
+            measured.append(metrics.TopKCategoricalAccuracy(5, "top5_accuracy"))
     model.compile(
         optimizer=make_optimizer(recipe, steps_per_epoch, model),
-        loss=keras.losses.CategoricalCrossentropy(
-            label_smoothing=recipe.label_smoothing
-        ),
-        metrics=metrics,
+        loss=loss,
+        metrics=measured,
         jit_compile=keras.backend.backend() != "tensorflow",
     )
 

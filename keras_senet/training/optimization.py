@@ -1,8 +1,12 @@
 """A recipe's learning rate and optimizer, made of Keras' own."""
 
+import dataclasses
+
 import keras
 
 from keras_senet.training.recipes import Recipe
+from keras_senet.utils import graph
+from keras_senet.weights.assign import HEADS
 
 
 def make_schedule(
@@ -44,29 +48,82 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a recipe, and puts the recipe's `l2` on the model.
 
+    With a `layer_decay` below 1 it is one optimizer for each rate. A rate scales the
+    whole update: a factor on the gradient would have no effect, since Adam divides by
+    the gradient's size.
+
     Args:
         recipe: The recipe.
         steps_per_epoch: Steps that one pass over the training images takes, each of
             the recipe's `step_batch_size` images.
-        model: The built model that will be trained.
+        model: The built model that will be trained; its layers are frozen as they will
+            be then.
     """
-    rate = make_schedule(recipe, steps_per_epoch)
-    decay = recipe.weight_decay or None
+    kernels, others = _kernels(model)
+    for kernel in kernels:
+        # Keras' penalty l * sum(w^2) has the gradient 2 l w.
+        kernel.regularizer = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
+    if recipe.layer_decay == 1:
+        return _optimizer(recipe, make_schedule(recipe, steps_per_epoch), others)
+    factors = learning_rate_factors(model, recipe.layer_decay)
+    optimizers = {}
+    for factor in sorted({factors[v.path] for v in model.trainable_variables}):
+        scaled = dataclasses.replace(
+            recipe, learning_rate=factor * recipe.learning_rate
+        )
+        schedule = make_schedule(scaled, steps_per_epoch)
+        optimizers[factor] = _optimizer(recipe, schedule, others)
+    return keras.optimizers.MultiOptimizer(lambda v: optimizers[factors[v.path]])
+
+
+def highest_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the learning rate of the classifier, which is the highest one."""
+    # Under mixed_float16 Keras puts one around it that scales the loss.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    rates = [o.learning_rate for o in getattr(optimizer, "optimizers", [optimizer])]
+    # Of a variable there may be a copy on each device.
+    return max(float(keras.ops.convert_to_numpy(rate)) for rate in rates)
+
+
+def learning_rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
+    """Returns each weight's share of the learning rate, by `variable.path`.
+
+    The classifier has the whole rate, and each stage before it `decay` times the rate
+    of the next one. A stage is all layers whose maps have one size.
+
+    Args:
+        model: A network of `keras_senet.models`.
+        decay: Above 0, at most 1.
+    """
+    # Any size does where the model takes all of them.
+    shape = tuple(
+        256 if n is None and i else n for i, n in enumerate(model.inputs[0].shape)
+    )
+    shapes = graph.shapes(model, [shape])
+    sizes = {}
+    for call in graph.calls(model):
+        output = shapes[id(call.outputs[0])]
+        for variable in call.layer.weights:
+            # Axis 2 is one of the image's, wherever the channels are.
+            size = output[2] if len(output) == 4 else 0
+            sizes[variable.path] = -1 if variable.path.startswith(HEADS) else size
+    places = {size: place for place, size in enumerate(sorted(set(sizes.values())))}
+    return {path: decay ** places[size] for path, size in sizes.items()}
+
+
+def _optimizer(recipe, rate, without_decay):
     common = _accumulation_and_average(recipe)
     if recipe.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(
             rate, weight_decay=recipe.weight_decay, **common
         )
     else:
+        decay = recipe.weight_decay or None
         optimizer = keras.optimizers.SGD(
             rate, recipe.momentum, recipe.nesterov, weight_decay=decay, **common
         )
-    kernels, others = _kernels(model)
-    if decay:
-        optimizer.exclude_from_weight_decay(var_list=others)
-    for kernel in kernels:
-        # Keras' penalty l * sum(w^2) has the gradient 2 l w.
-        kernel.regularizer = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_list=without_decay)
     return optimizer
 
 

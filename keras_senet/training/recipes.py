@@ -12,10 +12,10 @@ import runpy
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from keras_senet.models import CONSTRUCTORS
-from keras_senet.training._fields import Interval, as_type, check_range
+from keras_senet.training._fields import checked
 from keras_senet.training._model_arguments import ModelArguments, model_arguments_of
 from keras_senet.training._recipe_rows import ROWS
 from keras_senet.utils.errors import nearest
@@ -25,20 +25,36 @@ from keras_senet.utils.errors import nearest
 class Recipe:
     """How a network is trained.
 
+    A training has one phase, in which all layers learn. With `head_epochs` there is
+    one before it, in which only the classifier does.
+
     Attributes:
-        model: The network, a name of `keras_senet.list_models()`.
-        model_arguments: Architecture arguments of the network's constructor.
+        model: The network, a name of `keras_senet.list_models()`; None is the one that
+            `weights` names.
+        weights: What the network starts from: None is nothing; a preset, a weights
+            file, or a folder of a run or of `save_pretrained`. The classifier is always
+            new.
+        model_arguments: Architecture arguments of the network's constructor, where
+            `weights` does not tell them.
         data: "bundled", a name of tensorflow_datasets, or a folder of images.
         train_split: The split that is trained on, or a slice: "train[:90%]".
         validation_split: The split or slice that each epoch is evaluated on. ImageNet's
             validation images are its "test".
-        image_size: Height and width in pixels; None is the data's own.
-        channels: 1 or 3; None is the data's own.
-        classes: Number of classes; None is the data's own.
+        held_out: Share of each class that becomes "test" where the data has no part
+            for it. Which images these are follows from their names.
+        image_size: Height and width in pixels; None is what `weights` had, else the
+            data's own.
+        channels: 1 or 3; None is what `weights` had, else the data's own.
+        classes: Number of classes; None is the data's own. 1 makes of two classes one
+            output, the probability of the second.
         limit: Use only this many images of each split.
-        epochs: Passes over the training images.
+        head_epochs: Passes over the training images in which only the classifier
+            learns, before the others; 0 leaves them out.
+        head_learning_rate: Their highest learning rate; it falls as a cosine, and
+            scales as `learning_rate` does.
+        epochs: Passes over the training images in which all layers learn.
         global_batch_size: Images of one update of the weights, over all devices and
-            `accumulation_steps` together.
+            `accumulation_steps` together; with `weights` at most all there are.
         accumulation_steps: Each batch goes through the network in so many equal parts,
             whose gradients are averaged. Batch normalisation sees one part at a time.
             More than one is for one device only.
@@ -46,7 +62,10 @@ class Recipe:
         learning_rate: The highest learning rate, for batches of
             `reference_batch_size`. It scales linearly: the rate used is
             learning_rate * global_batch_size / reference_batch_size.
-        reference_batch_size: The batch size that `learning_rate` belongs to.
+        reference_batch_size: The batch size that the learning rates belong to; None is
+            `global_batch_size`.
+        layer_decay: Each stage of the network has this share of the next one's rate,
+            and the classifier the whole; 1 is the same rate for all.
         momentum: Of SGD.
         nesterov: Whether SGD's momentum is Nesterov's.
         l2: Weight decay inside the gradient, for SGD: l2 * w is added to the gradient
@@ -61,14 +80,21 @@ class Recipe:
             "cosine".
         step_at: Fractions of the training at which "step" lowers the rate.
         step_factor: What "step" and "plateau" multiply the rate with.
-        patience: Epochs without a lower validation loss before "plateau" acts.
+        patience: Epochs without a lower validation loss before "plateau" lowers the
+            rate, or before `stop_early` ends a phase; None never does.
+        stop_early: Whether `patience` ends a phase, whose weights are then those of
+            the epoch with the lowest validation loss. Without, they are the last ones.
         ema_momentum: What is evaluated and saved are moving averages of the trained
             weights, with this momentum per update (0.9999, say); None is without.
             Batch normalisation's statistics have their own.
+        freeze_batch_norm: Whether batch normalisation keeps the statistics, scale and
+            shift of `weights`; without, it adapts to images of other statistics.
         freeze_batch_norm_epochs: In so many last epochs batch normalisation keeps its
             statistics, scale and shift, as SENet-154's does (the paper's appendix).
         synchronized_batch_norm: Whether batch normalisation takes its statistics over
             all devices together, instead of over each one's images.
+        class_weights: Whether rare classes count more in the loss, so that all count
+            the same; without effect on several labels an image.
         label_smoothing: Share of the target that is spread over all classes.
         augmentation: "flip" is horizontal, "cifar" adds a random crop after padding
             4 pixels, "imagenet" is the random resized crop with a flip, "mobile" the
@@ -79,8 +105,9 @@ class Recipe:
         mixup: Alpha of mixup, 0.2 to 1, or 0 for none. With CutMix too, each batch gets
             one of the two.
         cutmix: Alpha of CutMix, 0.2 to 1, or 0 for none.
-        crop_fraction: In evaluation, the centre crop's share of the resized image.
-        interpolation: How images are resized.
+        crop_fraction: In evaluation, the centre crop's share of the resized image; None
+            is what `weights` had.
+        interpolation: How images are resized; None is what `weights` had.
         dropout_rate: Before the classifier; None is the network's own.
         drop_path_rate: Stochastic depth of the last residual branch.
         dtype_policy: Keras' dtype policy.
@@ -89,21 +116,26 @@ class Recipe:
         seed: Of weights, shuffling, augmentation and dropout.
     """
 
-    model: str
+    model: str | None = None
+    weights: str | None = None
     model_arguments: ModelArguments = dataclasses.field(default_factory=dict)
     data: str = "bundled"
     train_split: str = "train"
     validation_split: str = "test"
+    held_out: float = 0.2
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
     classes: int | None = None
     limit: int | None = None
+    head_epochs: int = 0
+    head_learning_rate: float = 1e-3
     epochs: int = 10
     global_batch_size: int = 128
     accumulation_steps: int = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
-    reference_batch_size: int = 128
+    reference_batch_size: int | None = 128
+    layer_decay: float = 1.0
     momentum: float = 0.9
     nesterov: bool = False
     l2: float = 0.0
@@ -112,18 +144,21 @@ class Recipe:
     warmup_epochs: float = 0.0
     step_at: tuple[float, ...] = (0.5, 0.75)
     step_factor: float = 0.1
-    patience: int = 10
+    patience: int | None = 10
+    stop_early: bool = False
     ema_momentum: float | None = None
+    freeze_batch_norm: bool = False
     freeze_batch_norm_epochs: int = 0
     synchronized_batch_norm: bool = False
+    class_weights: bool = False
     label_smoothing: float = 0.0
     augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "none"
     rand_augment: float = 0.0
     random_erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
-    crop_fraction: float = 1.0
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop_fraction: float | None = 1.0
+    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"
     dropout_rate: float | None = None
     drop_path_rate: float = 0.0
     dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -132,16 +167,11 @@ class Recipe:
 
     def __post_init__(self):
         for name, annotation in typing.get_type_hints(type(self)).items():
-            value = as_type(name, getattr(self, name), annotation)
+            value = checked(name, getattr(self, name), annotation)
             object.__setattr__(self, name, value)
-        if self.model not in CONSTRUCTORS:
-            raise ValueError(
-                "`model` must be a network of keras_senet.list_models(). "
-                f"Received: model={self.model!r}.{nearest(self.model, CONSTRUCTORS)}"
-            )
-        self._check_model_arguments()
-        self._check_ranges()
+        self._check_start()
         self._check_schedule()
+        self._check_batch_normalisation()
         if self.global_batch_size % self.accumulation_steps:
             raise ValueError(
                 "`global_batch_size` must be a multiple of `accumulation_steps`. "
@@ -154,18 +184,29 @@ class Recipe:
                 f"l2={self.l2!r}, optimizer={self.optimizer!r}. Use `weight_decay`."
             )
 
-    def _check_model_arguments(self):
-        known = model_arguments_of(self.model)
+    def _check_start(self):
+        if self.model is None and self.weights in (None, "imagenet"):
+            raise ValueError(
+                "`model` must name the network, since the weights do not. Received: "
+                f"model=None, weights={self.weights!r}"
+            )
+        if self.model is not None and self.model not in CONSTRUCTORS:
+            raise ValueError(
+                "`model` must be a network of keras_senet.list_models(). "
+                f"Received: model={self.model!r}.{nearest(self.model, CONSTRUCTORS)}"
+            )
+        if self.model is None and self.model_arguments:
+            raise ValueError(
+                "`model_arguments` belong to a `model`. Received: model=None, "
+                f"model_arguments={self.model_arguments!r}"
+            )
         for name in self.model_arguments:
+            known = model_arguments_of(self.model)
             if name not in known:
                 raise ValueError(
                     f"`model_arguments` must be architecture arguments of {self.model}."
                     f" Received: {name!r}.{nearest(name, known)}"
                 )
-
-    def _check_ranges(self):
-        for name, limits in _RANGES.items():
-            check_range(name, getattr(self, name), limits)
 
     def _check_schedule(self):
         if self.warmup_epochs and self.schedule != "cosine":
@@ -173,16 +214,24 @@ class Recipe:
                 "`warmup_epochs` belongs to schedule='cosine'. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, schedule={self.schedule!r}"
             )
-        if self.warmup_epochs >= self.epochs:
+        if self.head_epochs + self.epochs == 0:
+            raise ValueError(
+                "`head_epochs` and `epochs` must not both be 0. Received: "
+                "head_epochs=0, epochs=0"
+            )
+        if self.warmup_epochs >= max(self.epochs, 1):
             raise ValueError(
                 "`warmup_epochs` must be below `epochs`. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
             )
-        if self.freeze_batch_norm_epochs >= self.epochs:
+        if self.schedule == "plateau" and (
+            self.patience is None or self.stop_early or self.layer_decay != 1
+        ):
             raise ValueError(
-                "`freeze_batch_norm_epochs` must be below `epochs`: batch "
-                "normalisation has to learn first. Received: freeze_batch_norm_epochs="
-                f"{self.freeze_batch_norm_epochs!r}, epochs={self.epochs!r}"
+                "schedule='plateau' needs a `patience`, and one rate for all layers: "
+                "stop_early=False, layer_decay=1. Received: patience="
+                f"{self.patience!r}, stop_early={self.stop_early!r}, layer_decay="
+                f"{self.layer_decay!r}"
             )
         ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
         if not ordered or any(not 0 < at < 1 for at in self.step_at):
@@ -190,6 +239,36 @@ class Recipe:
                 "`step_at` must be rising fractions of the training between 0 and 1. "
                 f"Received: step_at={self.step_at!r}"
             )
+
+    def _check_batch_normalisation(self):
+        late = self.freeze_batch_norm_epochs
+        if late >= max(self.epochs, 1) or (late and self.freeze_batch_norm):
+            raise ValueError(
+                "`freeze_batch_norm_epochs` must be below `epochs`: batch "
+                "normalisation has to learn first, so freeze_batch_norm=False. "
+                f"Received: freeze_batch_norm_epochs={late!r}, epochs={self.epochs!r}, "
+                f"freeze_batch_norm={self.freeze_batch_norm!r}"
+            )
+
+    @property
+    def phases(self) -> tuple["Phase", ...]:
+        """What is trained one after the other, each by a recipe of one phase."""
+        head = dataclasses.replace(
+            self,
+            epochs=self.head_epochs or 1,
+            head_epochs=0,
+            learning_rate=self.head_learning_rate,
+            layer_decay=1.0,
+            schedule="cosine",
+            warmup_epochs=0.0,
+            freeze_batch_norm_epochs=0,
+        )
+        everything = dataclasses.replace(self, epochs=self.epochs or 1, head_epochs=0)
+        both = (
+            (self.head_epochs, Phase(1, "new classifier", head)),
+            (self.epochs, Phase(2, "all layers", everything)),
+        )
+        return tuple(phase for epochs, phase in both if epochs)
 
     @property
     def step_batch_size(self) -> int:
@@ -199,10 +278,15 @@ class Recipe:
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate scaled to the global batch size."""
-        return self.learning_rate * self.global_batch_size / self.reference_batch_size
+        reference = self.reference_batch_size or self.global_batch_size
+        return self.learning_rate * self.global_batch_size / reference
 
     def smoke(self) -> "Recipe":
         """Returns the recipe shrunk to seconds, on the bundled data."""
+        if self.model is None:
+            raise ValueError(
+                "A recipe is shrunk by its `model`. Received: model=None. Name it."
+            )
         least = CONSTRUCTORS[self.model].family.min_size
         own = 28  # What the bundled images have.
         return dataclasses.replace(
@@ -213,7 +297,8 @@ class Recipe:
             image_size=max(least, min(self.image_size or own, 32)),
             classes=None,
             limit=64,
-            epochs=2,
+            head_epochs=min(self.head_epochs, 1),
+            epochs=min(self.epochs, 2) if self.head_epochs else 2,
             global_batch_size=16,
             accumulation_steps=min(self.accumulation_steps, 2),
             freeze_batch_norm_epochs=min(self.freeze_batch_norm_epochs, 1),
@@ -241,41 +326,52 @@ class Recipe:
                     f"A recipe has no key {key!r}.{nearest(key, names)} Its keys are: "
                     f"{', '.join(names)}"
                 )
-        if "model" not in values:
+        if "model" not in values and "weights" not in values:
             raise ValueError("A recipe must name its `model`. Received none.")
+        if "head_epochs" in values and "optimizer" not in values:
+            cls = FinetuneRecipe  # as version 0.1 wrote them
         return cls(**values)
 
 
-_INF = float("inf")
+class Phase(NamedTuple):
+    """A part of a training in which the same layers learn.
 
-# Field -> the interval of its values.
-_RANGES = {
-    "image_size": Interval(1, _INF),
-    "classes": Interval(2, _INF),
-    "limit": Interval(1, _INF),
-    "epochs": Interval(1, _INF),
-    "global_batch_size": Interval(1, _INF),
-    "accumulation_steps": Interval(1, _INF),
-    "learning_rate": Interval(0, _INF, includes_low=False),
-    "reference_batch_size": Interval(1, _INF),
-    "momentum": Interval(0, 1),
-    "l2": Interval(0, _INF),
-    "weight_decay": Interval(0, _INF),
-    "warmup_epochs": Interval(0, _INF),
-    "step_factor": Interval(0, 1, includes_low=False),
-    "patience": Interval(1, _INF),
-    "ema_momentum": Interval(0, 1, includes_low=False),
-    "freeze_batch_norm_epochs": Interval(0, _INF),
-    "label_smoothing": Interval(0, 1),
-    "rand_augment": Interval(0, 1, includes_high=True),
-    "random_erasing": Interval(0, 1, includes_high=True),
-    "mixup": Interval(0, 1, includes_high=True),
-    "cutmix": Interval(0, 1, includes_high=True),
-    "crop_fraction": Interval(0, 1, includes_low=False, includes_high=True),
-    "dropout_rate": Interval(0, 1),
-    "drop_path_rate": Interval(0, 1),
-    "seed": Interval(0, 2**31),
-}
+    Attributes:
+        number: 1, only the classifier; 2, all layers.
+        title: The same in words.
+        recipe: Its epochs, rates and schedule.
+    """
+
+    number: int
+    title: str
+    recipe: Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe(Recipe):
+    """A recipe with the defaults of fine-tuning: other images, a new classifier.
+
+    The classifier learns alone first, then all layers do at a lower rate. See `Recipe`
+    for the fields.
+    """
+
+    weights: str | None = "imagenet"
+    head_epochs: int = 5
+    epochs: int = 15
+    global_batch_size: int = 32
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float = 1e-4
+    reference_batch_size: int | None = None
+    layer_decay: float = 0.7
+    weight_decay: float = 0.01
+    patience: int | None = 5
+    stop_early: bool = True
+    freeze_batch_norm: bool = True
+    class_weights: bool = True
+    augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "flip"
+    crop_fraction: float | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    on_error: Literal["raise", "skip"] = "skip"
 
 
 RECIPES: dict[str, Recipe] = {name: Recipe(**row) for name, row in ROWS.items()}

@@ -1,6 +1,6 @@
 """What a training leaves behind, and where."""
 
-import dataclasses
+import csv
 import json
 import os
 import platform
@@ -11,68 +11,31 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipes import Recipe, load_recipe
+from keras_senet.training.state import RESUME
 from keras_senet.utils.files import atomic_path
 from keras_senet.version import __version__
 
 
-@dataclasses.dataclass(frozen=True)
 class RunFolder:
     """The files of one training.
 
-    Attributes:
+    Args:
         path: The folder.
     """
 
-    path: Path
-
-    @property
-    def recipe(self) -> Path:
-        """The resolved recipe."""
-        return self.path / "recipe.json"
-
-    @property
-    def versions(self) -> Path:
-        """What the training ran on."""
-        return self.path / "versions.json"
-
-    @property
-    def history(self) -> Path:
-        """One row an epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def curves(self) -> Path:
-        """The history as a picture."""
-        return self.path / "curves.png"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder for TensorBoard."""
-        return self.path / "tensorboard"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of last.weights.h5, the whole state, and of others beside it.
-
-        previous.weights.h5 is the state before it, best.weights.h5 the best weights.
-        """
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        """The state that the run goes on from."""
-        return self.checkpoints / "last.weights.h5"
-
-    @property
-    def model(self) -> Path:
-        """The trained model, whole."""
-        return self.path / "model.keras"
-
-    @property
-    def weights(self) -> Path:
-        """The trained weights."""
-        return self.path / "model.weights.h5"
+    def __init__(self, path: str | os.PathLike):
+        self.path = path = Path(path)
+        self.recipe = path / "recipe.json"  # the resolved one
+        self.versions = path / "versions.json"  # what the training ran on
+        self.history = path / "history.csv"  # one row an epoch
+        self.curves = path / "curves.png"  # the history as a picture
+        self.tensorboard = path / "tensorboard"
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.weights.h5"  # the whole state
+        self.best = self.checkpoints / "best.weights.h5"
+        self.model = path / "model.keras"
+        self.weights = path / "model.weights.h5"
 
     def check_new(self) -> None:
         """Raises a ValueError if anything lies in the folder."""
@@ -86,12 +49,20 @@ class RunFolder:
             raise ValueError(
                 "The run folder must be new or empty. Received: "
                 f"{str(self.path)!r}, which {holds}. Choose another folder"
-                f"{', or resume the run' if self.recipe.exists() else ''}."
+                f"{f', or {RESUME}' if self.recipe.exists() else ''}."
             )
 
     def check_same(self, recipe: Recipe) -> None:
-        """Raises a ValueError if the folder does not hold a run of this recipe."""
-        stored, given = self.load_recipe().to_json(), recipe.to_json()
+        """Raises a ValueError if the folder does not hold a run of this recipe.
+
+        Raises:
+            FileNotFoundError: If it holds no run.
+        """
+        if not self.recipe.is_file():
+            raise FileNotFoundError(
+                f"There is no run in {str(self.path)!r}: it has no recipe.json."
+            )
+        stored, given = load_recipe(self.recipe).to_json(), recipe.to_json()
         differences = [
             f"{name} is {stored[name]!r} in the run and {given[name]!r} now"
             for name in given
@@ -103,24 +74,24 @@ class RunFolder:
                 f"{'; '.join(differences)}. Leave the recipe and its values out."
             )
 
-    def load_recipe(self) -> Recipe:
-        """Returns the recipe of the run in this folder.
-
-        Raises:
-            FileNotFoundError: If no run is there.
-        """
-        if not self.recipe.is_file():
-            raise FileNotFoundError(
-                f"There is no run in {str(self.path)!r}: it has no recipe.json."
-            )
-        return Recipe.from_json(json.loads(self.recipe.read_text(encoding="utf-8")))
-
     def remove_leftovers(self) -> None:
         """Removes what a process that was killed had begun to write."""
-        names = (self.recipe, self.versions, self.history, self.curves, self.model)
-        for path in (*names, self.weights, self.last, self.checkpoints / "best"):
-            for leftover in path.parent.glob(f".{path.name}.*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+        for folder in (self.path, self.checkpoints):
+            for name in (v.name for v in vars(self).values() if v.parent == folder):
+                for leftover in folder.glob(f".{name}.*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+
+    def cut_history(self, epochs: int) -> None:
+        """Drops the rows of epochs that no checkpoint has."""
+        if not self.history.exists():
+            return
+        with open(self.history, newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))  # None, if it stopped in its first epoch.
+        with (
+            atomic_path(self.history, overwrite=True) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows(rows[: epochs + 1])
 
     def write_start(self, recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
         """Writes the resolved recipe and what the training runs on."""

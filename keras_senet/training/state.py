@@ -9,6 +9,7 @@ The file before the last one is kept.
 import hashlib
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ import numpy as np
 
 from keras_senet.utils.files import atomic_path
 
+# How a run goes on, for messages.
+RESUME = "resume the run (resume=True, or --resume on the command line)"
+
 
 class State(NamedTuple):
     """What a state's file says beside what went into the model.
@@ -25,10 +29,12 @@ class State(NamedTuple):
     Attributes:
         progress: Numbers that say how far the training was.
         metrics: The states of the metrics, if it was in the middle of an epoch.
+        best: The weights of the best epoch, where the training goes back to them.
     """
 
     progress: dict[str, float]
     metrics: list[np.ndarray]
+    best: list[np.ndarray]
 
 
 def previous_path(path: str | os.PathLike) -> Path:
@@ -37,7 +43,10 @@ def previous_path(path: str | os.PathLike) -> Path:
 
 
 def save_state(
-    model: keras.Model, path: str | os.PathLike, progress: dict[str, float]
+    model: keras.Model,
+    path: str | os.PathLike,
+    progress: Mapping[str, float],
+    best: Sequence[np.ndarray] = (),
 ) -> None:
     """Writes weights, optimizer, random state and progress, and keeps the older file.
 
@@ -46,6 +55,7 @@ def save_state(
         path: The file, ending in .weights.h5.
         progress: Numbers that say how far the training is; with a "step" above 0 the
             metrics belong to it.
+        best: The weights of the best epoch, of `model.get_weights`.
 
     Raises:
         OSError: If the file cannot be written; the older ones are as they were.
@@ -58,6 +68,8 @@ def save_state(
             group.attrs.update(progress)
             for name, variable in _beside_weights(model, progress):
                 group[name] = keras.ops.convert_to_numpy(variable)
+            for i, value in enumerate(best):
+                group[f"best_{i}"] = value
             group.attrs["digest"] = _digest(file)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -86,26 +98,18 @@ def load_state(model: keras.Model, path: str | os.PathLike) -> State:
         path: A file of `save_state`.
 
     Returns:
-        The progress and the metrics.
+        What the file says beside.
 
     Raises:
         ValueError: If the file is no checkpoint of a training, or of another one.
     """
     path = Path(path)
+    progress = read_progress(path)
     with h5py.File(path) as file:
-        if "training" not in file:
-            raise ValueError(
-                "The checkpoint must be one that a training wrote after an epoch. "
-                f"Received: {str(path)!r}"
-            )
-        attributes = dict(file["training"].attrs)
-        attributes.pop("digest", None)
-        progress = {name: float(value) for name, value in attributes.items()}
         group = file["training"]
         for name, variable in _beside_weights(model, {}):
             variable.assign(group[name][()])
-        count = sum(name.startswith("metric_") for name in group)
-        metrics = [group[f"metric_{i}"][()] for i in range(count)]
+        metrics, best = _numbered(group, "metric_"), _numbered(group, "best_")
     model.optimizer.build(model.trainable_variables)
     with warnings.catch_warnings():
         # Keras only warns when it leaves an optimizer as it was.
@@ -117,32 +121,44 @@ def load_state(model: keras.Model, path: str | os.PathLike) -> State:
                 "The checkpoint must be of the same network and optimizer. "
                 f"Received: {str(path)!r}. {error}"
             ) from error
-    return State(progress, metrics)
+    return State(progress, metrics, best)
 
 
-def load_last_state(model: keras.Model, path: str | os.PathLike) -> State:
-    """Puts the last good state of a run into a model.
+def read_progress(path: str | os.PathLike) -> dict[str, float]:
+    """Returns the numbers of a state's file that say how far the training was.
+
+    Raises:
+        ValueError: If the file is no checkpoint of a training.
+    """
+    with h5py.File(path) as file:
+        if "training" not in file:
+            raise ValueError(
+                "The checkpoint must be one that a training wrote after an epoch. "
+                f"Received: {str(path)!r}"
+            )
+        attributes = dict(file["training"].attrs)
+    attributes.pop("digest", None)
+    return {name: float(value) for name, value in attributes.items()}
+
+
+def find_state(path: str | os.PathLike) -> Path | None:
+    """Returns the file of the last good state of a run, or None if there is no file.
 
     Where the last file is damaged or missing, that is the one before; a warning says
     so.
 
     Args:
-        model: A compiled model.
         path: The file of the last state.
-
-    Returns:
-        The progress and the metrics; empty if there is no file, and the model is as
-        it was.
 
     Raises:
         OSError: If there are files, and none is whole.
     """
     path, older = Path(path), previous_path(path)
     if not path.exists() and not older.exists():
-        return State({}, [])
+        return None
     reason = damage(path) if path.exists() else "it is not there"
     if reason is None:
-        return load_state(model, path)
+        return path
     if not older.exists() or damage(older) is not None:
         raise OSError(
             f"The checkpoint {str(path)!r} cannot be used: {reason}. There is no good "
@@ -153,7 +169,12 @@ def load_last_state(model: keras.Model, path: str | os.PathLike) -> State:
         f"the one before, {str(older)!r}.",
         stacklevel=2,
     )
-    return load_state(model, older)
+    return older
+
+
+def _numbered(group, name):
+    count = sum(key.startswith(name) for key in group)
+    return [group[f"{name}{i}"][()] for i in range(count)]
 
 
 def _beside_weights(model, progress):

@@ -1,14 +1,15 @@
-"""Training: a recipe, a run folder, `model.fit`."""
+"""Training: a recipe, a run folder, `model.fit` for each of the recipe's phases."""
 
 import contextlib
-import csv
 import dataclasses
+import functools
 import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,29 +17,36 @@ import tensorflow as tf
 from keras_senet import data
 from keras_senet.training import callbacks as our_callbacks
 from keras_senet.training.checkpoints import (
+    START,
     Checkpoints,
     Termination,
     termination_noticed,
 )
-from keras_senet.training.datasets import make_datasets, resolve_recipe
+from keras_senet.training.curves import read_history
+from keras_senet.training.datasets import (
+    count_images,
+    make_datasets,
+    resolve_recipe,
+    weigh_classes,
+)
 from keras_senet.training.failures import explained
 from keras_senet.training.network import (
     build_model,
     compile_model,
     dtype_policy,
+    let_learn,
     synchronize,
 )
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipes import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
-from keras_senet.training.state import State, load_last_state
+from keras_senet.training.state import find_state, load_state, read_progress
 from keras_senet.training.strategies import (
     average_statistics,
     is_chief,
     is_multi_worker,
     make_strategy,
 )
-from keras_senet.utils.files import atomic_path
-from keras_senet.weights import network_card, save_model, save_weights
+from keras_senet.weights import save_model, save_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,26 +54,48 @@ class TrainingResult:
     """What a training gave.
 
     Attributes:
-        model: The model with the weights of the last epoch.
+        model: The trained network; it takes raw images, 0..255.
         recipe: The resolved recipe.
+        source: The data.
         run_folder: Where everything was written.
-        history: Values of each epoch, by name.
+        history: Values of each epoch, by name; "phase", where there are two, is 1 or 2.
         seconds: Of `model.fit`.
         images_per_second: Training images over those seconds, evaluation included.
     """
 
     model: keras.Model
     recipe: Recipe
+    source: data.Source
     run_folder: Path
     history: dict[str, list[float]]
     seconds: float
     images_per_second: float
+
+    @property
+    def validation(self) -> tf.data.Dataset:
+        """The batches that each epoch was evaluated on; labels are one-hot."""
+        return make_datasets(self.recipe, self.source)[1]
+
+    @functools.cached_property
+    def image_counts(self) -> tuple[int, ...]:
+        """Images of each class in the training split."""
+        return count_images(self.source, self.recipe.train_split)
+
+    @property
+    def class_weights(self) -> tuple[float, ...]:
+        """How much each class counts in the loss; all 1 without weights."""
+        return weigh_classes(self.recipe, self.source, self.image_counts)
+
+
+# Its name in version 0.1, when fine-tuning had a result of its own.
+FinetuneResult = TrainingResult
 
 
 def train(
     recipe: Recipe,
     run_folder: str | os.PathLike,
     *,
+    source: str | os.PathLike | data.Source | None = None,
     strategy: tf.distribute.Strategy | None = None,
     data_dir: str | os.PathLike | None = None,
     resume: bool = False,
@@ -78,7 +108,8 @@ def train(
     The folder gets recipe.json (resolved), versions.json, history.csv, curves.png,
     tensorboard/, checkpoints/ (last.weights.h5, the whole state; previous.weights.h5,
     the one before; best.weights.h5), and at the end model.keras and model.weights.h5
-    with the weights of the last epoch, averaged with the recipe's `ema_momentum`.
+    with the weights of the last epoch, or with the recipe's `stop_early` of the best
+    one, averaged with `ema_momentum`.
 
     A run on one device that is stopped in any way and resumed ends with the weights of
     one that was not. SIGTERM saves the state after the step that it comes in.
@@ -88,33 +119,40 @@ def train(
     worker is gone, the others end within a minute, and SIGTERM does not save.
 
     Args:
-        recipe: How to train.
+        recipe: How to train, and from what.
         run_folder: A new or empty folder, or with `resume` one that holds a run.
+        source: What `keras_senet.data.open_source` takes or returned; None is what
+            the recipe's `data` names.
         strategy: Where to train; defaults to `make_strategy()`.
         data_dir: Where the recipe's data lies, if not in its usual place.
         resume: Whether to go on with the run in the folder.
         checkpoint_every: Write the state also after so many steps within an epoch.
-        callbacks: More Keras callbacks.
+        callbacks: More Keras callbacks, for each phase.
         verbose: Of `model.fit`.
 
     Raises:
         ValueError: If the folder holds another run, or the recipe contradicts the
-            data or the model; nothing has been written then.
+            data, the weights or the model; nothing has been written then.
+        FileNotFoundError: If there are no such data or weights.
         FloatingPointError: If the loss is no longer finite.
         OSError: If the data cannot be read, or a file cannot be written.
         ConnectionError: If another worker is gone.
         keras_senet.training.TrainingStopped: After SIGTERM.
     """
     strategy = strategy or make_strategy()
-    folder = RunFolder(Path(run_folder))
+    folder = RunFolder(run_folder)
     if not resume and is_chief(strategy):
         folder.check_new()
-    source = data.open_source(recipe.data, data_dir=data_dir, on_error=recipe.on_error)
+    if not isinstance(source, data.Source):
+        source = data.open_source(
+            source or recipe.data,
+            data_dir=data_dir,
+            on_error=recipe.on_error,
+            held_out=recipe.held_out,
+        )
     recipe = resolve_recipe(recipe, source)
     if resume:
         folder.check_same(recipe)
-    # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
-    keras.utils.set_random_seed(recipe.seed + 1)
     steps = data.steps_per_epoch(
         source,
         recipe.train_split,
@@ -122,59 +160,183 @@ def train(
         limit=recipe.limit,
         drop_remainder=True,
     )
+    # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
+    keras.utils.set_random_seed(recipe.seed + 1)
     with dtype_policy(recipe.dtype_policy), strategy.scope():
-        model = build_model(recipe, source)
-        compile_model(model, recipe, steps)
-        state = load_last_state(model, folder.last) if resume else State({}, [])
-    epoch, step = (int(state.progress.get(name, 0)) for name in ("epoch", "step"))
-    training, validation = make_datasets(
-        recipe, source, strategy=strategy, epoch=epoch, step=step
-    )
+        network = build_model(recipe, source)
     with _written_folder(folder, strategy) as written, _stoppable(strategy) as stop:
         written.write_start(recipe, strategy)
-        _cut_history(written.history, epoch)
+        fit = _Fit(
+            recipe=recipe,
+            source=source,
+            steps=steps,
+            strategy=strategy,
+            network=network,
+            folder=written,
+            write_best=lambda path: save_weights(network, path, overwrite=True),
+            termination=stop,
+            checkpoint_every=checkpoint_every,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        with explained(source, several_workers=is_multi_worker(strategy)):
+            fit.run(find_state(folder.last) if resume else None)
+        for layer in network.layers:
+            layer.trainable = True
+        synchronize(network, False)
+        save_model(network, written.model, overwrite=True)
+        save_weights(network, written.weights, overwrite=True)
+        history = read_history(written.history)
+    return TrainingResult(
+        model=network,
+        recipe=recipe,
+        source=source,
+        run_folder=folder.path,
+        history=history,
+        seconds=fit.seconds,
+        images_per_second=fit.steps_done * recipe.step_batch_size / fit.seconds,
+    )
+
+
+def finetune(
+    recipe: Recipe,
+    source: str | os.PathLike | data.Source,
+    run_folder: str | os.PathLike,
+    **options: Any,
+) -> TrainingResult:
+    """Fits a trained network to the classes of other images.
+
+    It is `train` with the data as an argument.
+
+    Args:
+        recipe: How to train; of `FinetuneRecipe`, which has the defaults for it.
+        source: What `keras_senet.data.open_source` takes or returned.
+        run_folder: As in `train`.
+        **options: The other arguments of `train`.
+    """
+    return train(recipe, run_folder, source=source, **options)
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Fit:
+    """A training while it goes through its phases; fields as in `train`.
+
+    Attributes:
+        steps: Of an epoch.
+        steps_done: Steps of `model.fit` so far.
+        seconds: How long they took.
+    """
+
+    recipe: Recipe
+    source: data.Source
+    steps: int
+    strategy: tf.distribute.Strategy
+    network: keras.Model
+    folder: RunFolder
+    write_best: Callable[[Path], Any]
+    termination: Termination
+    checkpoint_every: int | None
+    callbacks: Sequence[keras.callbacks.Callback]
+    verbose: str | int
+    steps_done: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self):
+        self.class_weights = None
+        if self.recipe.class_weights:
+            counts = count_images(self.source, self.recipe.train_split)
+            self.class_weights = weigh_classes(self.recipe, self.source, counts)
+        self.model = self.network
+        if self.recipe.layer_decay != 1:
+            # The same layers. Keras cannot save an optimizer of several rates.
+            inputs, outputs = self.network.inputs, self.network.outputs
+            with self.strategy.scope():
+                self.model = keras.Model(inputs, outputs, name=self.network.name)
+
+    def run(self, found: Path | None) -> None:
+        """Goes through the phases, or on from a state's file."""
+        progress = read_progress(found) if found else {}
+        self.folder.cut_history(int(progress.get("epoch", 0)))
+        begin = int(progress.get("begin", 0))
+        # Version 0.1 wrote states of one phase, without its number.
+        number = int(progress.get("phase", 2))
+        for phase in self.recipe.phases:
+            if found is None or phase.number >= number:
+                resumed = found if phase.number == number else None
+                begin = self._run_phase(phase, begin, resumed)
+
+    def _run_phase(self, phase: Phase, begin: int, found: Path | None) -> int:
+        """Trains from an epoch on; returns the one that the next phase begins with."""
+        recipe = phase.recipe
+        let_learn(self.model, recipe, classifier_only=phase.number == 1)
+        with dtype_policy(recipe.dtype_policy), self.strategy.scope():
+            compile_model(self.model, recipe, self.steps)
+            state = load_state(self.model, found) if found else START
+        start = {"phase": phase.number, "begin": begin, "epoch": begin, "step": 0}
+        state = state._replace(progress={**start, **state.progress})
         checkpoints = Checkpoints(
-            written.checkpoints,
-            network_card(model, labels=source.class_names),
+            self.folder.checkpoints,
+            self.write_best,
             resumed=state,
             plateau=_plateau(recipe),
-            every=checkpoint_every,
-            termination=stop,
+            patience=recipe.patience if recipe.stop_early else None,
+            every=self.checkpoint_every,
+            termination=self.termination,
             prepare=average_statistics,
         )
-        logger = keras.callbacks.CSVLogger(written.history, append=bool(state.progress))
-        ours = _callbacks(recipe, source, written, checkpoints, logger)
-        start = time.perf_counter()
+        epoch, step = (int(state.progress[name]) for name in ("epoch", "step"))
+        training, validation = make_datasets(
+            recipe,
+            self.source,
+            strategy=self.strategy,
+            epoch=epoch,
+            step=step,
+            class_weights=self.class_weights,
+        )
+        logger = keras.callbacks.CSVLogger(
+            self.folder.history, append=self.folder.history.exists()
+        )
+        ours = self._callbacks(phase, begin, checkpoints, logger)
+        clock = time.perf_counter()
         try:
-            with explained(source, several_workers=is_multi_worker(strategy)):
-                fitted = model.fit(
-                    training,
-                    validation_data=validation,
-                    initial_epoch=epoch,
-                    epochs=recipe.epochs,
-                    steps_per_epoch=steps,
-                    callbacks=[*ours, *callbacks],
-                    shuffle=False,
-                    verbose=verbose,
-                )
+            fitted = self.model.fit(
+                training,
+                validation_data=validation,
+                initial_epoch=epoch,
+                # A phase may have been at its end when the training stopped.
+                epochs=epoch if checkpoints.has_ended else begin + recipe.epochs,
+                steps_per_epoch=self.steps,
+                callbacks=[*ours, *self.callbacks],
+                shuffle=False,
+                verbose=self.verbose,
+            )
         finally:
             if logger.csv_file is not None:  # Keras leaves it open after an error.
                 logger.csv_file.close()
-        seconds = time.perf_counter() - start
-        synchronize(model, False)
-        header = network_card(model, labels=source.class_names)
-        save_model(model, written.model, header, overwrite=True)
-        save_weights(model, written.weights, header, overwrite=True)
-        history = our_callbacks.read_history(written.history)
-    done = steps * len(fitted.epoch) - step
-    return TrainingResult(
-        model=model,
-        recipe=recipe,
-        run_folder=folder.path,
-        history=history,
-        seconds=seconds,
-        images_per_second=done * recipe.step_batch_size / seconds,
-    )
+        self.seconds += time.perf_counter() - clock
+        self.steps_done += self.steps * len(fitted.epoch) - step
+        if checkpoints.best_weights:
+            self.model.set_weights(checkpoints.best_weights)
+        return epoch + len(fitted.epoch)
+
+    def _callbacks(self, phase, begin, checkpoints, logger):
+        recipe, folder = phase.recipe, self.folder
+        frozen = recipe.freeze_batch_norm_epochs
+        title = f"{recipe.model} on {self.source.name}"
+        several = self.recipe.head_epochs or self.recipe.weights is not None
+        ours = [
+            our_callbacks.StopOnNaN(folder.last),
+            our_callbacks.LearningRateLog(phase.number if several else None),
+            checkpoints.plateau,
+            logger,
+            _tensorboard(folder.tensorboard),
+            checkpoints,
+            recipe.ema_momentum and keras.callbacks.SwapEMAWeights(),
+            frozen
+            and our_callbacks.FreezeBatchNormalization(begin + recipe.epochs - frozen),
+            our_callbacks.Curves(folder.history, folder.curves, title),
+        ]
+        return [callback for callback in ours if callback]
 
 
 @contextlib.contextmanager
@@ -188,7 +350,7 @@ def _written_folder(
     with contextlib.ExitStack() as stack:
         if not is_chief(strategy):
             path = stack.enter_context(tempfile.TemporaryDirectory())
-            folder = RunFolder(Path(path))
+            folder = RunFolder(path)
         folder.remove_leftovers()
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         yield folder
@@ -209,38 +371,8 @@ def _plateau(recipe):
     )
 
 
-def _callbacks(recipe, source, folder, checkpoints, logger):
-    frozen = recipe.freeze_batch_norm_epochs
-    title = f"{recipe.model} on {source.name}"
-    ours = [
-        our_callbacks.StopOnNaN(folder.last),
-        our_callbacks.LearningRateLog(),
-        checkpoints.plateau,
-        logger,
-        _tensorboard(folder.tensorboard),
-        checkpoints,
-        recipe.ema_momentum and keras.callbacks.SwapEMAWeights(),
-        frozen and our_callbacks.FreezeBatchNormalization(recipe.epochs - frozen),
-        our_callbacks.Curves(folder.history, folder.curves, title),
-    ]
-    return [callback for callback in ours if callback]
-
-
 def _tensorboard(folder):
     # tensorflow does not depend on tensorboard; its logs are a convenience.
     if importlib.util.find_spec("tensorboard") is None:
         return None
     return keras.callbacks.TensorBoard(folder, write_graph=False)
-
-
-def _cut_history(path, epochs):
-    """Drops the rows of epochs that no checkpoint has."""
-    if not path.exists():
-        return
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))  # None, if it stopped in its first epoch.
-    with (
-        atomic_path(path, overwrite=True) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        csv.writer(file).writerows(rows[: epochs + 1])

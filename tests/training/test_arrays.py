@@ -87,8 +87,14 @@ def test_raw_images_are_normalised_in_the_model():
         ({}, (8, 32, 32), 8, "must be square"),
         ({}, (8, 32, 32, 1), 7, "one integer for each"),
         ({}, (7, 32, 32, 1), 7, "7 images, global_batch_size=8"),
-        ({"augmentation": "flip"}, (8, 32, 32, 1), 8, "`augmentation` needs Tensor"),
+        (
+            {"augmentation": "flip"},
+            (8, 32, 32, 1),
+            8,
+            "On arrays `augmentation` must be 'none'",
+        ),
         ({"freeze_batch_norm_epochs": 1}, (8, 32, 32, 1), 8, "`freeze_batch_norm"),
+        ({"head_epochs": 1}, (8, 32, 32, 1), 8, "`head_epochs` must be 0"),
         ({"synchronized_batch_norm": True}, (8, 32, 32, 1), 8, "`synchronized_batch"),
     ],
 )

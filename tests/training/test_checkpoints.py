@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_senet.training.checkpoints import (
+    START,
     Checkpoints,
     TrainingStopped,
     termination_noticed,
@@ -17,7 +18,7 @@ from keras_senet.training.checkpoints import (
 from keras_senet.training.state import (
     State,
     damage,
-    load_last_state,
+    find_state,
     load_state,
     previous_path,
     save_state,
@@ -47,7 +48,7 @@ def last(tmp_path):
 
 @pytest.fixture
 def checkpoints(tmp_path, model):
-    return start(Checkpoints(tmp_path, {"format": 1}), model)
+    return start(Checkpoints(tmp_path, model.save_weights), model)
 
 
 def start(callback, model, steps=4):
@@ -118,7 +119,7 @@ def test_state_has_optimizer_and_random_generators(model, last):
     expected = [np.array(v) for v in (*model.variables, *model.optimizer.variables)]
 
     other = make_model()
-    assert load_state(other, last) == State({"epoch": 3}, [])
+    assert load_state(other, last) == State({"epoch": 3}, [], [])
     other.train_on_batch(np.ones((4, 3)), np.zeros((4, 2)))
     actual = [np.array(v) for v in (*other.variables, *other.optimizer.variables)]
     # Weights, the generator's state, iterations, learning rate and momenta.
@@ -138,7 +139,7 @@ def test_a_state_without_a_digest_is_read(model, last):
     save_state(model, last, {"epoch": 3})
     with h5py.File(last, "a") as file:
         del file["training"].attrs["digest"]
-    assert load_last_state(model, last).progress == {"epoch": 3}
+    assert load_state(model, find_state(last)).progress == {"epoch": 3}
 
 
 def tear(path, how):
@@ -161,7 +162,7 @@ def test_a_torn_file_falls_back_to_the_one_before(model, last, how):
         save_state(model, last, {"epoch": epoch})
     tear(last, how)
     with pytest.warns(UserWarning, match=r"goes on from the one before, .*previous"):
-        state = load_last_state(model, last)
+        state = load_state(model, find_state(last))
     assert state.progress == {"epoch": 2}
     assert set(np.ravel(model.layers[0].kernel)) == {2.0}
     # The torn file does not take the place of the good one.
@@ -173,14 +174,14 @@ def test_the_one_before_is_used_where_the_last_is_missing(model, last):
     save_state(model, last, {"epoch": 1})
     last.rename(previous_path(last))
     with pytest.warns(UserWarning, match="it is not there"):
-        assert load_last_state(model, last).progress == {"epoch": 1}
+        assert load_state(model, find_state(last)).progress == {"epoch": 1}
 
 
 def test_without_a_good_file(model, last):
-    assert load_last_state(model, last) == State({}, [])
+    assert find_state(last) is None
     last.write_bytes(b"nothing")
     with pytest.raises(OSError, match="Start the run again"):
-        load_last_state(model, last)
+        load_state(model, find_state(last))
     assert damage(last)
 
 
@@ -194,13 +195,37 @@ def test_plateau_goes_on_where_it_was(tmp_path, last, model):
             start(callback, model)
         return plateau, checkpoints
 
-    plateau, checkpoints = begin(None)
+    plateau, checkpoints = begin(START)
     for epoch, loss in enumerate((2.0, 1.0, 1.5)):
         for callback in (plateau, checkpoints):
             callback.on_epoch_begin(epoch)
             callback.on_epoch_end(epoch, {"loss": 1.0, "val_loss": loss})
     resumed, _ = begin(load_state(model, last))
     assert (resumed.best, resumed.wait) == (plateau.best, plateau.wait) == (1.0, 1)
+
+
+def test_a_phase_ends_and_its_best_weights_go_on(tmp_path, last, model):
+    def begin(resumed):
+        checkpoints = Checkpoints(
+            tmp_path, lambda path: None, resumed=resumed, patience=2
+        )
+        return start(checkpoints, model)
+
+    checkpoints = begin(START)
+    model.stop_training = False
+    for epoch, loss in enumerate((2.0, 1.0, 1.5)):
+        set_weights(model, float(epoch))
+        end_epoch(checkpoints, epoch, val_loss=loss)
+        assert not model.stop_training
+    state = load_state(model, last)
+    resumed = begin(state)
+    assert not resumed.has_ended
+    end_epoch(resumed, 3, val_loss=1.0)  # as low, not lower
+    assert model.stop_training
+    assert resumed.has_ended
+    assert begin(load_state(model, last)).has_ended
+    for value in resumed.best_weights[:2]:
+        assert set(np.ravel(value)) == {1.0}
 
 
 def test_sigterm_is_noticed_and_no_longer_ends_the_process(checkpoints, last, model):
@@ -213,7 +238,7 @@ def test_sigterm_is_noticed_and_no_longer_ends_the_process(checkpoints, last, mo
         with pytest.raises(TrainingStopped, match="SIGTERM in epoch 8"):
             checkpoints.on_train_batch_end(1, {"loss": 1.0})
     assert signal.getsignal(signal.SIGTERM) is before
-    progress, metrics = load_state(model, last)
+    progress, metrics, _ = load_state(model, last)
     assert (progress["epoch"], progress["step"]) == (7, 2)
     assert len(metrics) == len(model.metrics_variables) > 0
 
@@ -232,13 +257,13 @@ def test_other_threads_leave_the_signal_alone():
 
 
 def test_a_resumed_epoch_has_the_steps_that_were_missing(tmp_path, last, model):
-    callback = start(Checkpoints(tmp_path, {"format": 1}, every=2), model)
+    callback = start(Checkpoints(tmp_path, lambda path: None, every=2), model)
     callback.on_epoch_begin(5)
     for batch in range(3):
         callback.on_train_batch_end(batch, {"loss": 1.0})
     state = load_state(model, last)
     model.reset_metrics()
-    resumed = start(Checkpoints(tmp_path, {"format": 1}, resumed=state), model)
+    resumed = start(Checkpoints(tmp_path, lambda path: None, resumed=state), model)
     resumed.on_epoch_begin(5)
     for variable, value in zip(model.metrics_variables, state.metrics, strict=True):
         np.testing.assert_array_equal(variable, value)

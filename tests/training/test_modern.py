@@ -103,7 +103,7 @@ class Seen(keras.callbacks.Callback):
 
 def test_averaged_weights_are_evaluated_and_saved(tmp_path):
     model, _ = make(ema_momentum=0.5)
-    checkpoints, seen = Checkpoints(tmp_path, {"format": 1}), Seen()
+    checkpoints, seen = Checkpoints(tmp_path, model.save_weights), Seen()
     callbacks = [checkpoints, keras.callbacks.SwapEMAWeights(), seen]
     history = model.fit(
         data(8),

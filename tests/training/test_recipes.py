@@ -10,11 +10,14 @@ import pytest
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training.recipes import (
     RECIPES,
+    FinetuneRecipe,
     ModelArguments,
     Recipe,
     load_recipe,
     model_arguments_of,
 )
+
+SAVED_MODELS = Path(__file__).parents[2] / "saved_models"
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -82,7 +85,7 @@ def test_learning_rate_scales_linearly():
     ("values", "message"),
     [
         ({"model": "se_resnet5"}, "Received: model='se_resnet5'. Did you mean 'se_r"),
-        ({"epochs": 0}, "`epochs` must be at least 1. Received: epochs=0"),
+        ({"epochs": 0}, "`head_epochs` and `epochs` must not both be 0"),
         ({"epochs": 1.5}, "`epochs` must be an integer. Received: epochs=1.5"),
         ({"epochs": True}, "Received: epochs=True"),
         ({"nesterov": 1}, "`nesterov` must be True or False. Received: nesterov=1"),
@@ -96,9 +99,15 @@ def test_learning_rate_scales_linearly():
         ({"step_at": (0.5, 0.5)}, "Received: step_at="),
         ({"step_at": (0.5, 1.0)}, "Received: step_at="),
         ({"step_at": 0.5}, "`step_at` must be a sequence of numbers"),
+        ({"step_at": ("half",)}, "`step_at` must be a sequence of numbers"),
         ({"warmup_epochs": 1.0, "schedule": "step"}, "belongs to schedule='cosine'"),
         ({"warmup_epochs": 5.0, "epochs": 5}, "below `epochs`"),
         ({"l2": 1e-4, "optimizer": "adamw"}, "Use `weight_decay`"),
+        ({"head_epochs": -1}, "`head_epochs` must be at least 0. Received"),
+        ({"model": None}, "`model` must name the network, since the weights do not"),
+        ({"schedule": "plateau", "layer_decay": 0.5}, "one rate for all layers"),
+        ({"schedule": "plateau", "patience": None}, "needs a `patience`"),
+        ({"freeze_batch_norm": True, "freeze_batch_norm_epochs": 1}, "False. Received"),
         ({"epochs": 3, "freeze_batch_norm_epochs": 3}, "must be below `epochs`: batch"),
         ({"seed": True}, "`seed` must be an integer"),
         ({"model_arguments": {"reductoin": 8}}, "Did you mean 'reduction'?"),
@@ -130,6 +139,79 @@ def test_smoke_has_the_pixels_that_the_network_needs(name):
         small = Recipe(model=name, image_size=size).smoke()
         assert CONSTRUCTORS[name].family.min_size <= small.image_size <= 75
         assert small.smoke() == small
+
+
+def test_smoke_keeps_the_phases():
+    recipe = FinetuneRecipe(model="se_resnet20", weights="cifar10")
+    assert [p.number for p in recipe.smoke().phases] == [1, 2]
+    assert recipe.smoke().smoke() == recipe.smoke()
+    with pytest.raises(ValueError, match=r"model=None\. Name it"):
+        FinetuneRecipe(weights="x.weights.h5").smoke()
+
+
+def test_phases():
+    (only,) = RECIPES["cifar10"].phases
+    assert only == (2, "all layers", RECIPES["cifar10"])
+    recipe = FinetuneRecipe(model="se_resnet20", warmup_epochs=1.0, seed=3)
+    head, everything = recipe.phases
+    assert (head.number, everything.number) == (1, 2)
+    assert (head.recipe.epochs, head.recipe.learning_rate) == (5, 1e-3)
+    assert (head.recipe.layer_decay, head.recipe.warmup_epochs) == (1, 0)
+    assert everything.recipe == dataclasses.replace(recipe, head_epochs=0)
+    assert everything.recipe.peak_learning_rate == recipe.learning_rate
+    (alone,) = dataclasses.replace(recipe, epochs=0, warmup_epochs=0.0).phases
+    assert alone.number == 1
+
+
+# What `keras-senet finetune` of version 0.1 wrote into a run folder.
+FINETUNED_BY_0_1 = {
+    "data": "photos",
+    "model": "se_resnet20",
+    "weights": "cifar10",
+    "model_arguments": {},
+    "train_split": "train",
+    "validation_split": "test",
+    "held_out": 0.2,
+    "on_error": "skip",
+    "image_size": None,
+    "augmentation": "flip",
+    "global_batch_size": 16,
+    "head_epochs": 2,
+    "head_learning_rate": 0.001,
+    "epochs": 9,
+    "learning_rate": 0.0001,
+    "layer_decay": 0.7,
+    "weight_decay": 0.01,
+    "freeze_batch_norm": True,
+    "class_weights": True,
+    "label_smoothing": 0.0,
+    "patience": 5,
+    "seed": 0,
+}
+
+
+def test_recipes_of_version_0_1():
+    recipe = Recipe.from_json(FINETUNED_BY_0_1)
+    expected = FinetuneRecipe(
+        data="photos",
+        model="se_resnet20",
+        weights="cifar10",
+        global_batch_size=16,
+        head_epochs=2,
+        epochs=9,
+    )
+    assert recipe == expected
+    assert Recipe.from_json(recipe.to_json()).to_json() == recipe.to_json()
+
+
+@pytest.mark.parametrize(
+    "file", sorted(SAVED_MODELS.glob("*/recipe.json")), ids=lambda f: f.parent.name
+)
+def test_recipes_of_the_shipped_weights(file):
+    values = json.loads(file.read_text())
+    recipe = load_recipe(file)
+    assert {name: recipe.to_json()[name] for name in values} == values
+    assert [phase.number for phase in recipe.phases] == [2]
 
 
 def test_smoke_is_small_and_valid():
