@@ -2,29 +2,31 @@
 
 import functools
 import math
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import tensorflow as tf
 
-from keras_senet.data._arguments import (
-    check_choices,
-    check_mixing,
-    check_training,
-    checked_worker,
-)
 from keras_senet.data.augmentation import (
     AUGMENTATIONS,
+    KERNELS,
     WINDOW_AREAS,
     random_window,
     resize_and_crop,
     to_grey,
 )
 from keras_senet.data.decoding import crop
-from keras_senet.data.mixing import Mixer, make_mixer
+from keras_senet.data.mixing import LEAST_ALPHA, Mixer, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
 from keras_senet.data.source import Source
-from keras_senet.utils.errors import check_counts, checked_size
+from keras_senet.utils.errors import (
+    check_counts,
+    checked_size,
+    is_positive_integer,
+    nearest,
+)
 
 # At most this much of a data set waits in the shuffle buffer: all of a small one, and
 # 10,000 encoded images of ImageNet, whose files are in random order anyway.
@@ -116,13 +118,31 @@ def batches(
     size = checked_size(image_size)
     random = {"rand_augment": rand_augment, "random_erasing": random_erasing}
     mixing = {"mixup": mixup, "cutmix": cutmix}
-    check_choices(augmentation, interpolation, channels, crop_fraction)
     check_counts(batch_size=batch_size, limit=limit)
-    check_training(training, epoch, augmentation=augmentation, **random, **mixing)
-    check_mixing(one_hot, **mixing)
+    _check_random(
+        training,
+        one_hot,
+        {"augmentation": augmentation, **random, **mixing, "epoch": epoch},
+    )
+    _one_of(KERNELS, interpolation=interpolation)
+    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
+    _require(channels in (None, 1, 3), grey_or_rgb, channels=channels)
+    shown = 0 < crop_fraction <= 1
+    _require(shown, "lie above 0 and at most at 1", crop_fraction=crop_fraction)
+    counted = step == 0 or (is_positive_integer(step) and epoch is not None)
+    rule = "be an integer from 0 and belongs to `epoch`"
+    _require(counted, rule, step=step, epoch=epoch)
     counts = {"batch_size": batch_size, "limit": limit}
     steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
-    index, workers = checked_worker(worker, batch_size, step, epoch, drop_remainder)
+    index, workers = worker
+    divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
+    _require(
+        0 <= index < workers and divides,
+        "be (i, n) with i from 0 and below n, for whole batches (drop_remainder=True) "
+        "of a multiple of n images",
+        worker=worker,
+        batch_size=batch_size,
+    )
     records = source.reader.records(part)
     if limit is not None:
         records = records.take(limit)
@@ -207,6 +227,46 @@ def steps_per_epoch(
             f"Received: batch_size={batch_size}, limit={limit}."
         )
     return taken // batch_size if drop_remainder else math.ceil(taken / batch_size)
+
+
+def _require(holds: bool, rule: str, **received: Any) -> None:
+    """Raises, where a rule does not hold, about the first of the values received."""
+    if not holds:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(f"`{next(iter(received))}` must {rule}. Received: {values}.")
+
+
+def _one_of(choices: Iterable[str], **received: str) -> None:
+    ((name, value),) = received.items()
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {list(choices)}. "
+            f"Received: {name}={value!r}.{nearest(value, choices)}"
+        )
+
+
+def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
+    """Raises if evaluation is asked for what is for training, or a value is wrong."""
+    off = {"augmentation": "none", "epoch": None}
+    for name, value in given.items():
+        received = {name: value}
+        if not training and value != off.get(name, 0):
+            raise ValueError(
+                f"`{name}` is for training; evaluation sees the images as they are, "
+                f"always the same. Received: {name}={value!r}. Pass training=True or "
+                "drop it."
+            )
+        if name == "augmentation":
+            _one_of(AUGMENTATIONS, **received)
+        elif name == "epoch":
+            is_number = isinstance(value, numbers.Integral) and value >= 0
+            _require(value is None or is_number, "be an integer from 0", **received)
+        elif name in ("mixup", "cutmix"):
+            mixes = value == 0 or (one_hot and LEAST_ALPHA <= value <= 1)
+            rule = f"be 0 or lie between {LEAST_ALPHA} and 1, and needs one_hot=True"
+            _require(mixes, rule, **received, one_hot=one_hot)
+        else:
+            _require(0 <= value <= 1, "lie between 0 and 1", **received)
 
 
 def _epochs(
