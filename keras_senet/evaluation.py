@@ -4,46 +4,28 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from keras_senet.card import Card
 from keras_senet.data import Source, open_source
-from keras_senet.export.scores import are_probabilities, log_probabilities
+from keras_senet.data.failures import explained
 from keras_senet.opening import Runner, open_model
-from keras_senet.training.failures import explained
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.labelled import class_numbers, read_labelled
+from keras_senet.utils.measures import average_precision, hits, roc_auc
 
 _CALIBRATION_BINS = 15
+_LEAST_PROBABILITY = 1e-7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """What `evaluate` measured.
-
-    Attributes:
-        model: Name or path of what was evaluated.
-        kind: "keras", "saved_model" or "tflite".
-        data: Name of the data, `None` for arrays and batches.
-        split: Its split, `None` for arrays and batches.
-        images: Number of images.
-        image_size: Their (height, width).
-        crop_fraction: As in `keras_senet.data.batches`, `None` for arrays and batches.
-        class_names: Names of the classes, or their numbers as text.
-        top1: Share of the images whose class has the highest score.
-        top5: Share of the images whose class is among the `top_k` highest scores.
-        top_k: 5, or one less than the classes where there are fewer than six.
-        loss: Mean cross-entropy in nats.
-        calibration_error: Expected calibration error: the gap between confidence and
-            accuracy, averaged over 15 equal bins of confidence, weighted by images.
-        class_accuracy: Top-1 accuracy of each class, nan for one without images.
-        confusion: Number of images, `(classes, classes)`: row true, column predicted.
-        images_per_second: Of the model alone, without reading the images and without
-            the first batch (unless it is the only one).
-    """
+class _Measured:
+    """What both kinds of evaluation tell."""
 
     model: str
     kind: str
@@ -53,23 +35,57 @@ class Evaluation:
     image_size: tuple[int, int]
     crop_fraction: float | None
     class_names: tuple[str, ...]
-    top1: float
-    top5: float
-    top_k: int
     loss: float
-    calibration_error: float
-    class_accuracy: np.ndarray = dataclasses.field(repr=False)
-    confusion: np.ndarray = dataclasses.field(repr=False)
     images_per_second: float
 
     def to_json(self) -> str:
-        """Returns all fields as a JSON object; the accuracy of no images is null."""
+        """Returns all fields as a JSON object; what cannot be told is null."""
         fields = dataclasses.asdict(self)
-        fields["class_accuracy"] = [
-            None if np.isnan(value) else float(value) for value in self.class_accuracy
-        ]
-        fields["confusion"] = self.confusion.tolist()
-        return json.dumps(fields, indent=2, ensure_ascii=False)
+        return json.dumps(_plain(fields), indent=2, ensure_ascii=False)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation(_Measured):
+    """What `evaluate` measured of a classifier: one class an image.
+
+    Attributes:
+        model: Name or path of what was evaluated.
+        kind: "keras", "saved_model", "tflite" or "onnx".
+        data: Name of the data, `None` for arrays and batches.
+        split: Its split, `None` for arrays and batches.
+        images: Number of images.
+        image_size: Their (height, width).
+        crop_fraction: As in `keras_senet.data.batches`, `None` for arrays and batches.
+        class_names: Names of the classes, or their numbers as text.
+        loss: Mean cross-entropy in nats; nan where nothing says what the outputs mean.
+        images_per_second: Of the model alone, without reading the images and without
+            the first batch (unless it is the only one).
+        top1: Share of the images whose class has the highest score.
+        top5: Share of the images whose class is among the `top_k` highest scores.
+        top_k: 5, or one less than the classes where there are fewer than six.
+        calibration_error: Expected calibration error: the gap between confidence and
+            accuracy, averaged over 15 equal bins of confidence, weighted by images;
+            nan where the loss is.
+        class_accuracy: Top-1 accuracy of each class, nan for one without images.
+        confusion: Number of images, `(classes, classes)`: row true, column predicted.
+    """
+
+    top1: float
+    top5: float
+    top_k: int
+    calibration_error: float
+    class_accuracy: np.ndarray = dataclasses.field(repr=False)
+    confusion: np.ndarray = dataclasses.field(repr=False)
 
     def summary(self) -> str:
         """Returns the main figures in one line."""
@@ -96,6 +112,53 @@ class Evaluation:
         return Path(path)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LabelEvaluation(_Measured):
+    """What `evaluate` measured of a network whose outputs are independent.
+
+    Each output is the probability of one label: an image may have several of them, or
+    none. With a single output, that is a binary classifier. A label is predicted from
+    a probability of more than one half on. A figure is nan where there is nothing to
+    divide by.
+
+    Attributes:
+        model: As of `Evaluation`, as all fields before `loss`.
+        class_names: Names of the labels.
+        loss: Mean binary cross-entropy of an output, in nats.
+        images_per_second: As of `Evaluation`.
+        positives: Number of images that have each label.
+        accuracy: Of each label, the share of the images that are told rightly.
+        precision: Of each label, the share of the images it is predicted for that have
+            it.
+        recall: Of each label, the share of the images that have it that it is predicted
+            for.
+        f1: Of each label, the harmonic mean of precision and recall.
+        average_precision: Of each label, the precision averaged over all recalls.
+        auc: Of each label, the area under the ROC curve.
+        mean_average_precision: The mean over the labels that some image has.
+    """
+
+    mean_average_precision: float
+    positives: np.ndarray = dataclasses.field(repr=False)
+    accuracy: np.ndarray = dataclasses.field(repr=False)
+    precision: np.ndarray = dataclasses.field(repr=False)
+    recall: np.ndarray = dataclasses.field(repr=False)
+    f1: np.ndarray = dataclasses.field(repr=False)
+    average_precision: np.ndarray = dataclasses.field(repr=False)
+    auc: np.ndarray = dataclasses.field(repr=False)
+
+    def summary(self) -> str:
+        """Returns the main figures in one line, of several labels their means."""
+        figures = f"mean average precision {self.mean_average_precision:.4f}"
+        if len(self.class_names) == 1:
+            figures = f"AUC {self.auc[0]:.4f}"
+        return (
+            f"{self.model}: accuracy {np.nanmean(self.accuracy):.2%}, {figures}, "
+            f"loss {self.loss:.4f} on {self.images} images, "
+            f"{self.images_per_second:.0f} images/s"
+        )
+
+
 def evaluate(
     model_or_file: keras.Model | str | os.PathLike | Runner,
     data,
@@ -106,17 +169,21 @@ def evaluate(
     batch_size: int = 64,
     limit: int | None = None,
     threads: int | None = None,
-) -> Evaluation:
+) -> Evaluation | LabelEvaluation:
     """Evaluates a classifier on labelled images.
 
+    What is measured follows from the network's `card.outputs`: of independent
+    probabilities ("sigmoid") a `LabelEvaluation`, else an `Evaluation`.
+
     Args:
-        model_or_file: A `keras.Model`, or the path of a .keras file, a SavedModel
-            folder or a .tflite file.
+        model_or_file: What `keras_senet.open_model` opens: a `keras.Model`, a preset's
+            name, a run folder, a .keras file, a SavedModel folder, a .tflite file.
         data: A `keras_senet.data.Source` or what `keras_senet.data.open_source` takes
             ("bundled", a tensorflow_datasets name, a folder); a tuple of two arrays,
             (images, labels); or batches of such pairs, as of a tf.data dataset. Images
-            are as the model takes them, labels are integers, (N,) or (N, 1), or
-            one-hot rows, (N, classes).
+            are as the model takes them. Labels are integers, (N,) or (N, 1), or one-hot
+            rows, (N, classes); of independent outputs rows of 0 and 1, of a single one
+            also (N,).
         split: The split of a source.
         image_size: Size of the images of a source. `None` is the model's.
         crop_fraction: Share of the image's side that a source keeps, see
@@ -124,13 +191,13 @@ def evaluate(
             else 1.
         batch_size: How many images go through the model at a time.
         limit: How many images to use at most.
-        threads: Threads of the TFLite interpreter, see `open_model`.
+        threads: Threads of the TFLite interpreter, see `keras_senet.open_model`.
 
     Raises:
-        ValueError: If the model has not as many classes as the data or has them in
-            another order, there are no images, they do not fit the model, or a
-            source's would reach a network that does not normalise them and does not
-            say how.
+        ValueError: If the model has not the classes of the data or has them in another
+            order, the labels are not of the kind that its outputs are, there are no
+            images, they do not fit the model, or a source's would reach a network that
+            does not normalise them and does not say how.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -140,185 +207,202 @@ def evaluate(
     """
     check_counts(batch_size=batch_size, limit=limit)
     runner = open_model(model_or_file, threads=threads)
-    batches, about = _open_data(
-        data,
-        runner,
-        split=split,
-        image_size=image_size,
-        crop_fraction=crop_fraction,
-        batch_size=batch_size,
-        limit=limit,
-    )
-    class_names = about.pop("class_names")
-    _check_order(runner.labels, class_names)
-    counts = _Counts(class_names)
-    for images, labels in batches:
-        start = time.perf_counter()
-        scores = runner.predict(images, batch_size=batch_size)
-        counts.add(scores, labels, time.perf_counter() - start)
-        about.setdefault("image_size", tuple(images.shape[1:3]))
-    return counts.result(
-        model=runner.name, kind=runner.kind, class_names=runner.labels, **about
-    )
-
-
-def _open_data(
-    data, runner, *, split, image_size, crop_fraction, batch_size, limit
-) -> tuple[Iterator, dict]:
     if isinstance(data, (str, os.PathLike)):
         data = open_source(data)
-    if not isinstance(data, Source):
-        about = {"data": None, "split": None, "crop_fraction": None}
-        pairs = _arrays(data, batch_size) if isinstance(data, tuple) else data
-        return _limited(pairs, limit), about | {"class_names": None}
-    view = runner.view(data, image_size=image_size, crop_fraction=crop_fraction)
-    dataset = view.batches(split, batch_size=batch_size, limit=limit)
-    about = {"data": data.name, "split": split, "crop_fraction": view.crop_fraction}
-    about |= {"class_names": data.class_names, "image_size": view.image_size}
-    return _read(dataset, data), about
+    about = {"data": None, "split": None, "crop_fraction": None}
+    names = runner.card.labels
+    if isinstance(data, Source):
+        view = runner.view(data, image_size=image_size, crop_fraction=crop_fraction)
+        batches = _read(view.batches(split, batch_size=batch_size, limit=limit), data)
+        about = {"data": data.name, "split": split, "crop_fraction": view.crop_fraction}
+        names = _checked_names(runner.card, data)
+    else:
+        batches = read_labelled(data, batch_size, limit=limit)
+    counts = (_LabelCounts if runner.card.outputs == "sigmoid" else _ClassCounts)()
+    times = []
+    for images, labels in batches:
+        start = time.perf_counter()
+        outputs = runner.predict(images, batch_size=batch_size)
+        times.append((len(images), time.perf_counter() - start))
+        counts.add(
+            *_checked_outputs(outputs, names, runner.card, counts.images), labels
+        )
+        about.setdefault("image_size", tuple(images.shape[1:3]))
+        counts.images += len(images)
+    timed = times[1:] or times
+    return counts.result(
+        **about,
+        model=runner.name,
+        kind=runner.kind,
+        images=counts.images,
+        class_names=tuple(map(str, names or range(counts.classes))),
+        images_per_second=sum(n for n, _ in timed) / sum(s for _, s in timed),
+    )
 
 
 def _read(dataset, source) -> Iterator:
-    with explained(source, several_workers=False):
+    with explained(source):
         yield from dataset.as_numpy_iterator()
 
 
-def _arrays(data, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    images, labels = (np.asarray(part) for part in data)
-    if len(images) != len(labels):
-        raise ValueError(
-            "There must be one label for each image. Received: "
-            f"{len(images)} images and {len(labels)} labels"
-        )
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        yield images[part], labels[part]
-
-
-def _limited(pairs: Iterable, limit: int | None) -> Iterator:
-    left = limit
-    for pair in pairs:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ValueError(
-                "Batches must be pairs (images, labels), and two arrays a tuple of "
-                f"them. Received: a batch of the type {type(pair).__name__}"
-            )
-        images, labels = map(np.asarray, pair)
-        if left is not None:
-            images, labels = images[:left], labels[:left]
-            left -= len(images)
-        if len(images):
-            yield images, labels
-        if left == 0:
-            return
-
-
-def _check_order(model_names, data_names) -> None:
-    """Raises if the model and the data name the same classes in another order."""
-    names, others = list(model_names or ()), list(data_names or ())
-    if names != others and sorted(names) == sorted(others):
-        place = next(i for i, name in enumerate(names) if name != others[i])
+def _checked_names(card: Card, source: Source) -> tuple[str, ...]:
+    """Returns the names of the outputs; raises if the data has others, or an order."""
+    theirs = source.class_names
+    if card.binary and len(theirs) == 2:  # the probability of the second class
+        theirs = theirs[1:]
+    names = card.labels or ()
+    if names != theirs and sorted(names) == sorted(theirs):
+        place = next(i for i, name in enumerate(names) if name != theirs[i])
         raise ValueError(
             "The classes of the model must be in the order of the data's. Received: "
-            f"class {place} is {names[place]!r} for the model, {others[place]!r} in "
+            f"class {place} is {names[place]!r} for the model, {theirs[place]!r} in "
             "the data. Number the data's classes as the model does."
         )
+    if source.multi_label and card.outputs != "sigmoid":
+        raise ValueError(
+            f"The images of {source.name!r} have several labels each, so the model's "
+            "outputs must be independent probabilities, 'sigmoid'. Received: a model "
+            f"with outputs={card.outputs!r}"
+        )
+    return theirs
 
 
-class _Counts:
-    """Sums over batches, from which the figures follow."""
+def _checked_outputs(
+    outputs, names, card, images
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns outputs (N, classes), and as probabilities where that is known."""
+    if isinstance(outputs, dict) or outputs.ndim != 2:
+        shape = list(outputs) if isinstance(outputs, dict) else outputs.shape
+        raise ValueError(
+            "A classifier has one output of shape (N, classes). Received: a model "
+            f"with the output {shape}"
+        )
+    classes = outputs.shape[1]
+    if classes == 1 and card.outputs != "sigmoid":
+        raise ValueError(
+            "A classifier has at least 2 classes, or one output that is a probability, "
+            f"'sigmoid'. Received: one output, outputs={card.outputs!r}"
+        )
+    if names is not None and len(names) != classes:
+        raise ValueError(
+            "The model must have the classes of the data. Received: a model with "
+            f"{classes} classes, data with {len(names)}. Use the data it was trained "
+            "for, or another head."
+        )
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            "The model's scores must be finite. Received: a nan or an infinity, after "
+            f"{images} good images."
+        )
+    known = card.outputs not in (None, "features")
+    return outputs, card.scores(outputs) if known else None
 
-    def __init__(self, class_names):
-        self.class_names = class_names
-        self.confusion = None
-        self.in_top_k = 0
+
+class _ClassCounts:
+    """Sums over batches of one class an image, from which the figures follow."""
+
+    def __init__(self):
+        self.images = self.classes = self.in_top_k = 0
         self.loss = 0.0
         self.bins = np.zeros((2, _CALIBRATION_BINS))  # confidence, correct
-        self.times = []
 
-    def add(self, scores, labels, seconds: float) -> None:
-        """Adds one batch: scores (N, classes), labels (N,), (N, 1), (N, classes)."""
-        if self.confusion is None:
-            self._start(scores)
-        if labels.ndim == 2 and labels.shape[1] == scores.shape[1]:
-            labels = labels.argmax(-1)
-        elif labels.ndim == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        labels = labels.astype("int64")
-        self._check(scores, labels)
-        order = np.argsort(-scores, axis=-1, kind="stable")[:, : self.top_k]
-        np.add.at(self.confusion, (labels, order[:, 0]), 1)
-        self.in_top_k += int((order == labels[:, None]).any(-1).sum())
-        logs = log_probabilities(scores, probabilities=self.probabilities)
-        self.loss -= logs[np.arange(len(labels)), labels].sum()
-        confidence = np.exp(logs.max(-1))
+    def add(self, outputs, probabilities, labels) -> None:
+        """Adds a batch: (N, classes) twice, and (N,), (N, 1) or (N, classes)."""
+        if not self.classes:
+            self.classes = outputs.shape[1]
+            self.top_k = min(5, self.classes - 1)
+            self.confusion = np.zeros((self.classes, self.classes), "int64")
+        if np.ndim(labels) == 2 and np.shape(labels)[1] not in (1, self.classes):
+            raise ValueError(
+                f"Labels must be integers, or one-hot rows of {self.classes} columns. "
+                f"Received: labels of shape {np.shape(labels)}"
+            )
+        labels = class_numbers(labels).astype("int64")
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise ValueError(
+                f"Labels must be integers from 0 and below {self.classes}, the model's "
+                f"classes. Received: labels from {labels.min()} to {labels.max()}"
+            )
+        right = hits(outputs, labels)
+        np.add.at(self.confusion, (labels, outputs.argmax(-1)), 1)
+        self.in_top_k += np.count_nonzero(hits(outputs, labels, self.top_k))
+        if probabilities is None:
+            self.loss = float("nan")
+            return
+        shares = probabilities.astype("float64")
+        shares /= np.maximum(shares.sum(-1, keepdims=True), _LEAST_PROBABILITY)
+        own = np.take_along_axis(shares, labels[:, None], axis=1)
+        self.loss -= np.log(np.maximum(own, _LEAST_PROBABILITY)).sum()
+        confidence = shares.max(-1)
         place = np.minimum(confidence * _CALIBRATION_BINS, _CALIBRATION_BINS - 1)
-        place = place.astype(int)
-        np.add.at(self.bins[0], place, confidence)
-        np.add.at(self.bins[1], place, order[:, 0] == labels)
-        self.times.append((len(labels), seconds))
+        np.add.at(self.bins[0], place.astype(int), confidence)
+        np.add.at(self.bins[1], place.astype(int), right)
 
-    def _start(self, scores) -> None:
-        if isinstance(scores, dict) or scores.ndim != 2 or scores.shape[1] < 2:
-            shape = list(scores) if isinstance(scores, dict) else scores.shape
-            raise ValueError(
-                "A classifier has one output of shape (N, classes), classes at least "
-                f"2. Received: a model with the output {shape}"
-            )
-        classes = scores.shape[1]
-        if self.class_names is not None and len(self.class_names) != classes:
-            raise ValueError(
-                "The model must have the classes of the data. Received: a model with "
-                f"{classes} classes, data with {len(self.class_names)}. Use the data "
-                "it was trained for, or another head."
-            )
-        self.top_k = min(5, classes - 1)
-        self.confusion = np.zeros((classes, classes), "int64")
-        self.probabilities = are_probabilities(scores)
-
-    def _check(self, scores, labels) -> None:
-        if not np.isfinite(scores).all():
-            raise ValueError(
-                "The model's scores must be finite. Received: a nan or an infinity, "
-                "after "
-                f"{int(self.confusion.sum())} good images."
-            )
-        classes = scores.shape[1]
-        if labels.shape != scores.shape[:1] or labels.min() < 0:
-            raise ValueError(
-                "Labels must be integers from 0, one for each image, or one-hot rows "
-                f"of {classes} classes. Received: labels of shape {labels.shape}, the "
-                f"smallest {labels.min()}, for {len(scores)} images"
-            )
-        if labels.max() >= classes:
-            raise ValueError(
-                "The model must have the classes of the data. Received: a model with "
-                f"{classes} classes, data with at least {int(labels.max()) + 1}."
-            )
-
-    def result(self, *, class_names, **about) -> Evaluation:
+    def result(self, *, images, **about) -> Evaluation:
         """Returns the figures of all batches."""
-        if self.confusion is None:
-            raise ValueError("There must be images to evaluate. Received: none.")
-        images = int(self.confusion.sum())
-        each = self.confusion.sum(1)
-        right = np.diag(self.confusion)
+        each, right = self.confusion.sum(1), np.diag(self.confusion)
         confidence, correct = self.bins
-        timed = self.times[1:] or self.times
-        names = self.class_names or class_names or range(len(self.confusion))
+        gap = np.abs(confidence - correct).sum() / images
         return Evaluation(
             **about,
             images=images,
-            class_names=tuple(str(name) for name in names),
+            loss=float(self.loss / images),
             top1=float(right.sum() / images),
             top5=self.in_top_k / images,
             top_k=self.top_k,
-            loss=float(self.loss / images),
-            calibration_error=float(np.abs(confidence - correct).sum() / images),
-            class_accuracy=np.where(each, right / np.maximum(each, 1), np.nan),
+            calibration_error=float(gap + 0 * self.loss),
+            class_accuracy=_shares(right, each),
             confusion=self.confusion,
-            images_per_second=sum(n for n, _ in timed) / sum(s for _, s in timed),
         )
+
+
+class _LabelCounts:
+    """All batches of several labels an image, or of one that is there or not."""
+
+    def __init__(self):
+        self.images = self.classes = 0
+        self.scores, self.labels = [], []
+
+    def add(self, outputs, probabilities, labels) -> None:
+        """Adds a batch: (N, labels) three times; labels of a single one also (N,)."""
+        self.classes = outputs.shape[1]
+        if self.classes == 1 and labels.ndim == 1:
+            labels = labels[:, None]
+        if labels.shape != outputs.shape or not np.isin(labels, (0, 1)).all():
+            raise ValueError(
+                "The labels of independent outputs must be rows of 0 and 1, one column "
+                f"an output, {outputs.shape}. Received: labels of shape {labels.shape} "
+                f"and values from {labels.min()} to {labels.max()}"
+            )
+        self.scores.append(probabilities)
+        self.labels.append(labels.astype(bool))
+
+    def result(self, **about) -> LabelEvaluation:
+        """Returns the figures of all batches."""
+        scores, labels = np.concatenate(self.scores), np.concatenate(self.labels)
+        predicted = scores > 0.5
+        right = np.count_nonzero(predicted & labels, axis=0)
+        chosen, positives = predicted.sum(0), labels.sum(0)
+        own = np.where(labels, scores, 1 - scores.astype("float64"))
+        columns = list(zip(scores.T, labels.T, strict=True))
+        precisions = np.array([average_precision(*column) for column in columns])
+        told = precisions[positives > 0]
+        return LabelEvaluation(
+            **about,
+            loss=float(-np.log(np.maximum(own, _LEAST_PROBABILITY)).mean()),
+            mean_average_precision=float(told.mean()) if len(told) else float("nan"),
+            positives=positives,
+            accuracy=(predicted == labels).mean(0),
+            precision=_shares(right, chosen),
+            recall=_shares(right, positives),
+            f1=_shares(2 * right, chosen + positives),
+            average_precision=precisions,
+            auc=np.array([roc_auc(*column) for column in columns]),
+        )
+
+
+def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    return np.where(wholes, parts / np.maximum(wholes, 1), np.nan)
 
 
 def _draw_confusion(evaluation: Evaluation):

@@ -215,13 +215,13 @@ def test_a_network_is_given_the_normalisation_that_it_asks_for(tmp_path):
     ("data", "message"),
     [
         ("bundled", "3 classes, data with 10"),
-        ((np.ones((4, 28, 28, 1)), [0, 1, 2, 3]), "3 classes, data with at least 4"),
-        ((np.ones((4, 28, 28, 1)), [0, 1, 2]), "4 images and 3 labels"),
+        ((np.ones((4, 28, 28, 1)), [0, 1, 2, 3]), "from 0 and below 3.*0 to 3"),
+        ((np.ones((4, 28, 28, 1)), [0, 1, 2]), r"one label for each image.*\(3,\)"),
         ((np.ones((2, 28, 28, 1)), [0, -1]), "integers from 0.*-1"),
         ((np.ones((2, 28, 28, 1)), np.eye(4)[:2]), r"one-hot rows of 3.*\(2, 4\)"),
-        ([np.ones((2, 28, 28, 1)), [0, 1]], "two arrays a tuple.*type ndarray"),
-        ((np.ones((0, 28, 28, 1)), []), "images to evaluate"),
-        ([], "images to evaluate"),
+        ([np.ones((2, 28, 28, 1)), [0, 1]], "two arrays a tuple"),
+        ((np.ones((0, 28, 28, 1)), []), "must hold images.*none"),
+        ([], "must hold images.*none"),
         ((np.ones((2, 14, 28, 1)), [0, 1]), r"\(2, 14, 28, 1\)"),
     ],
 )
@@ -257,7 +257,9 @@ def test_an_image_that_cannot_be_read_is_named(model, tmp_path):
     for i in range(4):
         path = tmp_path / "ab"[i % 2] / f"{i}.jpg"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(tf.io.encode_jpeg(np.zeros((28, 28, 1), np.uint8)).numpy())
+        path.write_bytes(
+            tf.io.encode_jpeg(np.full((28, 28, 1), 60 * i, np.uint8)).numpy()
+        )
     source = open_source(tmp_path, held_out=0.5)
     for path in tmp_path.rglob("*.jpg"):
         contents = path.read_bytes()

@@ -25,7 +25,8 @@ class Evaluate:
         crop_fraction: The centre crop's share of the resized image.
         batch_size: Images that go through the model at a time.
         limit: Use only so many images.
-        output: A new folder for evaluation.json and confusion.png.
+        output: A new folder for evaluation.json and, of one class an image,
+            confusion.png.
     """
 
     model: Positional[str]
@@ -41,7 +42,7 @@ class Evaluate:
 
     def run(self) -> int:
         from keras_senet.data import open_source
-        from keras_senet.evaluation import evaluate
+        from keras_senet.evaluation import Evaluation, evaluate
         from keras_senet.opening import open_model
         from keras_senet.utils.files import atomic_path
 
@@ -65,26 +66,52 @@ class Evaluate:
             with atomic_path(self.output, what="output folder") as folder:
                 folder.mkdir()
                 (folder / "evaluation.json").write_text(result.to_json(), "utf-8")
-                result.save_confusion_picture(folder / "confusion.png")
+                if isinstance(result, Evaluation):
+                    result.save_confusion_picture(folder / "confusion.png")
             console.print(f"Written to {self.output}", markup=False)
         return 0
 
 
 def _print(console, result):
     height, width = result.image_size
-    rows = [
-        ("images", f"{result.images:,} of {height} x {width} pixels"),
-        ("top-1 accuracy", f"{100 * result.top1:.2f} %"),
-        (f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"),
-        ("loss", f"{result.loss:.4f} nats"),
-        ("calibration error", f"{100 * result.calibration_error:.2f} %"),
-        ("speed", f"{result.images_per_second:.0f} images/s"),
-    ]
-    if len(result.class_names) <= 20:
-        accuracies = zip(result.class_names, result.class_accuracy, strict=True)
-        rows += [(f"  {name}", f"{100 * value:.1f} %") for name, value in accuracies]
+    rows = [("images", f"{result.images:,} of {height} x {width} pixels")]
+    rows += _of_classes(result) if hasattr(result, "top1") else _of_labels(result)
+    rows.append(("speed", f"{result.images_per_second:.0f} images/s"))
     title = f"{result.model} on {result.data}, {result.split}"
     print_table(console, title, ("", ""), rows)
+    if not hasattr(result, "top1") and len(result.class_names) <= 20:
+        _print_labels(console, result)
+
+
+def _of_classes(result):
+    yield "top-1 accuracy", f"{100 * result.top1:.2f} %"
+    yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
+    yield "loss", f"{result.loss:.4f} nats"
+    yield "calibration error", f"{100 * result.calibration_error:.2f} %"
+    if len(result.class_names) <= 20:
+        for name, value in zip(result.class_names, result.class_accuracy, strict=True):
+            yield f"  {name}", f"{100 * value:.1f} %"
+
+
+def _of_labels(result):
+    if len(result.class_names) > 1:
+        yield "mean average precision", f"{100 * result.mean_average_precision:.2f} %"
+    yield "loss", f"{result.loss:.4f} nats"
+
+
+def _print_labels(console, result):
+    measures = ("accuracy", "precision", "recall", "f1", "average_precision", "auc")
+    columns = [">" + name.replace("_", " ") for name in measures]
+    rows = [
+        (name, str(count), *(f"{100 * value:.1f} %" for value in values))
+        for name, count, *values in zip(
+            result.class_names,
+            result.positives,
+            *(getattr(result, name) for name in measures),
+            strict=True,
+        )
+    ]
+    print_table(console, "Each label", ("label", ">images", *columns), rows)
 
 
 def parse(arguments: Sequence[str]) -> Evaluate | None:
