@@ -257,6 +257,15 @@ class Card:
             "softmax or sigmoid."
         )
 
+    def input_range(self) -> tuple[float, float] | None:
+        """Returns the input's values of black and white, or None if nothing tells."""
+        if self.normalises:
+            return 0.0, 255.0
+        if self.preprocessing is None:
+            return None
+        pairs = list(zip(*self.preprocessing.scale_and_offset(), strict=True))
+        return min(b for _, b in pairs), max(255 * a + b for a, b in pairs)
+
     @classmethod
     def of(cls, model: "keras.Model") -> "Card":
         """Returns a model's card: its own, else what its graph says.

@@ -1,64 +1,56 @@
-"""A Keras model's inference as a TensorFlow function, whatever its names are."""
+"""A Keras model as a TensorFlow function: to run it, or with constants to write it."""
 
-import collections
-import contextlib
-import functools
-import re
-import threading
-from collections.abc import Callable, Iterator
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
+from keras_senet import surgery
+from keras_senet.card import Card
+from keras_senet.layers.convolution import keras_own
 from keras_senet.utils.errors import check_counts, checked_size
-from keras_senet.utils.graph import graph_of
+from keras_senet.utils.graph import interface, plain_names
 
-_NAMES = threading.RLock()
+# A graph is one protocol buffer, and those end at 2 GiB.
+_GRAPH_LIMIT = 2**31 - 2**24
+
+_XLA_ATTRIBUTES = ("_XlaMustCompile", "_noinline")
 
 
 def inference(
-    model: keras.Model,
-    *,
-    image_size: int | tuple[int, int] | None = None,
-    batch_size: int | None = None,
-    call: Callable | None = None,
+    model: keras.Model, call: Callable | None = None, shapes: Callable = tuple
 ):
     """Returns a `tf.function` of a model's inference.
 
     Args:
         model: A functional or sequential model.
-        image_size: Height and width for a model that leaves them open.
-        batch_size: A fixed batch size. `None` leaves it open.
         call: What runs it on inputs in the model's structure; by default the model.
+        shapes: What makes an input's shape of the model's.
 
     Returns:
         A function that takes the inputs one by one and returns the outputs by name,
-        in the model's order. A single input is called "images"; several have their
-        own names, without what TensorFlow's names may not have.
+        in the model's order, see `keras_senet.utils.graph.interface`.
 
     Raises:
-        ValueError: If the model has no known inputs, `image_size` contradicts them, or
-            a size is not positive.
+        ValueError: If the model has no known inputs.
     """
     check_traceable(model)
-    if batch_size is not None:
-        check_counts(batch_size=batch_size)
-    graph = graph_of(model)
-    structure, names = graph.input, _unique(graph.output_names)
-    tensors = keras.tree.flatten(structure)
-    specs = [
-        tf.TensorSpec(_shape(tensor, image_size, batch_size), tensor.dtype, name=name)
-        for tensor, name in zip(tensors, _input_names(tensors), strict=True)
-    ]
-    call = call or functools.partial(model, training=False)
 
     def run(*inputs):
-        with _plain_names(model):
-            outputs = call(keras.tree.pack_sequence_as(structure, inputs))
+        with plain_names(model):
+            inputs = keras.tree.pack_sequence_as(known.structure, inputs)
+            outputs = call(inputs) if call else model(inputs, training=False)
         if isinstance(outputs, dict):
             return dict(outputs)
-        return dict(zip(names, keras.tree.flatten(outputs), strict=True))
+        return dict(zip(known.outputs, keras.tree.flatten(outputs), strict=True))
 
+    known = interface(model)
+    specs = [
+        tf.TensorSpec(shapes(shape), dtype, name=name)
+        for name, shape, dtype in known.inputs
+    ]
     return tf.function(run, input_signature=specs, autograph=False)
 
 
@@ -82,56 +74,243 @@ def check_traceable(model: keras.Model) -> None:
         )
 
 
-def _input_names(tensors) -> list[str]:
-    if len(tensors) == 1:
-        return ["images"]
-    return _unique([_plain(tensor.name) for tensor in tensors])
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """A model's inference with its weights as constants, and what is known of it.
+
+    Attributes:
+        name: The model's name.
+        card: The card of a file of it.
+        function: A `tf.types.experimental.ConcreteFunction` that takes the inputs one
+            by one and returns the outputs by name.
+    """
+
+    name: str
+    card: Card
+    function: Callable
+
+    @property
+    def inputs(self) -> list[tf.TensorSpec]:
+        """The specifications of the inputs, by name."""
+        return list(self.function.structured_input_signature[0])
+
+    @property
+    def outputs(self) -> list[tf.TensorSpec]:
+        """The specifications of the outputs."""
+        return tf.nest.flatten(self.function.structured_outputs)
+
+    def named(self, labels: Sequence[str] | None) -> "Frozen":
+        """Returns the same with class names; raises a ValueError if they do not fit."""
+        if labels is None:
+            return self
+        widths = [output.shape[-1] for output in self.outputs if output.shape.rank]
+        if len(labels) not in widths:
+            raise ValueError(
+                "There must be one label for each class. Received: "
+                f"{len(labels)} labels for a model with "
+                f"{' and '.join(map(str, widths))} classes."
+            )
+        card = dataclasses.replace(self.card, labels=tuple(map(str, labels)))
+        return dataclasses.replace(self, card=card)
 
 
-def _shape(tensor, image_size, batch_size) -> list[int | None]:
-    shape = list(tensor.shape)
+def freeze(
+    model: keras.Model,
+    *,
+    labels: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int | None = None,
+    fold: bool = True,
+) -> Frozen:
+    """Traces a model's inference with the weights as constants in the graph.
+
+    Constants let the CPU kernels keep their reordered copies of the weights, and let
+    TensorFlow fold the arithmetic of batch normalisation.
+
+    Args:
+        model: A functional or sequential model.
+        labels: Class names instead of the card's.
+        image_size: Height and width for a model that leaves them open.
+        batch_size: A fixed batch size. `None` leaves it open.
+        fold: Whether the model is folded first. One with a layer that Keras cannot copy
+            stays as it is.
+
+    Raises:
+        ValueError: If the model has no known inputs, `image_size` contradicts them, a
+            size is not positive, the labels are not as many as the classes, the weights
+            do not fit into a graph, or the model uses what a graph of constants cannot
+            hold.
+    """
+    check_traceable(model)
+    name, card = model.name, Card.of(model)
+    model = full_precision(model)
+    if fold:
+        model = _folded(model)
+    trainable = [v.numpy() for v in model.trainable_variables]
+    others = [v.numpy() for v in model.non_trainable_variables]
+    size = sum(array.nbytes for array in trainable + others)
+    if size > _GRAPH_LIMIT:
+        raise ValueError(
+            "The weights must fit into a graph of 2 GiB. Received: a model with "
+            f"{size:,} bytes of weights. Export it with model.export() instead."
+        )
+
+    def call(inputs):
+        constants = [list(map(tf.constant, part)) for part in (trainable, others)]
+        return model.stateless_call(*constants, inputs, training=False)[0]
+
+    def shapes(shape):
+        return _sized(shape, image_size, batch_size)
+
+    with keras_own():
+        function = inference(model, call, shapes).get_concrete_function()
+    if any(t.dtype == tf.resource for t in function.captured_inputs):
+        raise ValueError(
+            "A frozen export holds constants only. Received: a model with a layer "
+            "that uses a table or a variable that Keras does not know. Export it "
+            "with model.export() instead."
+        )
+    specs, _ = function.structured_input_signature
+    if len(specs) == 1:
+        card = dataclasses.replace(card, input_shape=specs[0].shape[1:])
+    return Frozen(name, card, _without_xla(function)).named(labels)
+
+
+def _sized(shape: tuple, image_size, batch_size) -> list[int | None]:
+    """Returns an input's shape with the sizes that are fixed."""
+    sides = list(shape)
     if batch_size is not None:
-        shape[0] = batch_size
-    if image_size is None or len(shape) != 4:
-        return shape
+        check_counts(batch_size=batch_size)
+        sides[0] = batch_size
+    if image_size is None or len(sides) != 4:
+        return sides
     for axis, size in zip((1, 2), checked_size(image_size), strict=True):
-        if shape[axis] not in (None, size):
+        if sides[axis] not in (None, size):
             raise ValueError(
                 "`image_size` must agree with the model's input. Received: "
-                f"image_size={image_size!r} and an input of shape {tuple(shape)}. "
-                "Leave it out, or build the model for that size."
+                f"image_size={image_size!r} and an input of shape {shape}. Leave it "
+                "out, or build the model for that size."
             )
-        shape[axis] = size
-    return shape
+        sides[axis] = size
+    return sides
 
 
-def _unique(names: list[str]) -> list[str]:
-    seen = collections.Counter()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return result
+def _folded(model: keras.Model) -> keras.Model:
+    try:
+        return surgery.fold(model)
+    # Keras' words for a layer without get_config, and for one with another function.
+    except (NotImplementedError, TypeError):
+        return model
 
 
-@contextlib.contextmanager
-def _plain_names(model: keras.Model) -> Iterator[None]:
-    """Gives layers names that TensorFlow takes for operations, while a graph is traced.
+def full_precision(model: keras.Model) -> keras.Model:
+    """Returns the model itself, or its copy in float32 where it is of mixed precision.
 
-    Keras takes any name without a slash; TensorFlow's are of ASCII letters, digits,
-    ".", "_", "-" and ">" and begin with a letter, a digit or a point. Two layers whose
-    plain names are the same are told apart by TensorFlow.
+    The copy has the same weights. Inference in 16 bits is a matter of the device the
+    file runs on; TFLite has no kernels for Keras' 16-bit activations.
     """
-    with _NAMES:
-        own = {layer: layer.name for layer in model._flatten_layers()}
-        try:
-            for layer, name in own.items():
-                layer.name = _plain(name)
-            yield
-        finally:
-            for layer, name in own.items():
-                layer.name = name
+    if all(_is_full_precision(layer) for layer in _leaves(model)):
+        return model
+    copy = keras.models.clone_model(
+        model, clone_function=_full_precision_layer, recursive=True
+    )
+    copy.set_weights(model.get_weights())
+    return copy
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.>-]", "_", name, flags=re.ASCII).lstrip("_>-") or "layer"
+def _leaves(layer):
+    inner = getattr(layer, "layers", None)
+    if inner is None:
+        yield layer
+        return
+    for part in inner:
+        yield from _leaves(part)
+
+
+def _is_full_precision(layer) -> bool:
+    if isinstance(layer, keras.layers.InputLayer):
+        return True
+    policy = layer.dtype_policy
+    return policy.compute_dtype == "float32" == policy.variable_dtype
+
+
+def _full_precision_layer(layer):
+    return type(layer).from_config(_full_precision_config(layer.get_config()))
+
+
+def _full_precision_config(config):
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return "float32"
+        return {key: _full_precision_config(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_full_precision_config(value) for value in config)
+    return config
+
+
+def _without_xla(function):
+    """Returns the function with Keras' XLA-compiled grouped convolutions made plain.
+
+    Keras 3 compiles every grouped convolution with XLA, because its gradient lacks a
+    CPU kernel. The forward pass has one, so without the mark the file needs no XLA
+    where it is served.
+    """
+    graph = function.graph.as_graph_def()
+    compiled = [part for part in graph.library.function if _is_xla_conv2d(part)]
+    if not compiled or function.captured_inputs:
+        return function
+    _make_plain(graph, compiled)
+    names = [tensor.name for tensor in function.inputs]
+    results = [tensor.name for tensor in function.outputs]
+    structure = function.structured_outputs
+    (specs, _) = function.structured_input_signature
+
+    def call(*inputs):
+        outputs = tf.graph_util.import_graph_def(
+            graph,
+            input_map=dict(zip(names, inputs, strict=True)),
+            return_elements=results,
+            name="",
+        )
+        return tf.nest.pack_sequence_as(structure, outputs)
+
+    return tf.function(
+        call, input_signature=specs, autograph=False
+    ).get_concrete_function()
+
+
+def _make_plain(graph, functions) -> None:
+    """Removes the marks from convolutions in functions of a graph, under new names.
+
+    The process knows the old names already and takes no second definition of them.
+    """
+    renamed, grouped = {}, set()
+    for part in functions:
+        for attribute in _XLA_ATTRIBUTES:
+            part.attr.pop(attribute, None)
+        renamed[part.signature.name] = f"{part.signature.name}_plain"
+        part.signature.name = renamed[part.signature.name]
+    bodies = [part.node_def for part in graph.library.function]
+    for node in itertools.chain(graph.node, *bodies):
+        called = node.attr["f"].func if "f" in node.attr else None
+        if called is not None and called.name in renamed:
+            called.name = renamed[called.name]
+            for attribute in _XLA_ATTRIBUTES:
+                node.attr.pop(attribute, None)
+            grouped.add(node.name)
+    for node in itertools.chain(graph.node, *bodies):
+        if node.op == "BiasAdd" and node.input[0].partition(":")[0] in grouped:
+            # Where TensorFlow runs without oneDNN it would fuse the two, and its
+            # fused convolution has no groups.
+            node.op = "AddV2"
+            node.attr.pop("data_format", None)
+
+
+def _is_xla_conv2d(part) -> bool:
+    if "_XlaMustCompile" not in part.attr:
+        return False
+    convolutions = [node for node in part.node_def if node.op.startswith("Conv")]
+    return bool(convolutions) and all(
+        node.op == "Conv2D" and node.attr["data_format"].s == b"NHWC"
+        for node in convolutions
+    )

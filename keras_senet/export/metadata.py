@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 import flatbuffers
 import numpy as np
 
+from keras_senet.card import Card
 from keras_senet.utils.flatbuffer import schema
+from keras_senet.version import __version__
 
 LABELS = "labels.txt"
 
@@ -28,27 +30,20 @@ _NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
 _COLOR_SPACE = {3: 1, 1: 2}  # ColorSpaceType by channels: RGB, GRAYSCALE
 
 
-def add_metadata(
-    model,
-    *,
-    name: str,
-    description: str,
-    labels: Sequence[str] | None,
-    normalization: tuple[Sequence[float], Sequence[float]] | None,
-) -> None:
+def add_metadata(model, name: str, card: Card) -> None:
     """Adds the metadata of an image classifier to a .tflite file's contents.
 
-    The input is described as an image where it has four axes and 1 or 3 channels.
+    The input is described as an image where it has four axes and 1 or 3 channels, with
+    what an app does to a pixel 0..255 where the metadata can say that: (pixel - mean) /
+    deviation. Labels are said to be in the file `labels.txt`.
 
     Args:
         model: The schema's `ModelT` of the file; it is changed.
         name: Name of the network.
-        description: What it does, for people.
-        labels: Class names; they are said to be in the file `labels.txt`.
-        normalization: Mean and standard deviation, one value or one a channel, by
-            which a pixel 0..255 becomes an input value: (pixel - mean) / deviation.
-            None where that is not known.
+        card: Its card.
     """
+    labels, normalization = card.labels, _normalization(card)
+    description = f"Image classifier, exported by keras_senet {__version__}."
     graph = model.subgraphs[0]
     writer = _Writer()
     inputs = [
@@ -68,6 +63,16 @@ def add_metadata(
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
+
+
+def _normalization(card: Card) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation of each channel or of all, in units of pixels."""
+    record = card.preprocessing
+    if card.normalises:
+        return [0.0], [1.0]
+    if record is None or record.channel_order != "RGB":
+        return None
+    return [255 * m for m in record.mean], [255 * s for s in record.std]
 
 
 def _input(writer: "_Writer", tensor, normalization) -> int:

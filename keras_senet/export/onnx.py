@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_senet.export.frozen import freeze
+from keras_senet.tracing import freeze
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.quiet import quiet
 

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from keras_senet.card import Card, Preprocessing
 from keras_senet.data import Source, open_source
-from keras_senet.export.frozen import Frozen
 from keras_senet.opening import dequantize, quantize
+from keras_senet.tracing import Frozen
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.flatbuffer import (
     Operation,
@@ -43,7 +42,7 @@ def calibration_images(
     *,
     limit: int,
 ) -> list[np.ndarray]:
-    """Returns up to `limit` images, checked, as batches of one.
+    """Returns up to `limit` images, checked, in batches of one or as the model's are.
 
     Args:
         frozen: The model they are for.
@@ -76,13 +75,21 @@ def calibration_images(
         split = "train" if "train" in dataset.splits else min(dataset.splits)
         view = view_source(dataset, frozen.card, frozen.name)
         dataset = view.batches(split, limit=limit)
-    expected = frozen.card.input_shape
+    shape, limits = frozen.card.input_shape, frozen.card.input_range()
     images = []
     for batch in read_images(dataset, limit=limit, name="representative_dataset"):
-        _check_shape(batch, expected)
+        _check_shape(batch, shape)
         images += [image[None] for image in batch.astype("float32")]
-    _check_range(images, frozen.card)
-    return images
+    _check_range(images, limits, raw=frozen.card.normalises)
+    return _batches(images, frozen.inputs[0].shape[0])
+
+
+def _batches(images: list[np.ndarray], size: int | None) -> list[np.ndarray]:
+    """Returns the images in batches of a fixed size, the last one filled up."""
+    if size in (None, 1):
+        return images
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    return [np.concatenate([*part, *[part[-1]] * (size - len(part))]) for part in parts]
 
 
 def _check_shape(batch: np.ndarray, expected: tuple) -> None:
@@ -97,7 +104,7 @@ def _check_shape(batch: np.ndarray, expected: tuple) -> None:
         )
 
 
-def _check_range(images: list[np.ndarray], card: Card) -> None:
+def _check_range(images: list[np.ndarray], limits, *, raw: bool | None) -> None:
     low = float(np.min([image.min() for image in images]))
     high = float(np.max([image.max() for image in images]))
     received = f"Received: values from {low:g} to {high:g}."
@@ -107,29 +114,20 @@ def _check_range(images: list[np.ndarray], card: Card) -> None:
         raise ValueError(
             f"The representative images must differ from each other. {received}"
         )
-    if card.normalises:
-        _check_raw(low, high, received)
-    elif card.preprocessing is not None:
-        _check_normalised(low, high, received, card.preprocessing)
-
-
-def _check_raw(low: float, high: float, received: str) -> None:
-    if low < 0 or high > 255:
+    if limits is None:
+        return
+    black, white = limits
+    if raw and (low < black or high > white):
         raise ValueError(
             "The model normalises raw images 0..255 itself, so the representative "
             f"images must not be normalised. {received} Pass the images as they are "
             "in the files."
         )
-    if high <= 1:
+    if raw and high <= 1:
         raise ValueError(
             "The model normalises raw images 0..255 itself, and the representative "
             f"images look scaled to 0..1. {received} Multiply them by 255."
         )
-
-
-def _check_normalised(low, high, received: str, record: Preprocessing) -> None:
-    scale, offset = (np.asarray(value) for value in record.scale_and_offset())
-    black, white = float(np.min(offset)), float(np.max(255 * scale + offset))
     margin = _RANGE_MARGIN * (white - black)
     # Where black is negative, photographs have pixels that are, too.
     if low < black - margin or high > white + margin or low >= 0 > black:

@@ -11,12 +11,12 @@ import tensorflow as tf
 from keras_senet.card import FOLDER, Preprocessing
 from keras_senet.data.augmentation import resize_and_crop, to_grey
 from keras_senet.export import decoding
-from keras_senet.export.frozen import DEFAULT, Frozen, freeze
 from keras_senet.preprocessing import PLAIN, find_preprocessing, preprocess_input
+from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
 
-CLASSIFY, CLASSIFY_BYTES = "classify", "classify_bytes"
+DEFAULT, CLASSIFY, CLASSIFY_BYTES = "serving_default", "classify", "classify_bytes"
 
 
 def export_saved_model(
@@ -111,12 +111,26 @@ def export_saved_model(
             )
             frozen = dataclasses.replace(frozen, card=card)
         served = _serve(frozen, top)
-        frozen.save(temporary, served.signatures)
+        write_saved_model(frozen.function, temporary, served.signatures)
         others = {"encoded_images": served.encoded} if served.encoded else {}
         frozen.card.write(temporary, **others)
         readme = temporary / FOLDER / "README.md"
         readme.write_text(_readme(frozen.name, served), "utf-8")
     return path
+
+
+def write_saved_model(function, folder: Path, signatures: dict | None = None) -> None:
+    """Writes a frozen function as a SavedModel.
+
+    Args:
+        function: The frozen function.
+        folder: The folder to write.
+        signatures: Functions by name. `None` is the function as "serving_default".
+    """
+    module = tf.Module()
+    module.serve = function
+    signatures = signatures or {DEFAULT: function}
+    tf.saved_model.save(module, str(folder), signatures)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

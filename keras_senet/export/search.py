@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source
-from keras_senet.export.frozen import Frozen, freeze
 from keras_senet.export.quantize import calibration_images, tensor_values
 from keras_senet.export.tflite import Conversion, check_arguments
 from keras_senet.opening import open_model
+from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.flatbuffer import Operation
 

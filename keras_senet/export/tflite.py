@@ -12,9 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_senet.card import Card
 from keras_senet.data import Source
-from keras_senet.export.frozen import Frozen, freeze
 from keras_senet.export.metadata import LABELS, add_metadata
 from keras_senet.export.quantize import (
     calibration_images,
@@ -22,6 +20,8 @@ from keras_senet.export.quantize import (
     quantize_mixed,
     tensor_ranges,
 )
+from keras_senet.export.saved_model import write_saved_model
+from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.flatbuffer import (
@@ -33,7 +33,6 @@ from keras_senet.utils.flatbuffer import (
     write_flatbuffer,
 )
 from keras_senet.utils.quiet import quiet
-from keras_senet.version import __version__
 
 QUANTIZATIONS = (
     None,
@@ -185,17 +184,17 @@ class Conversion:
 
     Args:
         frozen: The model.
-        images: For int8 files: representative images as batches of one.
+        images: For int8 files: batches of representative images.
     """
 
     def __init__(self, frozen: Frozen, images: list[np.ndarray] | None = None):
         self.frozen = frozen
-        self.images = images and _batches(images, frozen.inputs[0].shape[0])
+        self.images = images
 
     @functools.cached_property
     def float32(self) -> bytes:
         """The file without quantisation."""
-        return _convert(self.frozen, None)
+        return self._converted(None)
 
     @functools.cached_property
     def operations(self) -> list[Operation]:
@@ -254,13 +253,42 @@ class Conversion:
                     "multiplied by a gate made from it. Use quantization='int8'."
                 )
             return self.with_floats(set(), quantization, io_type)
-        data = _convert(self.frozen, quantization, self.images, io_type)
+        data = self._converted(quantization, io_type)
         dead = read_tflite(data).dead
         if dead:
             # On values without a range LiteRT's XNNPACK delegate ends the process.
             layer = dead[0].split(";")[0]
             why = f"with values that never leave zero, such as {layer!r},"
             return self.mixed(io_type=io_type, why=why)
+        return data
+
+    def _converted(self, quantization: str | None, io_type: str = "float32") -> bytes:
+        """Converts the model by TensorFlow's converter.
+
+        Raises:
+            ValueError: If TFLite does not have an operation that is needed.
+        """
+        ops = tf.lite.OpsSet
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            saved_model = Path(folder, "saved_model")
+            write_saved_model(self.frozen.function, saved_model)
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+            converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS]
+            if quantization is not None:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if quantization == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if quantization == "int8":
+                converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS_INT8]
+                batches = [[batch] for batch in self.images]
+                converter.representative_dataset = lambda: batches
+                converter.inference_input_type = tf.as_dtype(io_type)
+                converter.inference_output_type = tf.as_dtype(io_type)
+            try:
+                data = converter.convert()
+            except Exception as error:  # the converter's own class is not public
+                raise ValueError(_reason(error)) from error
+        check_builtin(data)
         return data
 
     def mixed(
@@ -285,13 +313,7 @@ class Conversion:
         """Writes a file with its metadata, card and labels."""
         card = self.frozen.card
         flatbuffer = open_flatbuffer(data)
-        add_metadata(
-            flatbuffer,
-            name=self.frozen.name,
-            description=f"Image classifier, exported by keras_senet {__version__}.",
-            labels=card.labels,
-            normalization=_normalization(card),
-        )
+        add_metadata(flatbuffer, self.frozen.name, card)
         shorten_names(flatbuffer)
         path.write_bytes(write_flatbuffer(flatbuffer))
         card.write(path)
@@ -300,63 +322,6 @@ class Conversion:
             lines = (" ".join(label.splitlines()) for label in card.labels)
             with zipfile.ZipFile(path, "a") as archive:
                 archive.writestr(LABELS, "\n".join(lines) + "\n")
-
-
-def _batches(images: list[np.ndarray], size: int | None) -> list[np.ndarray]:
-    """Returns the images in batches of a fixed size, the last one filled up."""
-    if size in (None, 1):
-        return images
-    parts = [images[start : start + size] for start in range(0, len(images), size)]
-    return [np.concatenate([*part, *[part[-1]] * (size - len(part))]) for part in parts]
-
-
-def _normalization(card: Card) -> tuple[list[float], list[float]] | None:
-    """Returns what an app does to a pixel 0..255, where the metadata can say it."""
-    record = card.preprocessing
-    if card.normalises:
-        return [0.0], [1.0]
-    if record is None or record.channel_order != "RGB":
-        return None
-    return [255 * m for m in record.mean], [255 * s for s in record.std]
-
-
-def _convert(
-    frozen: Frozen,
-    quantization: str | None,
-    images: list[np.ndarray] | None = None,
-    io_type: str = "float32",
-) -> bytes:
-    """Converts a model by TensorFlow's converter.
-
-    Args:
-        frozen: The model.
-        quantization: None, "float16", "dynamic" or "int8".
-        images: For "int8": representative batches of the input.
-        io_type: For "int8": the type of the input and the output.
-
-    Raises:
-        ValueError: If TFLite does not have an operation that is needed.
-    """
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        saved_model = Path(folder, "saved_model")
-        frozen.save(saved_model)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if quantization is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantization == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: ([batch] for batch in images)
-            converter.inference_input_type = tf.as_dtype(io_type)
-            converter.inference_output_type = tf.as_dtype(io_type)
-        try:
-            data = converter.convert()
-        except Exception as error:  # the converter's own class is not public
-            raise ValueError(_reason(error)) from error
-    check_builtin(data)
-    return data
 
 
 def _reason(error: Exception) -> str:

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.export.frozen import Frozen, freeze
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.search import check_classifier, layer_errors
 from keras_senet.export.tflite import QUANTIZATIONS, Conversion, is_int8
 from keras_senet.export.verify import latencies
 from keras_senet.opening import open_model
+from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.flatbuffer import read_tflite
@@ -223,9 +223,7 @@ def compare_variants(
             variants=tuple(_with_front(rows, threads[0])),
             **about,
         )
-        (temporary / "report.json").write_text(report.to_json() + "\n", "utf-8")
-        (temporary / "report.md").write_text(report.to_markdown(), "utf-8")
-        _draw(report, temporary / "report.png")
+        _write(report, temporary)
     return report
 
 
@@ -328,6 +326,12 @@ def _with_front(rows: list[Variant], threads: int) -> list[Variant]:
         dataclasses.replace(row, on_front=not any(beats(other, row) for other in rows))
         for row in rows
     ]
+
+
+def _write(report: VariantsReport, folder: Path) -> None:
+    (folder / "report.json").write_text(report.to_json() + "\n", "utf-8")
+    (folder / "report.md").write_text(report.to_markdown(), "utf-8")
+    _draw(report, folder / "report.png")
 
 
 def _draw(report, path: Path) -> None:

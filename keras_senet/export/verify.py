@@ -11,11 +11,10 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card, Preprocessing, read_header
-from keras_senet.export.frozen import full_precision
 from keras_senet.export.saved_model import CLASSIFY_BYTES
 from keras_senet.opening import Runner, open_model
 from keras_senet.preprocessing import preprocess_input
-from keras_senet.tracing import check_traceable
+from keras_senet.tracing import check_traceable, full_precision
 
 # Largest difference of a probability, or relative error where the outputs are not
 # probabilities.

@@ -1,10 +1,14 @@
-"""The calls that a functional model consists of.
+"""The calls that a functional model consists of, its inputs and its outputs.
 
 Keras' graph records have no public name; this is the one place that reads them.
 """
 
+import collections
+import contextlib
 import dataclasses
 import functools
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +55,75 @@ def graph_of(model: keras.Model) -> keras.Model:
     A sequential model holds its graph in one, and may lack them itself.
     """
     return getattr(model, "_functional", None) or model
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """What a model takes and returns.
+
+    Attributes:
+        structure: Its inputs as `model.input` has them.
+        inputs: (name, shape with the batch, dtype) of each.
+        outputs: The names of the outputs, in the model's order, each once.
+    """
+
+    structure: Any
+    inputs: tuple[tuple[str, tuple, str], ...]
+    outputs: tuple[str, ...]
+
+
+def interface(model: keras.Model) -> Interface:
+    """Returns what a functional or sequential model takes and returns.
+
+    A single input is called "images"; several have their own names, without what
+    TensorFlow's names may not have.
+    """
+    graph = graph_of(model)
+    tensors = keras.tree.flatten(graph.input)
+    names = _unique([_plain(tensor.name) for tensor in tensors])
+    if len(tensors) == 1:
+        names = ("images",)
+    shapes = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    return Interface(
+        graph.input,
+        tuple((name, *shape) for name, shape in zip(names, shapes, strict=True)),
+        _unique(graph.output_names),
+    )
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    seen: collections.Counter = collections.Counter()
+    result = []
+    for name in names:
+        seen[name] += 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return tuple(result)
+
+
+_NAMES = threading.RLock()
+
+
+@contextlib.contextmanager
+def plain_names(model: keras.Model) -> Iterator[None]:
+    """Gives layers names that TensorFlow takes for operations, while a graph is traced.
+
+    Keras takes any name without a slash; TensorFlow's are of ASCII letters, digits,
+    ".", "_", "-" and ">" and begin with a letter, a digit or a point. Two layers whose
+    plain names are the same are told apart by TensorFlow.
+    """
+    with _NAMES:
+        own = {layer: layer.name for layer in model._flatten_layers()}
+        try:
+            for layer, name in own.items():
+                layer.name = _plain(name)
+            yield
+        finally:
+            for layer, name in own.items():
+                layer.name = name
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.>-]", "_", name, flags=re.ASCII).lstrip("_>-") or "layer"
 
 
 def named(tensor: keras.KerasTensor, name: str) -> keras.KerasTensor:

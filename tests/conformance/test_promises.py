@@ -13,10 +13,10 @@ from conformance.cases import FULL, TINY, build
 
 import keras_senet
 from keras_senet.export import open_runner
-from keras_senet.export.frozen import freeze
 from keras_senet.export.search import layer_errors
 from keras_senet.export.tflite import Conversion
 from keras_senet.models.registry import CONSTRUCTORS
+from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import read_tflite
 
 

@@ -9,8 +9,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_senet
 from keras_senet.export import export_tflite, open_runner
-from keras_senet.export.frozen import freeze
 from keras_senet.export.tflite import Conversion
+from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import (
     graph_operations,
     open_flatbuffer,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from keras_senet.export import open_runner
-from keras_senet.export.frozen import freeze
 from keras_senet.export.tflite import INT8_TYPES, QUANTIZATIONS, Conversion, is_int8
 from keras_senet.opening import dequantize, quantize
+from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import open_flatbuffer
 
 KINDS = [

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_senet.export import export_saved_model, frozen, open_runner
+from keras_senet import tracing
+from keras_senet.export import export_saved_model, open_runner
 from keras_senet.layers import Conv2D
 from keras_senet.layers import _tensorflow as kernels
 
@@ -44,7 +45,7 @@ def test_a_grouped_convolution_is_one_operation(monkeypatch, fold):
     inputs = keras.Input((8, 8, 8))
     outputs = Conv2D(32, 3, groups=8)(inputs)
     model = keras.Model(inputs, keras.layers.BatchNormalization()(outputs))
-    graph = frozen.freeze(model, fold=fold).function.graph.as_graph_def()
+    graph = tracing.freeze(model, fold=fold).function.graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     assert sum(node.op == "Conv2D" for node in nodes) == 1
     assert not any("_XlaMustCompile" in part.attr for part in graph.library.function)
@@ -148,7 +149,7 @@ def test_subclassed_model_is_told_what_to_do(tmp_path):
 
 
 def test_weights_beyond_a_graph_are_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(frozen, "_GRAPH_LIMIT", 1000)
+    monkeypatch.setattr(tracing, "_GRAPH_LIMIT", 1000)
     with pytest.raises(ValueError, match=r"graph of 2 GiB.*model\.export"):
         export_saved_model(model, tmp_path / "a")
 

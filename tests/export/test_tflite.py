@@ -9,10 +9,10 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_senet
 from keras_senet.card import takes_raw_images
 from keras_senet.export import export_tflite, open_runner
-from keras_senet.export.frozen import freeze
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.saved_model import export_saved_model
 from keras_senet.export.tflite import check_builtin
+from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import read_tflite
 
 TOLERANCES = {None: 1e-5, "float16": 5e-3, "dynamic": 0.05, "int8": 0.08}
@@ -182,8 +182,9 @@ def test_a_source_is_normalised_where_the_network_does_not():
     source = keras_senet.data.open_source("bundled")
     raw = np.concatenate(calibration_images(freeze(model), source, limit=20))
     assert raw.max() > 200
-    record = keras_senet.Preprocessing(mean=(0.3,), std=(0.5,), image_size=28)
-    model.preprocessing = record
+    model.preprocessing = keras_senet.Preprocessing(
+        mean=(0.3,), std=(0.5,), image_size=28, crop_fraction=1.0
+    )
     taken = np.concatenate(calibration_images(freeze(model), source, limit=20))
     np.testing.assert_allclose(taken, (raw / 255 - 0.3) / 0.5, atol=1e-6)
     for wrong in (raw, raw / 255):

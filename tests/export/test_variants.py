@@ -7,10 +7,10 @@ import pytest
 import keras_senet
 from keras_senet.cli import main
 from keras_senet.export import compare_variants, open_runner
-from keras_senet.export.frozen import freeze
 from keras_senet.export.search import added_errors, layer_errors
 from keras_senet.export.tflite import Conversion
 from keras_senet.export.variants import VARIANTS, Variant, _with_front
+from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import graph_operations, open_flatbuffer
 
 
