@@ -1,6 +1,7 @@
 """The house is in order: floors, and who imports what."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ FLOORS = {
     "hub": 11,
     "benchmark": 11,
     "cli": 12,
+}
+
+# A private module has two importers, or a subject of its own: which.
+SUBJECTS = {
+    "surgery._channels": "which channels of a network have to stay or go together",
+    "surgery._expansion": "the mathematics of SE in front of an expansion",
+    "training._fields": "what the fields of a recipe may be",
+    "training._model_arguments": "which arguments a recipe may give to its network",
+    "training._recipe_rows": "the named recipes, as data",
 }
 
 # Rooms that run on each of Keras' backends: they import only Keras and NumPy.
@@ -80,6 +90,43 @@ def test_imports_go_down(path):
         # `from keras_senet import data`: the names of rooms and of public things.
         if room in FLOORS and room != own:
             assert FLOORS[room] < FLOORS[own], f"{path} imports {name}"
+
+
+def _name(path):
+    return ".".join(["keras_senet", *path.with_suffix("").parts]).removesuffix(
+        ".__init__"
+    )
+
+
+def _arrows():
+    """Module -> the modules of the package that it imports; a face draws none."""
+    modules = {_name(path): path for path in FILES}
+    arrows = {}
+    for name, path in modules.items():
+        imported = set(_imports(path)) & set(modules)
+        # `from keras_senet.room import module` is an import of the module.
+        within = {m for m in imported if any(o.startswith(f"{m}.") for o in imported)}
+        arrows[name] = imported - within - {name}
+    return {n: () if p.name == "__init__.py" else arrows[n] for n, p in modules.items()}
+
+
+def test_no_circles():
+    sorter = graphlib.TopologicalSorter(_arrows())
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"these import each other: {' -> '.join(error.args[1])}")
+
+
+def test_private_modules_have_two_importers_or_a_subject():
+    arrows = _arrows()
+    lonely = set()
+    for name in arrows:
+        own = name.rpartition(".")[2]
+        users = [n for n, imported in arrows.items() if name in imported]
+        if own.startswith("_") and not own.startswith("__") and len(users) < 2:
+            lonely.add(name.removeprefix("keras_senet."))
+    assert lonely == set(SUBJECTS)
 
 
 @pytest.mark.parametrize("path", ROOM_FILES, ids=str)
