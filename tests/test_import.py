@@ -50,6 +50,15 @@ def test_the_package_alone_imports_no_framework():
     assert not loaded & {"keras", "tensorflow", "numpy", "h5py", "PIL"}
 
 
+def test_the_package_costs_little_beside_keras():
+    """Counted in modules, on NumPy, where Keras itself is lightest."""
+    code = "import json, sys\nimport {}\nprint(json.dumps(len(sys.modules)))"
+    keras_alone, both = (
+        _run(code.format(names), "numpy") for names in ("keras", "keras_senet, keras")
+    )
+    assert both <= 1.05 * keras_alone
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_the_networks_are_light(backend):
     """They load little beside Keras, and TensorFlow on its own backend only."""

@@ -1,9 +1,8 @@
 """The report of a fine-tuning: report.json, report.md and the worst mistakes."""
 
 import json
+import math
 import operator
-
-import numpy as np
 
 from keras_senet.cli.pictures import draw_predictions
 from keras_senet.utils.files import atomic_path
@@ -21,6 +20,8 @@ def write_worst(result, path) -> list[dict]:
     Returns:
         What each picture is and what the network says, the worst first.
     """
+    import numpy as np
+
     worst = []
     for images, targets in result.validation.as_numpy_iterator():
         labels = targets.argmax(-1)
@@ -116,7 +117,7 @@ def _classes(result, evaluation):
     for (name, count, weight, _), accuracy in zip(
         _rows(result), evaluation.class_accuracy, strict=True
     ):
-        yield name, count, weight, None if np.isnan(accuracy) else float(accuracy)
+        yield name, count, weight, None if math.isnan(accuracy) else float(accuracy)
 
 
 def _phases(history):

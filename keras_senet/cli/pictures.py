@@ -1,9 +1,13 @@
 """Pictures that the verbs write."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _RIGHT, _WRONG = "#1b7a3d", "#b3261e"
 
@@ -27,6 +31,7 @@ def draw_predictions(
         path: The file to write; an older one is replaced.
         title: Stands above the images.
     """
+    import numpy as np
     from matplotlib.figure import Figure
 
     from keras_senet.utils.files import atomic_path

@@ -5,17 +5,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tyro.conf import Positional
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.preprocessing import (
-    PLAIN,
-    imagenet_classes,
-    preprocess_input,
-    resize_and_crop,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +35,8 @@ class Predict:
     top: int = 5
 
     def run(self) -> int:
+        import numpy as np
+
         from keras_senet.data import read_image
         from keras_senet.opening import open_model
 
@@ -75,7 +70,7 @@ class Predict:
             print_table(console, path, columns, rows)
         return 0
 
-    def _scores(self, runner, images) -> np.ndarray:
+    def _scores(self, runner, images):
         """Returns the probabilities of one image, or raw scores where none are."""
         outputs = runner.predict(images)
         if isinstance(outputs, dict) or outputs.ndim != 2:
@@ -87,14 +82,16 @@ class Predict:
             return outputs[0]
         return runner.card.scores(outputs)[0]
 
-    def _best(self, values, card) -> np.ndarray:
+    def _best(self, values, card):
         """Returns the numbers of the classes to show."""
-        order = np.argsort(-values, kind="stable")
-        likely = np.count_nonzero(values > 0.5) if card.multi_label else 0
+        order = (-values).argsort(kind="stable")
+        likely = (values > 0.5).sum() if card.multi_label else 0
         return order[: max(self.top, likely)]
 
 
 def _names(names, classes, model) -> list[str]:
+    from keras_senet.preprocessing import imagenet_classes
+
     if names is None and classes == len(imagenet_classes()):
         names = [name for _, name in imagenet_classes()]
     if names is None and classes == 1:
@@ -122,6 +119,10 @@ def _read_labels(path: Path) -> tuple[str, ...]:
 
 def _preparation(runner):
     """Returns what makes the model's input of an image's pixels."""
+    import numpy as np
+
+    from keras_senet.preprocessing import PLAIN, preprocess_input, resize_and_crop
+
     shape, record = runner.input_shape, runner.card.preprocessing
     if len(shape) != 4 or shape[-1] not in (1, 3) or shape[1] != shape[2]:
         raise ValueError(

@@ -1,7 +1,5 @@
 """What the verbs that export have in common: real images and the table."""
 
-import numpy as np
-
 from keras_senet.cli.console import print_table
 
 
@@ -21,6 +19,8 @@ def first_images(source, split, model, limit):
     Raises:
         ValueError: If the model does not take one batch of images.
     """
+    import numpy as np
+
     from keras_senet.opening import open_model
 
     opened = open_model(model)
