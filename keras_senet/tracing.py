@@ -17,6 +17,7 @@ from keras_senet.utils.graph import interface, plain_names
 _GRAPH_LIMIT = 2**31 - 2**24
 
 _XLA_ATTRIBUTES = ("_XlaMustCompile", "_noinline")
+_PLAIN = "_plain"
 
 
 def inference(
@@ -257,18 +258,20 @@ def _without_xla(function):
     """
     graph = function.graph.as_graph_def()
     compiled = [part for part in graph.library.function if _is_xla_conv2d(part)]
-    if not compiled or function.captured_inputs:
+    if not compiled:
         return function
     _make_plain(graph, compiled)
+    captured = [tensor.numpy() for tensor in function.captured_inputs]
     names = [tensor.name for tensor in function.inputs]
     results = [tensor.name for tensor in function.outputs]
     structure = function.structured_outputs
     (specs, _) = function.structured_input_signature
 
     def call(*inputs):
+        sources = [*inputs, *map(tf.constant, captured)]
         outputs = tf.graph_util.import_graph_def(
             graph,
-            input_map=dict(zip(names, inputs, strict=True)),
+            input_map=dict(zip(names, sources, strict=True)),
             return_elements=results,
             name="",
         )
@@ -280,30 +283,98 @@ def _without_xla(function):
 
 
 def _make_plain(graph, functions) -> None:
-    """Removes the marks from convolutions in functions of a graph, under new names.
+    """Removes the marks from convolutions in functions of a graph.
 
-    The process knows the old names already and takes no second definition of them.
+    All functions get new names: the process knows the old ones already and takes no
+    second definition of them.
     """
-    renamed, grouped = {}, set()
-    for part in functions:
-        for attribute in _XLA_ATTRIBUTES:
-            part.attr.pop(attribute, None)
-        renamed[part.signature.name] = f"{part.signature.name}_plain"
-        part.signature.name = renamed[part.signature.name]
+    compiled = {part.signature.name for part in functions}
     bodies = [part.node_def for part in graph.library.function]
     for node in itertools.chain(graph.node, *bodies):
-        called = node.attr["f"].func if "f" in node.attr else None
-        if called is not None and called.name in renamed:
-            called.name = renamed[called.name]
-            for attribute in _XLA_ATTRIBUTES:
-                node.attr.pop(attribute, None)
-            grouped.add(node.name)
-    for node in itertools.chain(graph.node, *bodies):
-        if node.op == "BiasAdd" and node.input[0].partition(":")[0] in grouped:
-            # Where TensorFlow runs without oneDNN it would fuse the two, and its
-            # fused convolution has no groups.
-            node.op = "AddV2"
-            node.attr.pop("data_format", None)
+        if "f" in node.attr and node.attr["f"].func.name in compiled:
+            _unmark(node)
+        for value in node.attr.values():
+            for called in (value.func, *value.list.func):
+                if called.name:
+                    called.name += _PLAIN
+    for part in functions:
+        _unmark(part)
+    del graph.library.gradient[:]
+    _unfuse(graph.node)
+    for part in graph.library.function:
+        part.signature.name += _PLAIN
+        for name in _unfuse(part.node_def, is_body=True):
+            for node in part.node_def:
+                node.input[:] = [_sum_of(name, source) for source in node.input]
+            for result, source in part.ret.items():
+                part.ret[result] = _sum_of(name, source)
+
+
+def _unmark(part) -> None:
+    for attribute in _XLA_ATTRIBUTES:
+        part.attr.pop(attribute, None)
+
+
+def _sum_of(name: str, source: str) -> str:
+    return f"{name}:z:0" if source.startswith(f"{name}:") else source
+
+
+def _unfuse(nodes, *, is_body: bool = False) -> list[str]:
+    """Writes bias and batch normalisation behind grouped convolutions as sums.
+
+    Where TensorFlow runs without oneDNN it fuses them with the convolution, and its
+    fused convolution has no groups. A grouped convolution is in a function of its own;
+    so whatever comes from a call, or into one, may be the result of one.
+
+    Args:
+        nodes: Those of a graph or of a function's body; they are changed.
+        is_body: Whether they are a body's, which name the outputs of operations.
+
+    Returns:
+        The names of the nodes that are sums now.
+    """
+    known = {node.name: node for node in nodes}
+
+    def may_be_grouped(source: str) -> bool:
+        node = known.get(source.partition(":")[0])
+        if node is not None and node.op in ("Identity", "StopGradient"):
+            return may_be_grouped(node.input[0])
+        return node is None or node.op.endswith("PartitionedCall")
+
+    sums = []
+    for node in known.values():
+        if node.op not in ("BiasAdd", "FusedBatchNormV3"):
+            continue
+        is_last = node.attr["data_format"].s == b"NHWC"
+        if not is_last or not may_be_grouped(node.input[0]):
+            continue
+        if node.op == "FusedBatchNormV3":
+            if node.attr["is_training"].b or node.attr["T"].type != node.attr["U"].type:
+                continue
+            node.input[:] = _scaled_and_shift(nodes, node, is_body)
+        kind = node.attr["T"].type
+        node.ClearField("attr")
+        node.op, node.attr["T"].type = "AddV2", kind
+        sums.append(node.name)
+    return sums
+
+
+def _scaled_and_shift(nodes, node, is_body: bool) -> tuple[str, str]:
+    """Adds the two terms of a batch normalisation to the nodes; returns their names."""
+
+    def add(op: str, name: str, *inputs: str, output: str = "z") -> str:
+        made = nodes.add(op=op, name=f"{node.name}/{name}", input=inputs)
+        made.attr["dtype" if op == "Const" else "T"].type = node.attr["T"].type
+        return f"{made.name}:{output}:0" if is_body else made.name
+
+    x, gamma, beta, mean, variance = node.input
+    epsilon = add("Const", "epsilon", output="output")
+    value = tf.make_tensor_proto(node.attr["epsilon"].f, node.attr["T"].type)
+    nodes[-1].attr["value"].tensor.CopyFrom(value)
+    root = add("Rsqrt", "rsqrt", add("AddV2", "sum", variance, epsilon), output="y")
+    factor = add("Mul", "factor", root, gamma)
+    shift = add("Sub", "shift", beta, add("Mul", "mean", mean, factor))
+    return add("Mul", "scaled", x, factor), shift
 
 
 def _is_xla_conv2d(part) -> bool:

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -179,3 +182,51 @@ def test_crash_leaves_nothing_under_the_name(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         export_saved_model(_sized(16), tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
+
+
+WITHOUT_ONEDNN = """
+import sys, keras, numpy as np, tensorflow as tf, keras_senet
+from keras_senet.export import export_saved_model, open_runner
+rng = np.random.default_rng(0)
+bias = tf.constant(rng.normal(size=8).astype("float32"))
+kernel = rng.normal(size=(3, 3, 2, 8)).astype("float32")
+
+@tf.function(autograph=False)
+def convolved(x):
+    return keras.ops.conv(x, kernel, padding="same")
+
+@tf.function(autograph=False)
+def biased(x):
+    return tf.nn.bias_add(convolved(tf.nn.bias_add(convolved(x), bias)), bias)
+
+inputs = keras.Input((8, 8, 8))
+x = inputs
+for fused, use_bias in ((True, False), (True, True), (False, True)):
+    x = keras_senet.layers.Conv2D(
+        8, 3, groups=4, padding="same", use_bias=use_bias)(x)
+    kind = (keras_senet if fused else keras).layers.BatchNormalization
+    x = keras.layers.ReLU()(kind()(x))
+x = keras.layers.ReLU()(keras.layers.Lambda(biased)(x))
+x = keras.layers.Lambda(convolved)(x)
+x = keras.layers.Lambda(lambda x: tf.nn.relu(tf.nn.bias_add(x, bias)))(x)
+x = keras.layers.Conv2D(8, 3, groups=2, activation="relu")(x)
+model = keras.Model(inputs, x)
+for weight in model.weights:
+    weight.assign(rng.uniform(0.2, 1, weight.shape) * rng.choice(
+        [1, 1 if "variance" in weight.path else -1], weight.shape))
+images = rng.normal(size=(2, 8, 8, 8)).astype("float32")
+expected = None
+for fold in (True, False):
+    path = export_saved_model(model, f"{sys.argv[1]}/{fold}", fold=fold)
+    found = open_runner(path).predict(images)
+    expected = model.predict(images, verbose=0) if expected is None else expected
+    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
+assert expected.max() > 0.1
+"""
+
+
+def test_grouped_convolutions_run_without_onednn(tmp_path):
+    """Where TensorFlow's fused convolution has no groups."""
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    command = [sys.executable, "-c", WITHOUT_ONEDNN, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=180, env=environment)
