@@ -38,6 +38,15 @@ def test_loads_neither_keras_nor_tensorflow(words):
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
+def test_recipes_need_neither_keras_nor_tensorflow():
+    done = _run(
+        "import sys\nfrom keras_senet.training import RECIPES, FinetuneRecipe\n"
+        "FinetuneRecipe(model=RECIPES['quickstart'].model)\n"
+        "print([m for m in ('keras', 'tensorflow', 'numpy') if m in sys.modules])"
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
 NOISE = r"""
 import os, sys
 from keras_senet.cli.quiet import be_quiet

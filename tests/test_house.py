@@ -38,7 +38,6 @@ SUBJECTS = {
     "surgery._channels": "which channels of a network have to stay or go together",
     "surgery._expansion": "the mathematics of SE in front of an expansion",
     "training._fields": "what the fields of a recipe may be",
-    "training._model_arguments": "which arguments a recipe may give to its network",
     "training._recipe_rows": "the named recipes, as data",
 }
 

@@ -1,38 +1,9 @@
-"""Training: recipes, strategies, `train`; on each of Keras' backends `fit_arrays`."""
+"""Training: recipes, strategies, `train`; on each of Keras' backends `fit_arrays`.
 
-import keras
+Its names stand in `__init__.pyi`. Recipes are there without Keras; `train`, `finetune`
+and `make_strategy` need TensorFlow.
+"""
 
-from keras_senet.training.arrays import fit_arrays
-from keras_senet.training.checkpoints import TrainingStopped
-from keras_senet.training.recipes import (
-    RECIPES,
-    FinetuneRecipe,
-    Recipe,
-    load_recipe,
-)
+import lazy_loader
 
-__all__ = [
-    "RECIPES",
-    "FinetuneRecipe",
-    "Recipe",
-    "TrainingStopped",
-    "fit_arrays",
-    "load_recipe",
-]
-
-if keras.backend.backend() == "tensorflow":
-    from keras_senet.training.strategies import make_strategy
-    from keras_senet.training.train import (
-        FinetuneResult,
-        TrainingResult,
-        finetune,
-        train,
-    )
-
-    __all__ += [
-        "FinetuneResult",
-        "TrainingResult",
-        "finetune",
-        "make_strategy",
-        "train",
-    ]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,8 +7,6 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-
 # Field -> what a number must be.
 _LIMITS = {
     "held_out": "above 0 and below 1",
@@ -102,8 +100,8 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _plain(value):
-    if isinstance(value, np.generic):
-        return value.item()
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        return _plain(value.tolist())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, (list, tuple)):

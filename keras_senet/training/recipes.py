@@ -14,11 +14,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from keras_senet.models import CONSTRUCTORS
 from keras_senet.training._fields import checked
-from keras_senet.training._model_arguments import ModelArguments, model_arguments_of
 from keras_senet.training._recipe_rows import ROWS
 from keras_senet.utils.errors import nearest
+from keras_senet.utils.networks import known_networks
+
+
+class ModelArguments(typing.TypedDict, total=False):
+    """The architecture arguments of the constructors; each takes some of them.
+
+    They stand here too so that a recipe's options are known without Keras.
+    """
+
+    se: bool
+    reduction: int
+    squeeze: str
+    gate: str
+    se_bias: bool
+    identity_start: bool
+    placement: str
+    se_stages: tuple[int, ...] | Literal["all"]
+    stride_on: str
+    stem: str
+    stem_pool: str
+    shortcut: str
+    divisor: int
+    preactivation: bool
+    block: str
+    blocks: tuple[int, ...]
+    filters: tuple[int, ...]
+    stem_filters: tuple[int, ...]
+    branch_relu: bool
+    cardinality: int
+    width: int
+    half_reduce: bool
+    alpha: float
+    batch_norm: bool
+    fused: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,22 +222,23 @@ class Recipe:
                 "`model` must name the network, since the weights do not. Received: "
                 f"model=None, weights={self.weights!r}"
             )
-        if self.model is not None and self.model not in CONSTRUCTORS:
+        networks = known_networks()
+        if self.model is not None and self.model not in networks:
             raise ValueError(
                 "`model` must be a network of keras_senet.list_models(). "
-                f"Received: model={self.model!r}.{nearest(self.model, CONSTRUCTORS)}"
+                f"Received: model={self.model!r}.{nearest(self.model, networks)}"
             )
         if self.model is None and self.model_arguments:
             raise ValueError(
                 "`model_arguments` belong to a `model`. Received: model=None, "
                 f"model_arguments={self.model_arguments!r}"
             )
+        known = ModelArguments.__annotations__
         for name in self.model_arguments:
-            known = model_arguments_of(self.model)
-            if name not in known:
+            if name not in known:  # its constructor refuses those of other networks
                 raise ValueError(
-                    f"`model_arguments` must be architecture arguments of {self.model}."
-                    f" Received: {name!r}.{nearest(name, known)}"
+                    "`model_arguments` must be architecture arguments of networks. "
+                    f"Received: {name!r}.{nearest(name, known)}"
                 )
 
     def _check_schedule(self):
@@ -287,6 +320,8 @@ class Recipe:
             raise ValueError(
                 "A recipe is shrunk by its `model`. Received: model=None. Name it."
             )
+        from keras_senet.models import CONSTRUCTORS  # not before: it loads Keras
+
         least = CONSTRUCTORS[self.model].family.min_size
         own = 28  # What the bundled images have.
         return dataclasses.replace(

@@ -341,6 +341,7 @@ def test_rare_classes_count_more(recipe, photos, tmp_path):
         ({"held_out": 0.0}, "Received: held_out=0.0"),
         ({"head_epochs": 0, "epochs": 0}, "must not both be 0"),
         ({"model": "se_resnet", "model_arguments": {"reductio": 4}}, "'reductio'"),
+        ({"model": "se_vgg16", "model_arguments": {"stem": "7x7"}}, "takes no `stem`"),
         ({"train_split": "dev"}, "Received: split='dev'"),
         ({"validation_split": "train"}, "must not share images"),
         ({"patience": 0}, "Received: patience=0"),
