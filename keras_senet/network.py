@@ -1,12 +1,14 @@
 """A functional Keras model that knows its card."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from keras_senet.card import Card, Preprocessing, Row
+from keras_senet.utils.copying import copied, fresh
 
 
 @keras.saving.register_keras_serializable("keras_senet")
@@ -80,6 +82,49 @@ class Network(keras.Model):
             if isinstance(tensor, keras.KerasTensor):
                 tensor.card = self.card
         return outputs
+
+
+@keras.saving.register_keras_serializable("keras_senet")
+class Features(Network):
+    """The last maps of a network's stages: what `keras_senet.features` returns.
+
+    A functional model of a dictionary of maps. It is a backbone as the detectors and
+    segmenters of KerasHub take one, and is saved and loaded as any Keras model.
+
+    Args:
+        inputs: The images.
+        outputs: "P2" -> the map at stride 4, and so on.
+        name: As of `keras.Model`.
+        **kwargs: `dtype`, a dtype policy that all layers get, in copies with the same
+            values; by default the layers stay. `card` as of `Network`.
+    """
+
+    token_embedding = None  # KerasHub's test of a backbone asks for one of texts.
+
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        dtype = kwargs.pop("dtype", None)
+        if dtype is not None:
+            inputs, outputs = copied(
+                keras.Model(inputs, outputs), make=functools.partial(fresh, dtype=dtype)
+            )
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        last = keras.tree.flatten(self.output)[-1]._keras_history.operation
+        self.dtype_policy = dtype or getattr(last, "dtype_policy", self.dtype_policy)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # Keras takes out of the dictionary what it reads.
+        return super().from_config(dict(config), custom_objects)
+
+    @property
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """The symbolic maps by name, the first one the largest."""
+        return dict(self.output)
+
+    @property
+    def image_shape(self) -> tuple[int | None, ...]:
+        """The shape of an image, without the batch axis."""
+        return tuple(self.inputs[0].shape[1:])
 
 
 def _left_by_clone_model(outputs):

@@ -7,7 +7,12 @@ import numpy as np
 from keras import layers
 
 from keras_senet.layers import BatchNormalization, Conv2D
-from keras_senet.surgery._copying import keras_own
+
+_KERAS_OWN = {
+    BatchNormalization: keras.layers.BatchNormalization,
+    Conv2D: keras.layers.Conv2D,
+}
+
 
 NORMALIZATIONS = (layers.BatchNormalization, BatchNormalization)
 _PLAIN = (layers.Conv1D, layers.Conv2D, Conv2D, layers.Conv3D, layers.Dense)
@@ -15,6 +20,14 @@ _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 _LINEAR = (*_PLAIN, *_DEPTHWISE, *_SEPARABLE, *_TRANSPOSED)
+
+
+def keras_own(layer) -> type:
+    """Returns a layer's class, or Keras' own if ours differs only in how it computes.
+
+    Both have the same arguments and weights.
+    """
+    return _KERAS_OWN.get(type(layer), type(layer))
 
 
 @dataclasses.dataclass(frozen=True)

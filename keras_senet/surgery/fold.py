@@ -10,7 +10,6 @@ from keras import layers
 from keras_senet.card import Card
 from keras_senet.layers import ChannelShuffle, SqueezeExcite
 from keras_senet.network import with_card
-from keras_senet.surgery._copying import fill, fresh, keras_own, unique_name
 from keras_senet.surgery._expansion import Excitation, shuffle
 from keras_senet.surgery._linear import (
     NORMALIZATIONS,
@@ -18,8 +17,10 @@ from keras_senet.surgery._linear import (
     Linear,
     affine,
     is_linear,
+    keras_own,
 )
 from keras_senet.utils import graph
+from keras_senet.utils.copying import fill, fresh
 
 _IDENTITIES = (
     layers.ActivityRegularization,
@@ -156,7 +157,7 @@ class _Fold:
                 return y
             if id(call.layer) not in self.copies:
                 self.copies[id(call.layer)] = self._copy(
-                    call, plan, lambda name: unique_name(name, taken), copied
+                    call, plan, lambda name: graph.unique_name(name, taken), copied
                 )
             copy = self.copies[id(call.layer)]
             inner = plan.inner.get(call)

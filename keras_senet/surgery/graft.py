@@ -10,9 +10,9 @@ import numpy as np
 from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
 from keras_senet.network import with_card
-from keras_senet.surgery._copying import fill, fresh
 from keras_senet.surgery.places import After, check_graftable, places
 from keras_senet.utils import graph
+from keras_senet.utils.copying import copied
 from keras_senet.utils.errors import nearest
 
 
@@ -103,7 +103,7 @@ def graft(
             )
         return made[key](keras.tree.flatten(results)[0])
 
-    grafted = _copy(model, insert, name=name)
+    grafted = keras.Model(*copied(model, insert), name=name or model.name)
     if after is not None or squeeze_filters is not None or activation != "relu":
         return _described(grafted, model, None)
     config = next(iter(made.values())).get_config()
@@ -162,7 +162,7 @@ def ungraft(
             f"within tolerance={tolerance}. Received: {model.name!r} with "
             f"{len(blocks)} SE layers, none of them so."
         )
-    plain = _copy(model, lambda call, results, _: results, without=out, name=name)
+    plain = keras.Model(*copied(model, without=out), name=name or model.name)
     return _described(plain, model, {"se": False} if len(out) == len(blocks) else None)
 
 
@@ -192,30 +192,6 @@ def _distance(layer):
     shape = (1, channels, *ones) if first else (1, *ones, channels)
     gates = layer.excitation(keras.ops.zeros(shape, layer.compute_dtype))
     return float(np.max(np.abs(keras.ops.convert_to_numpy(gates) - 1.0)))
-
-
-def _copy(model, revise, *, without=frozenset(), name=None, copies=None):
-    """A functional copy with its own layers; `revise` changes what calls return."""
-    copies = {} if copies is None else copies
-
-    def run(call, args, kwargs):
-        if id(call.layer) in without:
-            return args[0]
-        if id(call.layer) not in copies:
-            if graph.is_functional(call.layer):
-                copies[id(call.layer)] = _copy(
-                    call.layer, revise, without=without, copies=copies
-                )
-            else:
-                copies[id(call.layer)] = fresh(call.layer)
-        results = copies[id(call.layer)](*args, **kwargs)
-        return revise(call, results, model)
-
-    inputs, outputs = graph.Graph(model).replay(run)
-    for call in graph.calls(model):
-        if id(call.layer) in copies and not graph.is_functional(call.layer):
-            fill(copies[id(call.layer)], call.layer)
-    return keras.Model(inputs, outputs, name=name or model.name)
 
 
 def _described(copy, model, changes):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 import keras
 
 from keras_senet.layers import SqueezeExcite
-from keras_senet.surgery._copying import unique_name
 from keras_senet.utils import graph
 from keras_senet.utils.errors import nearest
 
@@ -90,7 +89,7 @@ def _named(net, places):
         if not place.skipped:
             key = id(net.maker(place.tensor).layer), place.name
             if key not in names:
-                names[key] = unique_name(place.name, taken)
+                names[key] = graph.unique_name(place.name, taken)
             place = dataclasses.replace(place, name=names[key])
         yield place
 

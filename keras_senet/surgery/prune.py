@@ -12,8 +12,8 @@ from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
 from keras_senet.network import with_card
 from keras_senet.surgery import _channels
-from keras_senet.surgery._copying import fill, fresh
 from keras_senet.utils import graph
+from keras_senet.utils.copying import fill, fresh
 
 IMPORTANCES = ("gates", "weights", "both", "outgoing")
 
@@ -245,9 +245,7 @@ def _narrow(layer, before, behind):
         changes = {"units": len(behind)}
     elif _channels.is_matrix(layer) and behind is not None:
         changes = {"filters": len(behind)}
-    if not changes:
-        return fresh(layer)
-    return type(layer).from_config({**layer.get_config(), **changes})
+    return fresh(layer, **changes)
 
 
 def _fill_narrow(copy, layer, before, behind):

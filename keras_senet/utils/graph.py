@@ -257,16 +257,18 @@ class Graph:
         return tensor
 
     def cuts(self) -> Iterator[Call]:
-        """Yields the calls whose output every path to the model's first output takes.
+        """Yields the calls whose output every path from the one input goes through.
 
-        The model has one input.
+        Where the model has several outputs, to that which the most calls lead to.
         """
-        last_use = {id(self._model.outputs[0]): len(self.calls)}
-        for position, call in enumerate(self.calls):
+        output = max(self._model.outputs, key=lambda t: len(self.history(t)))
+        calls = [call for call in self.calls if call in self.history(output)]
+        last_use = {id(output): len(calls)}
+        for position, call in enumerate(calls):
             for tensor in call.inputs:
                 last_use[id(tensor)] = max(last_use.get(id(tensor), 0), position)
         alive = {id(self._model.inputs[0])}
-        for position, call in enumerate(self.calls):
+        for position, call in enumerate(calls):
             alive.update(id(t) for t in call.outputs if id(t) in last_use)
             alive = {t for t in alive if last_use[t] > position}
             if len(call.outputs) == 1 and alive == {id(call.outputs[0])}:
@@ -302,3 +304,12 @@ class Graph:
             keras.tree.map_structure(new, structure)
             for structure in (model.input, model.output)
         )
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Returns `name`, numbered where it is taken, and takes it."""
+    unique, count = name, 1
+    while unique in taken:
+        unique, count = f"{name}_{count}", count + 1
+    taken.add(unique)
+    return unique

@@ -1,5 +1,9 @@
 """The last map of each stage, by name."""
 
+import copy
+import json
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -16,14 +20,29 @@ LAST = {
 }
 
 
+SMALL = {
+    "blocks": (1, 1, 1, 1),
+    "filters": (8, 8, 16, 16),
+    "reduction": 4,
+    "input_shape": (64, 64, 3),
+}
+
+
 @pytest.mark.parametrize("name", LAST)
 def test_last_maps(name):
-    model = getattr(keras_senet, name)(weights=None, include_top=False)
+    constructor = getattr(keras_senet, name)
+    model = constructor(weights=None, include_top=False, input_shape=(160, 160, 3))
     maps = keras_senet.features(model)
     expected = [model.get_layer(layer).output for layer in LAST[name]]
     expected.append(model.output)
     assert list(maps.output) == ["P2", "P3", "P4", "P5"]
     assert all(a is b for a, b in zip(maps.output.values(), expected, strict=True))
+    # An encoder of a U-Net has the strides 2 to 32.
+    maps = keras_senet.features(model, range(1, 6)).pyramid_outputs
+    assert list(maps) == ["P1", "P2", "P3", "P4", "P5"]
+    for level, tensor in enumerate(maps.values(), 1):
+        # InceptionV3 does not pad: 160 pixels become 79, 36, 17, 8 and 3.
+        assert abs(tensor.shape[1] - 160 / 2**level) <= 4
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
@@ -69,6 +88,98 @@ def test_chosen_levels_and_name():
     assert (maps.name, list(maps.output)) == ("neck", ["P1", "P4"])
     with pytest.raises(ValueError, match="`levels` must be some of"):
         keras_senet.features(model, (6,))
+
+
+def pyramid(**kwargs):
+    """Maps at strides 2 to 16 of a small network."""
+    return keras_senet.features(keras_senet.SEResNet(**SMALL | kwargs), range(1, 5))
+
+
+def same(model, other, x):
+    a, b = model(x), other(x)
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_what_detectors_ask_a_backbone_for():
+    backbone = pyramid()
+    assert type(backbone).__name__ == "Features"
+    assert backbone.image_shape == (64, 64, 3)
+    assert backbone.dtype_policy.name == "float32"
+    assert list(backbone.pyramid_outputs) == ["P1", "P2", "P3", "P4"]
+    assert all(a is b for a, b in zip(
+        backbone.pyramid_outputs.values(), backbone.output.values(), strict=True
+    ))  # fmt: skip
+    card = backbone.card
+    assert (card.outputs, card.classes, card.include_top) == ("features", None, False)
+    assert (card.constructor, card.architecture.reduction) == (None, 4)
+    assert card.input_shape == (64, 64, 3)
+
+
+def _saved(model, tmp_path):
+    model.save(tmp_path / "backbone.keras")
+    return keras.saving.load_model(tmp_path / "backbone.keras")
+
+
+COPIES = {
+    "config": lambda m, _: type(m).from_config(m.get_config()),
+    "object": lambda m, _: keras.saving.deserialize_keras_object(
+        json.loads(json.dumps(keras.saving.serialize_keras_object(m)))
+    ),
+    "clone": lambda m, _: keras.models.clone_model(m),
+    "deepcopy": lambda m, _: copy.deepcopy(m),
+    "pickle": lambda m, _: pickle.loads(pickle.dumps(m)),
+    "file": _saved,
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
+def test_copies_are_backbones(way, dtype, randomize, images, tmp_path):
+    model = randomize(pyramid())
+    if dtype:
+        model = keras_senet.features(model, range(1, 5), dtype=dtype, name=model.name)
+    other = COPIES[way](model, tmp_path)
+    other.set_weights(model.get_weights())
+    assert type(other) is type(model)
+    assert other.card == model.card
+    assert other.dtype_policy.name == model.dtype_policy.name
+    assert (other.name, other.image_shape) == (model.name, model.image_shape)
+    configs = [json.dumps(m.get_config(), sort_keys=True) for m in (model, other)]
+    assert configs[0] == configs[1]
+    same(model, other, images(1, 64, 64, 3))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_dtype_is_that_of_copies_of_all_layers(dtype, randomize, images):
+    network = randomize(keras_senet.SEResNet(**SMALL))
+    plain = keras_senet.features(network)
+    cast = keras_senet.features(network, dtype=dtype)
+    policy = keras.DTypePolicy(dtype)
+    assert cast.dtype_policy.name == dtype
+    x = images(2, 64, 64, 3)
+    for a, b in zip(plain(x).values(), cast(x).values(), strict=True):
+        assert keras.backend.standardize_dtype(b.dtype) == policy.compute_dtype
+        a, b = (np.asarray(keras.ops.cast(t, "float32")) for t in (a, b))
+        assert np.max(np.abs(a - b)) < 0.1 * np.max(np.abs(a))
+    for layer in cast._flatten_layers():
+        if not isinstance(layer, keras.layers.InputLayer):
+            assert layer.compute_dtype == policy.compute_dtype
+            assert layer.variable_dtype == policy.variable_dtype
+    assert not {id(v) for v in cast.variables} & {id(v) for v in network.variables}
+    assert {id(v) for v in plain.variables} <= {id(v) for v in network.variables}
+    assert plain.dtype_policy.name == "float32"
+
+
+def test_policy_is_that_of_the_network():
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        network = keras_senet.SEResNet(**SMALL)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert keras_senet.features(network).dtype_policy.name == "mixed_bfloat16"
 
 
 def test_any_keras_model():

@@ -1,0 +1,79 @@
+"""Copies of layers and models, with the names and values of the old ones."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_senet.utils import graph
+
+
+def fresh(layer, kind: type | None = None, **changes):
+    """Returns a layer of the same name and arguments, but for the changes.
+
+    Args:
+        layer: The layer that is copied. An operation, what `keras.ops` leave in a
+            graph, has no arguments to change.
+        kind: The copy's class, by default the same.
+        **changes: Arguments of the layer.
+    """
+    if not isinstance(layer, keras.Layer):
+        changes = {}
+    copy = (kind or type(layer)).from_config({**layer.get_config(), **changes})
+    copy.name = layer.name
+    return copy
+
+
+def fill(copy, layer) -> None:
+    """Gives a copied layer, once it is built, the values of the old one."""
+    old, new = getattr(layer, "variables", ()), getattr(copy, "variables", ())
+    if len(old) != len(new):
+        raise ValueError(
+            "`model` must consist of layers whose `get_config` describes them wholly. "
+            f"Received: {type(layer).__name__} {layer.name!r} with {len(old)} "
+            f"variables, rebuilt with {len(new)}. Correct its `get_config`."
+        )
+    for target, source in zip(new, old, strict=True):
+        target.assign(source)
+    if hasattr(copy, "finalize_state"):  # Normalization keeps values beside them.
+        copy.finalize_state()
+
+
+def copied(
+    model: keras.Model,
+    revise: Callable = lambda call, results, owner: results,
+    *,
+    make: Callable = fresh,
+    without: frozenset[int] = frozenset(),
+    copies: dict | None = None,
+) -> tuple:
+    """Copies a functional model and those nested in it.
+
+    Args:
+        model: It stays as it is.
+        revise: Changes what a call of a model returns, given the call, that and the
+            model.
+        make: Makes a layer of a layer.
+        without: `id` of the layers whose calls return their input.
+        copies: `id` of a layer -> its copy, where some are made already.
+
+    Returns:
+        Inputs and outputs, in the model's own structures.
+    """
+    copies = {} if copies is None else copies
+
+    def run(call, args, kwargs):
+        layer = call.layer
+        if id(layer) in without:
+            return args[0]
+        if id(layer) not in copies and graph.is_functional(layer):
+            inner = copied(layer, revise, make=make, without=without, copies=copies)
+            copies[id(layer)] = keras.Model(*inner, name=layer.name)
+        elif id(layer) not in copies:
+            copies[id(layer)] = make(layer)
+        return revise(call, copies[id(layer)](*args, **kwargs), model)
+
+    inputs_and_outputs = graph.Graph(model).replay(run)
+    for call in graph.calls(model):
+        if id(call.layer) in copies and not graph.is_functional(call.layer):
+            fill(copies[id(call.layer)], call.layer)
+    return inputs_and_outputs
