@@ -5,6 +5,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import Positional
 
@@ -39,23 +40,29 @@ class Benchmark:
             the name of a network.
         weights: For a network: a preset or a file; times do not depend on them.
         beside: Another model to compare it with, not its plain host.
+        output: A new JSON file for the figures.
         forms: What a Keras model is timed as; a file is timed as it is.
         batches: Images of a call.
         rounds: Turns of each.
         threads: Threads of TensorFlow, LiteRT and ONNX Runtime, if not one a core.
         image_size: Height and width that a network is built for, if not its own.
-        output: A new JSON file for the figures.
+
+    Examples:
+        keras-senet benchmark se_resnet50 --batches 1
+        keras-senet benchmark model.tflite --beside other.tflite --threads 1
     """
 
     model: Positional[str]
     weights: str | None = None
     beside: str | None = None
+    output: Path | None = None
     forms: tuple[Form, ...] = ("memory", "saved_model", "tflite", "training")
     batches: tuple[int, ...] = (1, 8)
     rounds: int = 9
     threads: int | None = None
     image_size: int | None = None
-    output: Path | None = None
+
+    TITLES: ClassVar = {"forms": "What is timed"}
 
     def run(self) -> int:
         import keras

@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import OmitArgPrefixes
 
 from keras_senet.benchmark import measure_input
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.train import value_of
+from keras_senet.cli.train import RECIPE_TITLES, named_network, value_of
 from keras_senet.training.recipes import Recipe, load_recipe
 from keras_senet.utils.files import write_json
 
@@ -28,6 +29,10 @@ class BenchmarkData:
             say which of the two is the limit.
         output: A new JSON file for the figures.
         values: The recipe's values.
+
+    Examples:
+        keras-senet benchmark data --recipe cifar10
+        keras-senet benchmark data --recipe imagenet --data-dir data --with-model
     """
 
     recipe: str
@@ -36,6 +41,8 @@ class BenchmarkData:
     with_model: bool = False
     output: Path | None = None
     values: OmitArgPrefixes[Recipe]
+
+    TITLES: ClassVar = RECIPE_TITLES
 
     def run(self) -> int:
         speed = measure_input(
@@ -69,4 +76,6 @@ def parse(arguments: Sequence[str]) -> BenchmarkData | None:
     """Reads the words after the two verbs."""
     name = value_of("--recipe", arguments) or "quickstart"
     default = BenchmarkData(recipe=name, values=load_recipe(name))
-    return parse_arguments(BenchmarkData, "benchmark data", arguments, default)
+    return parse_arguments(
+        BenchmarkData, "benchmark data", arguments, default, named_network(arguments)
+    )

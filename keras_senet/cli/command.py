@@ -3,10 +3,11 @@
 import contextlib
 import importlib
 import io
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from keras_senet.cli.quiet import be_quiet
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 1 for an error, 2 for a command that makes no
-        sense, 130 after ctrl-C, 143 after a training that SIGTERM stopped.
+        sense, 130 after ctrl-C, 141 where nobody reads on, 143 after a training that
+        SIGTERM stopped.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -53,7 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None and not debug:
         be_quiet()
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except UsageError as error:
@@ -115,18 +122,20 @@ def _describe(error, debug):
 
 
 def parse_arguments(
-    record: type[_Record] | Callable[..., _Record],
+    record: type[_Record],
     verb: str,
     arguments: Sequence[str],
     default: _Record | None = None,
+    network: str | None = None,
 ) -> _Record | None:
     """Fills a typed record from the words of the command line.
 
     Args:
-        record: A dataclass; its fields are the options, its docstring the help.
+        record: A dataclass; `help_text` says what of it the help is.
         verb: The verb, for the help.
         arguments: The words after the verb.
         default: A record with the defaults.
+        network: The network whose options the help shows too.
 
     Returns:
         The record, or None where help was asked for and printed.
@@ -136,6 +145,11 @@ def parse_arguments(
     """
     import tyro
 
+    from keras_senet.cli.help import help_text
+
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        print(help_text(record, verb, default, network))
+        return None
     if default is None:
         default = tyro.MISSING_NONPROP
     box = io.StringIO()
@@ -144,9 +158,7 @@ def parse_arguments(
             return tyro.cli(
                 record, prog=f"keras-senet {verb}", args=arguments, default=default
             )
-    except SystemExit as end:
-        if not end.code:
-            return None
+    except SystemExit:
         raise UsageError(f"{_one_line(box.getvalue())} See --help.") from None
 
 

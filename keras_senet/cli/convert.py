@@ -20,6 +20,10 @@ class Convert:
         target: A new .weights.h5 or .keras file.
         model: The network, where the source does not tell.
         overwrite: Replace existing files.
+
+    Examples:
+        keras-senet convert se_resnet50.ra2_in1k se_resnet50.keras
+        keras-senet convert checkpoint.pth mine.weights.h5 --model se_resnet50
     """
 
     source: Positional[str]

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import Positional
 
@@ -18,6 +19,8 @@ class Evaluate:
         model: A run folder, a .keras or .tflite file, a SavedModel folder, or the
             name of a network.
         weights: For a network: a preset or a file.
+        output: A new folder for evaluation.json and, of one class an image,
+            confusion.png.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
         data_dir: Where the data lies, if not in its usual place.
         split: The split to evaluate on.
@@ -25,12 +28,15 @@ class Evaluate:
         crop_fraction: The centre crop's share of the resized image.
         batch_size: Images that go through the model at a time.
         limit: Use only so many images.
-        output: A new folder for evaluation.json and, of one class an image,
-            confusion.png.
+
+    Examples:
+        keras-senet evaluate se_resnet20.cifar10 --data cifar10
+        keras-senet evaluate model.tflite --data photos --output runs/accuracy
     """
 
     model: Positional[str]
     weights: str | None = None
+    output: Path | None = None
     data: str = "bundled"
     data_dir: Path | None = None
     split: str = "test"
@@ -38,7 +44,8 @@ class Evaluate:
     crop_fraction: float | None = None
     batch_size: int = 64
     limit: int | None = None
-    output: Path | None = None
+
+    TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
         from keras_senet.data import open_source

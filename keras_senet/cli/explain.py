@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import Positional
 
@@ -16,7 +17,12 @@ class Explain:
 
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
+        output: A new folder for the pictures, CSV files and index.html.
         weights: For a network: a preset or a file.
+        classes: The classes drawn, by default the four most frequent.
+        layers: The SE layers drawn, by default twelve, evenly spread.
+        removal: Also measure the network without each of its SE layers.
+        tolerance: A layer could go if it costs at most this share of the images.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
         data_dir: Where the data lies, if not in its usual place.
         split: The split whose images are used.
@@ -24,16 +30,19 @@ class Explain:
         image_size: Height and width in pixels, if not the model's own.
         crop_fraction: The centre crop's share of the resized image.
         batch_size: Images that go through the model at a time.
-        classes: The classes drawn, by default the four most frequent.
-        layers: The SE layers drawn, by default twelve, evenly spread.
-        removal: Also measure the network without each of its SE layers.
-        tolerance: A layer could go if it costs at most this share of the images.
-        output: A new folder for the pictures, CSV files and index.html.
+
+    Examples:
+        keras-senet explain runs/quickstart --output runs/gates
+        keras-senet explain se_resnet20.cifar10 --output gates --data cifar10
     """
 
     model: Positional[str]
     output: Path
     weights: str | None = None
+    classes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    removal: bool = True
+    tolerance: float = 0.001
     data: str = "bundled"
     data_dir: Path | None = None
     split: str = "test"
@@ -41,10 +50,8 @@ class Explain:
     image_size: int | None = None
     crop_fraction: float | None = None
     batch_size: int = 64
-    classes: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    removal: bool = True
-    tolerance: float = 0.001
+
+    TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
         from keras_senet import analysis

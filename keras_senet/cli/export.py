@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tyro.conf import Positional
 
@@ -20,6 +20,10 @@ class Export:
         model: A run folder, a .keras file, or the name of a network.
         output: A new .tflite or .onnx file, or a new folder for a SavedModel.
         weights: For a network: a preset or a file.
+        version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
+            Serving takes OUTPUT as a model.
+        batch_size: Fixes the number of images, which is open otherwise.
+        fold: Whether batch normalisation and SE are folded into the convolutions.
         quantization: Of a .tflite file; int8 is calibrated on the training images of
             the data.
         io_type: Of an int8 file: the type of its input and output.
@@ -30,15 +34,18 @@ class Export:
         data_dir: Where the data lies, if not in its usual place.
         split: The split that the file is verified on.
         images: How many images it is verified on; 0 for no verification.
-        version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
-            Serving takes OUTPUT as a model.
-        batch_size: Fixes the number of images, which is open otherwise.
-        fold: Whether batch normalisation and SE are folded into the convolutions.
+
+    Examples:
+        keras-senet export runs/quickstart --output model.tflite --quantization int8
+        keras-senet export se_resnet20.fashion_mnist --output served --version 1
     """
 
     model: Positional[str]
     output: Path
     weights: str | None = None
+    version: int | None = None
+    batch_size: int | None = None
+    fold: bool = True
     quantization: Literal[
         "none", "float16", "dynamic", "int8", "int8_float_gates", "int8_int16_gates"
     ] = "none"
@@ -48,9 +55,8 @@ class Export:
     data_dir: Path | None = None
     split: str = "test"
     images: int = 1000
-    version: int | None = None
-    batch_size: int | None = None
-    fold: bool = True
+
+    TITLES: ClassVar = {"quantization": "Quantisation", "data": "Images"}
 
     def run(self) -> int:
         from keras_senet.export import verify

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import OmitArgPrefixes, Positional
 
@@ -11,7 +12,13 @@ from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.finetune_report import write_report, write_worst
 from keras_senet.cli.reports import first_images, print_verifications
-from keras_senet.cli.train import EXIT_STOPPED, run_training, value_of
+from keras_senet.cli.train import (
+    EXIT_STOPPED,
+    RECIPE_TITLES,
+    named_network,
+    run_training,
+    value_of,
+)
 from keras_senet.training.recipes import FinetuneRecipe, Recipe, load_recipe
 
 
@@ -34,6 +41,10 @@ class Finetune:
         data_dir: Where a data set lies, if not in its usual place.
         export: Whether files are exported.
         values: The recipe's values.
+
+    Examples:
+        keras-senet finetune photos --run-folder runs/photos
+        keras-senet finetune photos --run-folder runs/b --weights se_resnet50.a1_in1k
     """
 
     data: Positional[str]
@@ -43,6 +54,8 @@ class Finetune:
     data_dir: Path | None = None
     export: bool = True
     values: OmitArgPrefixes[Recipe]
+
+    TITLES: ClassVar = RECIPE_TITLES
 
     def run(self) -> int:
         from keras_senet.evaluation import evaluate
@@ -109,4 +122,6 @@ def parse(arguments: Sequence[str]) -> Finetune | None:
     elif weights is not None and value_of("--model", arguments) is None:
         values = FinetuneRecipe(weights=weights)
     default = Finetune(data=data, run_folder=tyro.MISSING, values=values)
-    return parse_arguments(Finetune, "finetune", arguments, default)
+    return parse_arguments(
+        Finetune, "finetune", arguments, default, named_network(arguments)
+    )

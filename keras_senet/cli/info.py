@@ -20,6 +20,10 @@ class Info:
             name of a network.
         weights: For a network: a preset or a file.
         layers: Also list what each layer costs.
+
+    Examples:
+        keras-senet info se_resnet50 --layers
+        keras-senet info runs/quickstart/export/int8.tflite
     """
 
     model: Positional[str]

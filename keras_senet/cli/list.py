@@ -20,6 +20,10 @@ class List:
     Attributes:
         pattern: Only networks whose name fits this shell pattern, "se_res*".
         weights: List the published checkpoints of these networks instead.
+
+    Examples:
+        keras-senet list "se_resnet*"
+        keras-senet list --weights
     """
 
     pattern: Positional[str] = "*"

@@ -26,6 +26,10 @@ class Predict:
         labels: A file with the class names, where the model carries none: a JSON
             list, or one name a line.
         top: How many classes to show.
+
+    Examples:
+        keras-senet predict cat.jpg dog.jpg --model runs/photos
+        keras-senet predict cat.jpg --model model.tflite --labels names.txt --top 3
     """
 
     images: Positional[tuple[str, ...]]

@@ -25,6 +25,10 @@ class Quickstart:
     Attributes:
         run_folder: A new or empty folder for everything that is written.
         smoke: Train on a few images only, to see the chain work.
+
+    Examples:
+        keras-senet quickstart
+        keras-senet quickstart --smoke --run-folder runs/smoke
     """
 
     run_folder: Path = Path("runs/quickstart")

@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import OmitArgPrefixes
 
@@ -14,13 +15,27 @@ from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
 # 128 and the number of SIGTERM, as shells have it.
 EXIT_STOPPED = 143
 
+# A recipe's value -> the title of the help from there on.
+RECIPE_TITLES = {
+    "model": "Network",
+    "data": "Data",
+    "train_split": "Data",  # the first one where the data is an argument
+    "head_epochs": "Epochs and batches",
+    "optimizer": "Optimizer",
+    "schedule": "Learning rate over time",
+    "ema_momentum": "Averages and batch normalisation",
+    "class_weights": "Regularisation and augmentation",
+    "crop_fraction": "Other values",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Train:
     """Trains a network by a recipe and writes everything into a run folder.
 
-    The recipe's values are options too: --recipe cifar10 --epochs 3. SIGTERM saves the
-    state and ends the command with the exit code 143; --resume goes on from there.
+    The recipe's values are options too: --recipe cifar10 --epochs 3. So are those of
+    its network: --model se_vgg16 --help shows them. SIGTERM saves the state and ends
+    the command with the exit code 143; --resume goes on from there.
 
     Attributes:
         run_folder: A new or empty folder; with --resume, the folder of the run.
@@ -31,6 +46,10 @@ class Train:
         checkpoint_every: Write a checkpoint also after so many steps within an epoch.
         data_dir: Where the data lies, if not in its usual place.
         values: The recipe's values.
+
+    Examples:
+        keras-senet train --recipe cifar10 --run-folder runs/cifar10
+        keras-senet train --data photos --image-size 64 --run-folder runs/photos
     """
 
     run_folder: Path
@@ -40,6 +59,8 @@ class Train:
     checkpoint_every: int | None = None
     data_dir: Path | None = None
     values: OmitArgPrefixes[Recipe]
+
+    TITLES: ClassVar = RECIPE_TITLES
 
     def run(self) -> int:
         from keras_senet.training import train
@@ -115,7 +136,16 @@ def parse(arguments: Sequence[str]) -> Train | None:
         recipe=name or "quickstart",
         values=load_recipe(name or "quickstart"),
     )
-    return parse_arguments(Train, "train", arguments, default)
+    return parse_arguments(Train, "train", arguments, default, named_network(arguments))
+
+
+def named_network(arguments):
+    """The network that the words name, or None."""
+    name = value_of("--model", arguments)
+    recipe = value_of("--recipe", arguments)
+    if name is None and recipe is not None:
+        return load_recipe(recipe).model
+    return name
 
 
 def value_of(option, arguments):

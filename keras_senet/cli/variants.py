@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tyro.conf import Positional
 
@@ -23,25 +24,31 @@ class Variants:
         output: A new folder for the files, report.json, report.md and report.png.
         weights: For a network: a preset or a file.
         variants: Some of the files only, such as float32 int8.
+        latency_runs: How many times one image is timed.
+        fold: Whether batch normalisation and SE are folded into the convolutions.
         data: The images for calibration and for the accuracy: "bundled", a
             tensorflow_datasets name, or a folder.
         data_dir: Where the data lies, if not in its usual place.
         split: The split that accuracy is measured on, all of it.
         limit: Use only so many images of it.
-        latency_runs: How many times one image is timed.
-        fold: Whether batch normalisation and SE are folded into the convolutions.
+
+    Examples:
+        keras-senet variants runs/quickstart --output runs/variants
+        keras-senet variants runs/quickstart --output few --variants float32 int8
     """
 
     model: Positional[str]
     output: Path
     weights: str | None = None
     variants: tuple[str, ...] = ()
+    latency_runs: int = 50
+    fold: bool = True
     data: str = "bundled"
     data_dir: Path | None = None
     split: str = "test"
     limit: int | None = None
-    latency_runs: int = 50
-    fold: bool = True
+
+    TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
         from keras_senet.data import open_source
