@@ -11,7 +11,7 @@ from keras_senet.cli.command import VERBS
 from keras_senet.cli.quiet import _NOTE
 
 LIGHT = ["", "--version", "--help", "nonsense", "list", "list --weights"]
-LIGHT += [f"{verb} --help" for verb in VERBS if verb not in ("train", "finetune")]
+LIGHT += [f"{verb} --help" for verb in (*VERBS, "benchmark data")]
 
 # A module that is loaded when it is first used has no submodules until then.
 LOADED = "[m for m in sys.modules if m.startswith(('keras.', 'tensorflow.', 'numpy.'))]"
