@@ -18,6 +18,7 @@ from .card import Preprocessing as Preprocessing
 from .evaluation import evaluate as evaluate
 from .export import compare_variants as compare_variants
 from .export import export_onnx as export_onnx
+from .export import export_openvino as export_openvino
 from .export import export_saved_model as export_saved_model
 from .export import export_tflite as export_tflite
 from .export import search_int8 as search_int8

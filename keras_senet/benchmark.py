@@ -34,7 +34,7 @@ else:  # The command line shows its help without them.
 
 Call = Callable[[], object]
 Progress = Callable[[str], None]
-Form = Literal["memory", "saved_model", "tflite", "onnx", "training"]
+Form = Literal["memory", "saved_model", "tflite", "onnx", "openvino", "training"]
 
 # A turn of a fast call is repeated until it lasts about so long.
 _TURN_SECONDS = 0.2
@@ -273,7 +273,8 @@ def time_model(
             beside it is exported to its kind.
         batches: Images of a call.
         rounds: How many turns each gets.
-        threads: Threads of LiteRT and ONNX Runtime; TensorFlow's are the process'.
+        threads: Threads of LiteRT, ONNX Runtime and OpenVINO; TensorFlow's are the
+            process'.
         progress: Is given a line for each thing that takes a while.
 
     Raises:
@@ -299,8 +300,18 @@ def time_model(
                 yield Timing(form, batch, times["model"], times.get("beside"))
 
 
-_KINDS = {".tflite": "tflite", ".onnx": "onnx", ".keras": "memory"}
-_FILES = ("saved_model", "tflite", "onnx")
+_KINDS = {
+    ".tflite": "tflite",
+    ".onnx": "onnx",
+    ".xml": "openvino",
+    ".keras": "memory",
+}
+_SUFFIXES = {
+    "saved_model": "",
+    "tflite": ".tflite",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+}
 
 
 def _open(subject, form, path, threads) -> Callable[[int], Call]:
@@ -309,10 +320,9 @@ def _open(subject, form, path, threads) -> Callable[[int], Call]:
         return lambda batch: training_step(
             subject, random_images(subject.input_shape, batch)
         )
-    if form in _FILES and isinstance(subject, keras.Model):
-        suffix = "" if form == "saved_model" else f".{form}"
+    if form in _SUFFIXES and isinstance(subject, keras.Model):
         export = getattr(keras_senet, f"export_{form}")
-        subject = export(subject, path.with_suffix(suffix))
+        subject = export(subject, path.with_suffix(_SUFFIXES[form]))
     runner = keras_senet.open_model(subject, threads=threads)
 
     def prepare(batch):

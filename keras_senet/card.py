@@ -8,6 +8,7 @@ A card is JSON in every file that this package writes:
     SavedModel    the file assets.extra/keras_senet.json
     hub folder    config.json
     .onnx         the metadata property "keras_senet"
+    OpenVINO      the entry "keras_senet" of the .xml file's rt_info
 
 Other readers take these files as if the card were not there.
 """
@@ -19,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from keras_senet.utils.errors import integer_or_none
 from keras_senet.version import __version__
@@ -341,8 +343,8 @@ class Card:
         """Returns the card that a file or folder carries, or None for none.
 
         Args:
-            path: A .weights.h5, .keras, .tflite or .onnx file, a SavedModel folder or
-                a folder of `save_pretrained`.
+            path: A .weights.h5, .keras, .tflite or .onnx file, OpenVINO's .xml file, a
+                SavedModel folder or a folder of `save_pretrained`.
 
         Raises:
             ValueError: If the file is damaged or its card cannot be read.
@@ -377,6 +379,13 @@ class Card:
             model = onnx.load(path)
             onnx.helper.set_model_props(model, {KEY: text})
             onnx.save(model, path)
+        elif path.suffix == ".xml":
+            tree = ElementTree.parse(path)
+            facts = tree.find("rt_info")
+            if facts is None:
+                facts = ElementTree.SubElement(tree.getroot(), "rt_info")
+            ElementTree.SubElement(facts, KEY, value=json.dumps(header))
+            tree.write(path, "utf-8", xml_declaration=True)
         else:
             # Not compressed: phone libraries map a .tflite file into memory.
             with zipfile.ZipFile(path, "a") as archive:
@@ -404,6 +413,15 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
 
         model = onnx.load(path, load_external_data=False)
         return next((p.value for p in model.metadata_props if p.key == KEY), None)
+    if path.suffix == ".xml":
+        try:
+            found = ElementTree.parse(path).find(f"rt_info/{KEY}")
+        except ElementTree.ParseError as error:
+            raise ValueError(
+                f"The file must be OpenVINO's XML. Received: {str(path)!r}, which is "
+                f"damaged or cut short: {error}"
+            ) from None
+        return None if found is None else found.get("value")
     if zipfile.is_zipfile(path):
         return _read_archive(path)
     with path.open("rb") as file:

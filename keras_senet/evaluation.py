@@ -60,7 +60,7 @@ class Evaluation(_Measured):
 
     Attributes:
         model: Name or path of what was evaluated.
-        kind: "keras", "saved_model", "tflite" or "onnx".
+        kind: "keras", "saved_model", "tflite", "onnx" or "openvino".
         data: Name of the data, `None` for arrays and batches.
         split: Its split, `None` for arrays and batches.
         images: Number of images.
@@ -177,7 +177,7 @@ def evaluate(
 
     Args:
         model_or_file: What `keras_senet.open_model` opens: a `keras.Model`, a preset's
-            name, a run folder, a .keras file, a SavedModel folder, a .tflite file.
+            name, a run folder, a .keras file, an exported file; or what it returns.
         data: A `keras_senet.data.Source` or what `keras_senet.data.open_source` takes
             ("bundled", a tensorflow_datasets name, a folder); a tuple of two arrays,
             (images, labels); or batches of such pairs, as of a tf.data dataset. Images

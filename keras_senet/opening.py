@@ -17,7 +17,7 @@ from keras_senet.card import CONFIG, KEY, Card, Preprocessing
 from keras_senet.data import Source
 from keras_senet.models import create_model, list_models
 from keras_senet.preprocessing import imagenet_classes
-from keras_senet.utils.errors import as_integer, check_counts, nearest
+from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.quiet import quiet
 from keras_senet.views import SourceView, view_source
@@ -33,12 +33,14 @@ class Runner(abc.ABC):
     Several threads may use one runner at the same time.
 
     Attributes:
-        kind: "keras", "saved_model", "tflite" or "onnx".
+        kind: "keras", "saved_model", "tflite", "onnx" or "openvino".
         name: What it was opened by, or the name of the model in memory.
         card: What is known about the network beside its weights.
         input_shape: Shape of the images with the batch, `None` where it is open.
         size_bytes: Size of the file or folder, or of the weights in memory.
-        quantization: Of a .tflite file, as `export_tflite` names it.
+        quantization: Of a .tflite file, as `export_tflite` names it; of OpenVINO's, as
+            `export_openvino` does.
+        precision: Of OpenVINO's file: what it is computed in where it is not int8.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Runner(abc.ABC):
     input_shape: tuple[int | None, ...]
     size_bytes: int
     quantization: str | None = None
+    precision: str | None = None
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -367,10 +370,7 @@ class _OnnxRunner(Runner):
             import onnx
             import onnxruntime
         except ImportError as error:
-            raise ImportError(
-                f"ONNX files need the package {error.name}, which is not installed. "
-                "Install it: pip install 'keras-senet[onnx]'"
-            ) from error
+            raise not_installed("ONNX files", error, "onnx", "onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self.name = str(path)
@@ -405,6 +405,81 @@ def _sides(tensor) -> tuple[int | None, ...]:
     return tuple(side if isinstance(side, int) else None for side in tensor.shape)
 
 
+# OpenVINO's names.
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class _OpenVinoRunner(Runner):
+    kind = "openvino"
+
+    def __init__(self, path: Path, threads: int | None, precision: str):
+        try:
+            import openvino
+        except ImportError as error:
+            raise not_installed("OpenVINO files", error, "openvino") from error
+        card, weights = Card.read(path), path.with_suffix(".bin")
+        if not weights.is_file():
+            raise FileNotFoundError(
+                "OpenVINO's .xml file has its weights beside it. Received: "
+                f"{str(path)!r} without {weights.name}. Copy both."
+            )
+        self.name, self.precision = str(path), precision
+        self.size_bytes = path.stat().st_size + weights.stat().st_size
+        core = openvino.Core()
+        if precision == "bfloat16" and "BF16" not in core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        ):
+            raise ValueError(
+                "bfloat16 needs a processor that computes in it (AVX512_BF16 or AMX). "
+                f"Received: precision={precision!r} on another. Use 'float32'."
+            )
+        options = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = core.read_model(path)
+            self._request = core.compile_model(
+                model, "CPU", options
+            ).create_infer_request()
+        except RuntimeError as error:
+            raise _unreadable(path, "an OpenVINO file", error) from error
+        _check_single_input(model.inputs, self.name)
+        self._dtype = model.input().get_element_type().to_dtype()
+        self._outputs = [output.get_any_name() for output in model.outputs]
+        self.quantization = _openvino_quantization(model)
+        # A request holds one input and one output at a time.
+        self._lock = threading.Lock()
+        outputs = {
+            name: (_openvino_shape(output), _MEANINGS.get(_openvino_maker(output)))
+            for name, output in zip(self._outputs, model.outputs, strict=True)
+        }
+        self._describe(card, _openvino_shape(model.input()), outputs)
+
+    def _predict_batch(self, batch):
+        batch = np.ascontiguousarray(batch, self._dtype)
+        with self._lock:
+            results = self._request.infer({0: batch})
+        return dict(zip(self._outputs, results.values(), strict=True))
+
+
+def _openvino_shape(port) -> tuple[int | None, ...]:
+    sides = port.get_partial_shape()
+    return tuple(None if side.is_dynamic else side.get_length() for side in sides)
+
+
+def _openvino_maker(output) -> str:
+    return output.get_node().input_value(0).get_node().get_type_name()
+
+
+def _openvino_quantization(model) -> str | None:
+    kinds = {node.get_type_name() for node in model.get_ops()}
+    if "FakeQuantize" in kinds:
+        return "int8"
+    constants = (n for n in model.get_ops() if n.get_type_name() == "Constant")
+    halves = any(n.get_element_type().get_type_name() == "f16" for n in constants)
+    return "float16" if halves else None
+
+
 def _check_single_input(inputs, name: str) -> None:
     if len(inputs) != 1:
         raise ValueError(
@@ -429,24 +504,29 @@ def open_model(
     trained: bool = True,
     image_size: int | None = None,
     threads: int | None = None,
+    precision: str | None = None,
 ) -> Runner:
     """Opens a model, whatever it is or lies in.
 
     Args:
         source: A `keras.Model`; a run folder or a folder of `save_pretrained`; a .keras
             file; a .weights.h5 file that names its network; a SavedModel folder, a
-            .tflite or an .onnx file; a network's name or a preset's. A runner is
-            returned as it is.
+            .tflite or an .onnx file, OpenVINO's .xml file; a network's name or a
+            preset's. A runner is returned as it is.
         weights: The weights of a network: a preset or a file.
         trained: Whether a network without weights is refused.
         image_size: Height and width that a network is built for, if not its own; a
             file has the size that it has.
-        threads: Threads of the TFLite or ONNX interpreter. `None` is one for each
+        threads: Threads of TFLite, ONNX Runtime or OpenVINO. `None` is one for each
             core, of TFLite's at most 4. TensorFlow's are a setting of the process.
+        precision: For OpenVINO's file: "float32" or "bfloat16", which processors with
+            AVX512_BF16 or AMX compute in. `None` is float32.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is none of these, or damaged.
+        ImportError: If the package that runs such files is not installed.
+        ValueError: If it is none of these, or damaged, or `precision` is not one that
+            the file and this processor have.
 
     Example:
 
@@ -462,6 +542,13 @@ def open_model(
             f"{source!r} (of type {type(source).__name__})"
         )
     path, threads = Path(source), threads and as_integer("threads", threads)
+    if precision is not None and (
+        path.suffix != ".xml" or precision not in _PRECISIONS
+    ):
+        raise ValueError(
+            f"`precision` must be one of {tuple(_PRECISIONS)}, of OpenVINO's .xml file."
+            f" Received: precision={precision!r}, {str(path)!r}"
+        )
     if weights is not None or not path.exists():
         model = _network(os.fspath(source), weights, trained, image_size)
         return _KerasRunner(model, source)
@@ -477,16 +564,21 @@ def open_model(
         return _TFLiteRunner(path, threads)
     if path.suffix == ".onnx":
         return _OnnxRunner(path, threads)
+    if path.suffix == ".xml":
+        return _OpenVinoRunner(path, threads, precision or "float32")
     raise ValueError(
         "A model is a run folder, a folder of save_pretrained, a SavedModel folder, a "
-        f".keras, .weights.h5, .tflite or .onnx file. Received: {str(path)!r}, which "
-        "is none."
+        f".keras, .weights.h5, .tflite, .onnx or .xml file. Received: {str(path)!r}, "
+        "which is none."
     )
 
 
 def _network(name, weights, trained, image_size) -> keras.Model:
     known = list_models()
-    if Path(name).suffix in (".keras", ".tflite", ".onnx", ".h5") or os.sep in name:
+    if (
+        Path(name).suffix in (".keras", ".tflite", ".onnx", ".xml", ".h5")
+        or os.sep in name
+    ):
         raise FileNotFoundError(f"There is no model {name!r}: the path does not exist.")
     if name not in known and "." not in name:
         raise ValueError(

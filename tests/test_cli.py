@@ -100,7 +100,10 @@ def test_usage(shell, words, message, encoding, monkeypatch):
         (["evaluate", "se_resnet20"], "needs its weights here"),
         (["evaluate", "se_resnet50"], "needs its weights here"),
         (["convert", "se_resnet20.cifar1", "x.keras"], "Did you mean 'se_resnet20.cif"),
-        (["export", "se_resnet20.cifar10", "--output", "x.h5"], "a .tflite or .onnx"),
+        (
+            ["export", "se_resnet20.cifar10", "--output", "x.h5"],
+            "a .tflite, .onnx or .xml file",
+        ),
         (
             ["export", "se_resnet20.cifar10", "--output", "x", "--io-type", "int8"],
             "must end in .tflite. Received: 'x', io_type='int8'",

@@ -11,21 +11,26 @@ from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
 
+# Of the files; a SavedModel is a folder of any name.
+_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Export:
-    """Writes a SavedModel, a .tflite or an .onnx file, and verifies it on real images.
+    """Writes a SavedModel or a file for another runtime; verifies it on real images.
 
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
-        output: A new .tflite or .onnx file, or a new folder for a SavedModel.
+        output: A new .tflite or .onnx file, a new .xml file for OpenVINO, or a new
+            folder for a SavedModel.
+        format: What is written; the output's name says it too.
         weights: For a network: a preset or a file.
         version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
             Serving takes OUTPUT as a model.
         batch_size: Fixes the number of images, which is open otherwise.
         fold: Whether batch normalisation and SE are folded into the convolutions.
-        quantization: Of a .tflite file; int8 is calibrated on the training images of
-            the data.
+        quantization: Of a .tflite file, and of OpenVINO's float16 and int8; int8 is
+            calibrated on the training images of the data.
         io_type: Of an int8 file: the type of its input and output.
         max_accuracy_loss: For quantization int8: as few operations stay in float as it
             takes to lose at most so many points of accuracy on the images of the split.
@@ -42,6 +47,7 @@ class Export:
 
     model: Positional[str]
     output: Path
+    format: Literal["saved_model", "tflite", "onnx", "openvino"] | None = None
     weights: str | None = None
     version: int | None = None
     batch_size: int | None = None
@@ -77,53 +83,59 @@ class Export:
         print_verifications(console, [report])
         return 0 if report.passed else 1
 
+    @property
+    def _kind(self) -> str:
+        by_name = {suffix: kind for kind, suffix in _SUFFIXES.items()}
+        return self.format or by_name.get(self.output.suffix, "saved_model")
+
     def _check(self):
-        kind = self.output.suffix
-        for name, plain in (
-            ("quantization", "none"),
-            ("io_type", "float32"),
-            ("max_accuracy_loss", None),
+        kind, suffix = self._kind, self.output.suffix
+        for name, plain, kinds in (
+            ("quantization", "none", ("tflite", "openvino")),
+            ("io_type", "float32", ("tflite",)),
+            ("max_accuracy_loss", None, ("tflite",)),
         ):
             value = getattr(self, name)
-            if kind != ".tflite" and value != plain:
+            if kind not in kinds and value != plain:
+                endings = " or ".join(_SUFFIXES[kind] for kind in kinds)
                 raise ValueError(
-                    "A quantised file must end in .tflite. Received: "
+                    f"A quantised file must end in {endings}. Received: "
                     f"{str(self.output)!r}, {name}={value!r}"
                 )
-        if kind in (".keras", ".h5", ".pb", ".tflit", ".lite"):
+        if kind in _SUFFIXES and suffix != _SUFFIXES[kind]:
             raise ValueError(
-                "The output must be a .tflite or .onnx file, or a folder for a "
+                f"The output of the format {kind} must end in {_SUFFIXES[kind]}. "
+                f"Received: {str(self.output)!r}"
+            )
+        if suffix in (".keras", ".h5", ".pb", ".tflit", ".lite", ".bin"):
+            raise ValueError(
+                "The output must be a .tflite, .onnx or .xml file, or a folder for a "
                 f"SavedModel. Received: {str(self.output)!r}"
             )
-        if kind in (".tflite", ".onnx") and self.version is not None:
+        if kind in _SUFFIXES and self.version is not None:
             raise ValueError(
                 "Only a SavedModel folder has a version. Received: "
                 f"{str(self.output)!r}, version={self.version}"
             )
 
     def _write(self, opened):
-        from keras_senet.export import export_onnx, export_saved_model, export_tflite
+        from keras_senet import export
 
-        kind = self.output.suffix
+        kind = self._kind
         arguments = {"labels": opened.class_names(), "fold": self.fold}
         arguments["batch_size"] = self.batch_size
         model = opened.keras_model()
-        if kind == ".onnx":
-            return export_onnx(model, self.output, **arguments)
-        if kind != ".tflite":
+        if kind == "saved_model":
             arguments["version"] = self.version
-            return export_saved_model(model, self.output, **arguments)
-        arguments["io_type"] = self.io_type
+        if kind == "tflite":
+            arguments["io_type"] = self.io_type
         if self.max_accuracy_loss is not None:
             return self._search(opened, arguments)
-        quantization = None if self.quantization == "none" else self.quantization
-        return export_tflite(
-            model,
-            self.output,
-            quantization=quantization,
-            representative_dataset=self._calibration(opened),
-            **arguments,
-        )
+        if kind in ("tflite", "openvino"):
+            quantization = None if self.quantization == "none" else self.quantization
+            arguments["quantization"] = quantization
+            arguments["representative_dataset"] = self._calibration(opened)
+        return getattr(export, f"export_{kind}")(model, self.output, **arguments)
 
     def _search(self, opened, arguments):
         from keras_senet.export import search_int8

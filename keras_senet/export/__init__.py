@@ -1,6 +1,7 @@
-"""Export: SavedModel, TFLite, ONNX, and the proof that a file is the model."""
+"""Export: SavedModel, TFLite, ONNX, OpenVINO; the proof that a file is the model."""
 
 from keras_senet.export.onnx import export_onnx
+from keras_senet.export.openvino import export_openvino
 from keras_senet.export.saved_model import export_saved_model
 from keras_senet.export.search import Search, search_int8
 from keras_senet.export.tflite import export_tflite
@@ -18,6 +19,7 @@ __all__ = [
     "VerificationError",
     "compare_variants",
     "export_onnx",
+    "export_openvino",
     "export_saved_model",
     "export_tflite",
     "open_runner",

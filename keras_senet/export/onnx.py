@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_senet.tracing import freeze
+from keras_senet.utils.errors import not_installed
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.quiet import quiet
 
@@ -64,10 +65,7 @@ def export_onnx(
         import onnx
         import tf2onnx
     except ImportError as error:
-        raise ImportError(
-            f"ONNX files need the package {error.name}, which is not installed. "
-            "Install it: pip install 'keras-senet[onnx]'"
-        ) from error
+        raise not_installed("ONNX files", error, "onnx", "tf2onnx") from error
     with atomic_path(path, overwrite=overwrite, what="ONNX file") as temporary:
         frozen = freeze(
             model,

@@ -283,7 +283,7 @@ def quantize_mixed(
         _leave(quantizer, everything, "INPUT")
         _leave(quantizer, everything, "OUTPUT")
     try:
-        with _silence():
+        with silence():
             result = quantizer.quantize(
                 _calibration(data, ranges),
                 enable_progress_bar=False,
@@ -304,7 +304,7 @@ def quantize_mixed(
 
 
 @contextlib.contextmanager
-def _silence():
+def silence():
     """Drops the quantiser's progress bars and its warnings on memory."""
     box = io.StringIO()
     with (

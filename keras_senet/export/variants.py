@@ -1,4 +1,4 @@
-"""Every variant of a .tflite file of a model, compared on labelled images."""
+"""The variants of a model's .tflite and OpenVINO files, compared on labelled images."""
 
 import dataclasses
 import json
@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
+from keras_senet.export.openvino import write_openvino
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.search import check_classifier, layer_errors
-from keras_senet.export.tflite import QUANTIZATIONS, Conversion, is_int8
+from keras_senet.export.tflite import QUANTIZATIONS, Conversion
 from keras_senet.export.verify import latencies
 from keras_senet.opening import open_model
 from keras_senet.tracing import Frozen, freeze
@@ -22,32 +23,41 @@ from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.labelled import class_numbers, read_labelled
 from keras_senet.views import view_source
 
-VARIANTS = tuple(name or "float32" for name in QUANTIZATIONS)
+# For phones; the others, for servers, are made when they are asked for.
+_TFLITE = tuple(name or "float32" for name in QUANTIZATIONS)
+_OPENVINO = {
+    "openvino": None,
+    "openvino_float16": "float16",
+    "openvino_int8": "int8",
+}
+VARIANTS = (*_TFLITE, *_OPENVINO)
 
 _LAYER_IMAGES = 16
 
 # Told apart without colours as well; a file's colour is the same in both parts.
-_COLORS = ("#1b5fa8", "#d98c21", "#3a8f5c", "#b3261e", "#7a4fa3", "#5f6b76")
-_MARKERS = "osD^vP"
+_COLORS = ("#1b5fa8", "#d98c21", "#3a8f5c", "#b3261e", "#7a4fa3", "#5f6b76") * 2
+_MARKERS = "osD^vPX*h<>p"
 _LINE = "#9aa3ad"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One .tflite file of a model.
+    """One file of a model.
 
     Attributes:
-        name: "float32" or the quantization, as `export_tflite` names it.
+        name: "float32" or the quantization, as `export_tflite` names it; of OpenVINO's
+            files "openvino", "openvino_float16" or "openvino_int8".
         file: Its name in the report's folder.
-        size_bytes: Its size.
-        results: How many operations have results of a type.
+        size_bytes: Its size, OpenVINO's with the weights.
+        results: How many operations of a .tflite file have results of a type.
         latency: Seconds for one image, median, by the number of threads.
         accuracy: Top-1 accuracy.
         agreement: Share of the images with the Keras model's top class.
         max_difference: Largest difference of an output from the Keras model's.
-        worst_layer: The layer whose result is furthest from the float32 file's.
+        worst_layer: The layer whose result is furthest from the float32 file's, "" of
+            OpenVINO's files.
         worst_error: Its error: root mean square of the difference over that of the
-            values. It has in it what came before.
+            values. It has in it what came before. None of OpenVINO's files.
         on_front: Whether no other variant is at least as accurate and as fast, and
             better in one of them.
     """
@@ -61,7 +71,7 @@ class Variant:
     agreement: float
     max_difference: float
     worst_layer: str
-    worst_error: float
+    worst_error: float | None
     on_front: bool = False
 
 
@@ -102,7 +112,7 @@ class VariantsReport:
                 f"{variant.accuracy:.2%}",
                 f"{variant.agreement:.2%}",
                 variant.worst_layer,
-                f"{variant.worst_error:.1%}",
+                f"{variant.worst_error:.1%}" if variant.worst_layer else "",
                 "yes" if variant.on_front else "",
             ]
             for variant in self.variants
@@ -157,7 +167,7 @@ def compare_variants(
         representative_dataset: Training images for int8, as for `export_tflite`.
             `None` is the source.
         representative_limit: How many images of it are used at most.
-        variants: Some of `VARIANTS`. `None` is all that the model has.
+        variants: Some of `VARIANTS`. `None` is all .tflite files that the model has.
         threads: Numbers of threads to measure latency with.
         latency_runs: How many times one image is timed; all files take turns.
         labels: Class names. `None` is the source's.
@@ -191,7 +201,7 @@ def compare_variants(
             _check_classes(frozen, data)
         frozen = frozen.named(labels)
         images = None
-        if any(is_int8(name) for name in variants or VARIANTS):
+        if any("int8" in name for name in variants or VARIANTS):
             images = calibration_images(
                 frozen, representative_dataset, limit=representative_limit
             )
@@ -208,8 +218,6 @@ def compare_variants(
             Variant(
                 name=name,
                 file=file.name,
-                size_bytes=file.stat().st_size,
-                results=dict(read_tflite(file).results),
                 latency=times[name],
                 **scored[name],
                 **worst[name],
@@ -258,9 +266,15 @@ def _check_classes(frozen: Frozen, source: Source) -> None:
 def _export(conversion: Conversion, folder: Path, variants, samples):
     """Writes the files; returns them and their worst layers on sample images."""
     if variants is None:
-        variants = [n for n in VARIANTS if conversion.gates or "gates" not in n]
+        variants = [n for n in _TFLITE if conversion.gates or "gates" not in n]
     files, worst = {}, {}
     for name in variants:
+        if name in _OPENVINO:
+            files[name] = folder / f"{name}.xml"
+            images = conversion.images
+            write_openvino(conversion.frozen, files[name], _OPENVINO[name], images)
+            worst[name] = {"worst_layer": "", "worst_error": None, "results": {}}
+            continue
         data = conversion.convert(None if name == "float32" else name)
         files[name] = folder / f"{name}.tflite"
         conversion.write(data, files[name])
@@ -269,6 +283,7 @@ def _export(conversion: Conversion, folder: Path, variants, samples):
         worst[name] = {
             "worst_layer": layer.split(";")[0],
             "worst_error": errors.get(layer, 0.0),
+            "results": dict(read_tflite(data).results),
         }
     return files, worst
 
@@ -302,6 +317,7 @@ def _score(model, files, batches):
             "accuracy": right[name] / count,
             "agreement": same[name] / count,
             "max_difference": largest[name],
+            "size_bytes": runners[name].size_bytes,
         }
         for name in files
     }
@@ -374,8 +390,8 @@ def _draw_front(axes, report) -> None:
     ):
         axes.plot(
             *place,
-            _MARKERS[number % len(_MARKERS)],
-            markeredgecolor=_COLORS[number % len(_COLORS)],
+            _MARKERS[number],
+            markeredgecolor=_COLORS[number],
             markerfacecolor="none",
             markeredgewidth=2,
             markersize=10,

@@ -18,7 +18,7 @@ from keras_senet.tracing import check_traceable, full_precision
 
 # Largest difference of a probability, or relative error where the outputs are not
 # probabilities.
-TOLERANCES = {None: 1e-4, "float16": 1e-2, "dynamic": 1e-1}
+TOLERANCES = {None: 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "dynamic": 1e-1}
 # An int8 file: the accuracy it may lose, and the share of other top classes. With
 # labels the accuracy decides; the share then only tells another network apart. Outputs
 # that are not compared by their classes may have the relative error.
@@ -41,8 +41,9 @@ class Verification:
 
     Attributes:
         file: The path of the file.
-        kind: "saved_model", "tflite", "onnx" or "keras".
-        quantization: Of a .tflite file, as `export_tflite` names it.
+        kind: "saved_model", "tflite", "onnx", "openvino" or "keras".
+        quantization: As `export_tflite` or `export_openvino` names it.
+        precision: What OpenVINO computed in, as `open_model` names it.
         images: Number of images compared.
         outputs: "probabilities" where the model's card says so, else "values", such
             as logits; the differences are those of the outputs as they are.
@@ -69,6 +70,7 @@ class Verification:
     file: str
     kind: str
     quantization: str | None
+    precision: str | None
     images: int
     outputs: str
     max_difference: float
@@ -128,20 +130,21 @@ def verify(
     """Runs a model and a file of it on the same images and compares the outputs.
 
     The model is compared in float32, as files hold it. Default tolerances: float32
-    1e-4, float16 1e-2, dynamic range 0.1, on the largest difference of a probability
-    (for outputs that are no probabilities, on the relative error). int8 may lose 1
-    point of accuracy and change 15 % of the top classes; without labels, 5 %. That is
-    of the first output `(N, classes)` of two classes or more; int8's other outputs may
-    have a relative error of 0.1.
+    1e-4, float16 1e-2, bfloat16 5e-2, dynamic range 0.1, on the largest difference of
+    a probability (for outputs that are no probabilities, on the relative error). int8
+    may lose 1 point of accuracy and change 15 % of the top classes; without labels,
+    5 %. That is of the first output `(N, classes)` of two classes or more; int8's other
+    outputs may have a relative error of 0.1.
 
     Args:
         model: The model that was exported.
-        file: The path of the SavedModel folder, .tflite or .keras file.
+        file: The path of the SavedModel folder, .tflite, .onnx, .xml or .keras file; or
+            what `open_model` returned, such as an OpenVINO file in bfloat16.
         images: Real images `(N, height, width, channels)` as the model takes them.
         labels: Their classes as integers `(N,)`.
         tolerance: Largest difference of a probability or largest relative error that
             passes, instead of the default.
-        threads: Threads of the TFLite interpreter, see `open_model`.
+        threads: Threads of its interpreter, see `open_model`.
         latency_runs: How many times one image is timed with each; the two take turns.
             0 leaves the latencies out.
         strict: Whether a failure raises a VerificationError.
@@ -178,7 +181,9 @@ def verify(
     if candidate.quantization == "int8" and tolerance is None:
         checks = _int8_checks(expected, actual, labels)
     else:
-        checks = _checks(candidate.quantization, measured, tolerance)
+        kind = candidate.quantization
+        kind = "bfloat16" if candidate.precision == "bfloat16" else kind
+        checks = _checks(kind, measured, tolerance)
     report = _judge(candidate, measured, len(images), checks)
     if strict:
         report.raise_if_failed()
@@ -280,6 +285,7 @@ def _judge(candidate, measured, images, checks) -> Verification:
         file=candidate.name,
         kind=candidate.kind,
         quantization=candidate.quantization,
+        precision=candidate.precision,
         images=images,
         size_bytes=candidate.size_bytes,
         criterion=criterion,

@@ -11,6 +11,20 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
+def not_installed(what: str, error: ImportError, *packages: str) -> ImportError:
+    """Returns the error for a package that is missing, with what to install.
+
+    Args:
+        what: What needs it, in the plural.
+        error: Python's own error.
+        *packages: All that the purpose needs, by their names for pip.
+    """
+    return ImportError(
+        f"{what} need the package {error.name}, which is not installed. Install it: "
+        f"pip install {' '.join(packages)}"
+    )
+
+
 def as_integer(name: str, value: object, remedy: str = "") -> int:
     """Returns a positive whole number of any kind, NumPy's for one, as an int.
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_senet.export import (
     export_onnx,
+    export_openvino,
     export_saved_model,
     export_tflite,
     open_runner,
@@ -30,12 +31,18 @@ def network():
     return keras.Model(inputs, x, name="_host")
 
 
-@pytest.mark.parametrize("kind", ["served", "a.tflite", "a.onnx"])
+@pytest.mark.parametrize("kind", ["served", "a.tflite", "a.onnx", "a.xml"])
 @pytest.mark.filterwarnings("ignore:In the future `np.object`")
 def test_any_name_is_exported(network, images, tmp_path, kind):
     if kind == "a.onnx":
         pytest.importorskip("tf2onnx")
-    exporters = {"a.tflite": export_tflite, "a.onnx": export_onnx}
+    if kind == "a.xml":
+        pytest.importorskip("openvino")
+    exporters = {
+        "a.tflite": export_tflite,
+        "a.onnx": export_onnx,
+        "a.xml": export_openvino,
+    }
     exporters.get(kind, export_saved_model)(network, tmp_path / kind)
     verify(network, tmp_path / kind, images, latency_runs=0, strict=True)
     assert [layer.name for layer in network.layers if "Conv" in str(layer)] == [*NAMES]

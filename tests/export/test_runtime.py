@@ -11,6 +11,7 @@ import keras_senet
 from keras_senet.card import FORMAT, Card
 from keras_senet.export import (
     export_onnx,
+    export_openvino,
     export_saved_model,
     export_tflite,
     open_runner,
@@ -91,12 +92,15 @@ def test_batches_of_a_fixed_size_are_filled(make_model, images):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [*KINDS, "model.onnx"])
+@pytest.mark.parametrize("name", [*KINDS, "model.onnx", "model.xml"])
 def test_threads_share_a_runner(files, images, name):
     """With batches of several sizes, from the very first call on."""
     if name == "model.onnx":
         pytest.importorskip("tf2onnx")
         export_onnx(keras.saving.load_model(files / "model.keras"), files / name)
+    if name == "model.xml":
+        pytest.importorskip("openvino")
+        export_openvino(keras.saving.load_model(files / "model.keras"), files / name)
     parts = [images[i : i + 1 + i % 3] for i in range(10)] * 8
     runner = open_runner(files / name)
     with ThreadPoolExecutor(8) as threads:
@@ -200,9 +204,7 @@ def test_other_things_are_told_apart(files, tmp_path):
     with pytest.raises(ValueError, match=r"create_model\(name, weights=path\)"):
         (tmp_path / "a.weights.h5").touch()
         open_runner(tmp_path / "a.weights.h5")
-    with pytest.raises(
-        ValueError, match=r"\.tflite or \.onnx file\. Received: .*a\.pt"
-    ):
+    with pytest.raises(ValueError, match=r"\.onnx or \.xml file\. Received: .*a\.pt"):
         (tmp_path / "a.pt").touch()
         open_runner(tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"Received: 3 \(of type int\)"):

@@ -1,0 +1,175 @@
+"""OpenVINO: an .xml file and a .bin file, for servers without a GPU."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_senet.data import Source
+from keras_senet.export.quantize import calibration_images, silence
+from keras_senet.export.saved_model import write_saved_model
+from keras_senet.tracing import Frozen, freeze
+from keras_senet.utils.errors import nearest, not_installed
+from keras_senet.utils.files import atomic_path
+
+QUANTIZATIONS = (None, "float16", "int8")
+
+
+def export_openvino(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    quantization: str | None = None,
+    representative_dataset: Source | str | os.PathLike | Iterable | None = None,
+    representative_limit: int = 256,
+    labels: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int | None = None,
+    fold: bool = True,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a model as OpenVINO's two files, `name.xml` and `name.bin`.
+
+    They take `images` as the model takes them, float32 `(N, height, width, channels)`,
+    and return the outputs under the names of the model's output layers.
+
+    | quantization | weights | arithmetic | needs images |
+    |---|---|---|---|
+    | None | float32 | float32, or bfloat16 where `open_model` asks for it | no |
+    | "float16" | float16 | the same | no |
+    | "int8" | int8 | int8, and float between | yes |
+
+    int8 is made by NNCF. Weights take 7 of the 8 bits: products of 8 bits overflow on
+    processors without VNNI.
+
+    Args:
+        model: A functional or sequential model.
+        path: The file to write; its name ends in ".xml". The weights lie beside it,
+            under the same name with ".bin".
+        quantization: One of the table.
+        representative_dataset: For int8: real training images, as for `export_tflite`.
+        representative_limit: How many images of it are used at most.
+        labels: Class names in the order of the classes. They and the preprocessing are
+            in the .xml file's `rt_info`, under "keras_senet".
+        image_size: Height and width, for a model that leaves them open.
+        batch_size: A fixed batch size. `None` leaves it open.
+        fold: Whether batch normalisation and SE are folded first, see
+            `keras_senet.fold`.
+        overwrite: Whether existing files are replaced.
+
+    Returns:
+        The path of the .xml file.
+
+    Raises:
+        ImportError: If openvino, or for int8 nncf, is not installed.
+        ValueError: If an argument is out of its range, the images do not fit the
+            model, a path exists, or OpenVINO cannot hold the model.
+
+    Example:
+
+    >>> keras_senet.export_openvino(model, "model.xml")
+    >>> runner = keras_senet.open_model("model.xml", precision="bfloat16")
+    >>> keras_senet.verify(model, runner, images, classes).file_accuracy
+    0.92
+    """
+    path = Path(path)
+    weights = path.with_suffix(".bin")
+    _check(path, quantization)
+    if weights.exists() and not overwrite:
+        raise ValueError(
+            f"OpenVINO's weights must not exist yet. Received: {str(path)!r}, and "
+            f"{str(weights)!r} exists. Choose another path or remove it first."
+        )
+    with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
+        frozen = freeze(
+            model,
+            labels=labels,
+            image_size=image_size,
+            batch_size=batch_size,
+            fold=fold,
+        )
+        images = None
+        if quantization == "int8":
+            images = calibration_images(
+                frozen, representative_dataset, limit=representative_limit
+            )
+        write_openvino(frozen, temporary, quantization, images)
+        # There is never an .xml file with the weights of another one beside it.
+        if path.is_file():
+            path.unlink()
+        os.replace(temporary.with_suffix(".bin"), weights)
+    return path
+
+
+def _check(path: Path, quantization: str | None) -> None:
+    if path.suffix != ".xml":
+        raise ValueError(f"The path must end in '.xml'. Received: path={str(path)!r}")
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(
+            f"`quantization` must be one of {QUANTIZATIONS}. Received: "
+            f"quantization={quantization!r}.{nearest(quantization, QUANTIZATIONS[1:])}"
+        )
+    try:
+        import openvino  # noqa: F401
+
+        if quantization == "int8":
+            import nncf  # noqa: F401
+    except ImportError as error:
+        packages = ["openvino", "nncf"] if quantization == "int8" else ["openvino"]
+        raise not_installed("OpenVINO files", error, *packages) from error
+
+
+def write_openvino(
+    frozen: Frozen,
+    path: Path,
+    quantization: str | None,
+    images: list[np.ndarray] | None = None,
+) -> None:
+    """Writes a frozen model as an .xml file, with the .bin file beside it.
+
+    Args:
+        frozen: The model.
+        path: The .xml file.
+        quantization: As of `export_openvino`.
+        images: For int8: batches of representative images.
+
+    Raises:
+        ValueError: If OpenVINO cannot hold the model.
+    """
+    import openvino
+
+    # From a concrete function OpenVINO 2026.4 reads no shapes behind a call.
+    with tempfile.TemporaryDirectory() as folder, silence():
+        write_saved_model(frozen.function, Path(folder, "saved_model"))
+        try:
+            model = openvino.convert_model(Path(folder, "saved_model"))
+            if quantization == "int8":
+                model = _quantized(model, images)
+        except Exception as error:  # of many classes, NNCF's among them
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise ValueError(
+                f"OpenVINO cannot hold this model. It says: {reason}"
+            ) from error
+        results = {output.get_any_name(): output.get_node() for output in model.outputs}
+        # In the model's order; OpenVINO sorts them.
+        ordered = [results[name] for name in frozen.function.structured_outputs]
+        model = openvino.Model(ordered, model.get_parameters(), frozen.name)
+        openvino.save_model(model, path, compress_to_fp16=quantization == "float16")
+    frozen.card.write(path)
+
+
+def _quantized(model, images: list[np.ndarray]):
+    import nncf
+
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(images),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE
+        ),
+    )
