@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from keras_senet.utils.errors import integer_or_none
+from keras_senet.utils.errors import integer_or_none, short
+from keras_senet.utils.files import check_depth, parse_json
 from keras_senet.version import __version__
 
 # The command line lists checkpoints, which have cards, without Keras and NumPy.
@@ -119,15 +120,16 @@ class Preprocessing:
         if not isinstance(record, Mapping) or set(record) - known:
             raise ValueError(
                 f"The preprocessing must have fields among {', '.join(sorted(known))}. "
-                f"Received: {record!r}"
+                f"Received: {short(record)}"
             )
-        try:
-            return cls(**record)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"The preprocessing must be a whole record: {error}. "
-                f"Received: {record!r}"
-            ) from None
+        for name, value in record.items():
+            is_one, what = _RECORD_TYPES[name]
+            if not is_one(value):
+                raise ValueError(
+                    f"The field `{name}` of the preprocessing must be {what}. "
+                    f"Received: {short(value)}"
+                )
+        return cls(**record)
 
 
 def _plain(value):
@@ -312,8 +314,8 @@ class Card:
         if header["format"] > FORMAT:
             raise ValueError(
                 f"{str(path)!r} was written in format {header['format']} by "
-                f"keras_senet {header.get('version')}, and this is {__version__}, "
-                f"which reads format {FORMAT}. Upgrade keras-senet."
+                f"keras_senet {short(header.get('version'))}, and this is "
+                f"{__version__}, which reads format {FORMAT}. Upgrade keras-senet."
             )
         fields = {name: header[name] for name in _TYPES if header.get(name) is not None}
         for name, value in fields.items():
@@ -321,7 +323,7 @@ class Card:
             if not is_one(value):
                 raise ValueError(
                     f"The field `{name}` in the header of {str(path)!r} must be "
-                    f"{what}. Received: {_short(value)}"
+                    f"{what}. Received: {short(value)}"
                 )
         # Older files were written with a record only where the network normalises.
         if "normalises" not in fields and "constructor" in fields:
@@ -404,10 +406,30 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
 
     It may hold more than the card: what else was written with it.
     """
+    try:
+        return _read_header(path)
+    except (ValueError, ImportError):
+        raise
+    # A broken file can raise anything in the libraries that read it.
+    except Exception as error:
+        if getattr(error, "errno", None):  # no such file, or none that one may read
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"{str(path)!r} cannot be read, it may be truncated or damaged: "
+            f"{lines[0][:200]}"
+        ) from None
+
+
+def _read_header(path):
     if path.is_dir():
         files = (path / FOLDER / MEMBER, path / CONFIG)
         file = next((file for file in files if file.is_file()), None)
-        return None if file is None else _text(file.read_bytes(), file)
+        if file is None:
+            return None
+        if file.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{str(file)!r} is larger than 16 MB.")
+        return _text(file.read_bytes(), file)
     if path.suffix == ".onnx":
         import onnx
 
@@ -430,13 +452,22 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
         import h5py
 
         with h5py.File(path, "r") as file:
-            return file.attrs.get(KEY)
+            return h5_header(file)
     if MEMBER.encode() in path.read_bytes():
         raise ValueError(
             f"The file must end with its header. Received: {str(path)!r}, which is "
             "damaged or cut short."
         )
     return None
+
+
+def h5_header(file: Any) -> str | None:
+    """Returns the header that an open HDF5 file carries."""
+    if KEY not in file.attrs:
+        return None
+    if file.attrs.get_id(KEY).shape != ():
+        raise ValueError(f"The header of {file.filename!r} is not a text.")
+    return file.attrs[KEY]
 
 
 def _read_archive(path):
@@ -468,23 +499,16 @@ def _text(content, path):
 
 
 def _json(header, path, *, has_format=True):
+    what = f"The header of {str(path)!r}"
     if not isinstance(header, Mapping):
-        try:
-            header = json.loads(header)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ValueError(
-                f"The header of {str(path)!r} is not JSON: {error}"
-            ) from None
+        header = parse_json(header, what, None)
     if not isinstance(header, Mapping):
-        raise ValueError(f"The header of {str(path)!r} is not a JSON object.")
-    if has_format and not _is_int(header.get("format")):
-        raise ValueError(f"The header of {str(path)!r} has no format number.")
+        raise ValueError(f"{what} is not a JSON object.")
+    if has_format:
+        check_depth(header, what)
+        if not _is_int(header.get("format")):
+            raise ValueError(f"{what} has no format number.")
     return header
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _is_int(value):
@@ -507,11 +531,36 @@ def _is_names(value):
     return isinstance(value, list | tuple) and all(map(_is_text, value))
 
 
+def _is_size(value):
+    return _is_int(value) and 0 < value <= _MAX_SIZE
+
+
 def _is_shape(value):
     return isinstance(value, list | tuple) and all(
-        n is None or (_is_int(n) and n > 0) for n in value
+        n is None or _is_size(n) for n in value
     )
 
+
+def _is_number(value):
+    return isinstance(value, int | float) and abs(value) < 2**53  # NaN is none
+
+
+def _is_numbers(value):
+    return isinstance(value, list | tuple) and all(map(_is_number, value))
+
+
+# More pixels a side than any image has that a network is given.
+_MAX_SIZE = 2**16
+
+
+_RECORD_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "mean": (_is_numbers, "a list of numbers"),
+    "std": (_is_numbers, "a list of numbers"),
+    "channel_order": (_is_text, "a text"),
+    "image_size": (_is_size, f"an integer from 1 to {_MAX_SIZE}"),
+    "crop_fraction": (_is_number, "a number"),
+    "interpolation": (_is_text, "a text"),
+}
 
 # Field -> (whether a JSON value is one, what it must be).
 _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
@@ -521,7 +570,10 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "outputs": (_is_text, "a text"),
     "classes": (lambda v: _is_int(v) and v > 0, "a positive integer"),
     "labels": (_is_names, "a list of texts"),
-    "input_shape": (_is_shape, "a list of positive integers or null"),
+    "input_shape": (
+        _is_shape,
+        f"a list of integers from 1 to {_MAX_SIZE} or null",
+    ),
     "preprocessing": (_is_mapping, "an object"),
     "normalises": (_is_bool, "true or false"),
     "preset": (_is_text, "a text"),

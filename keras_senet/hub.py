@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +229,16 @@ def _constructor(name):
 def _snapshot(folder):
     """The main revision, where the folder is a repository of the hub's cache."""
     main = folder / "refs" / "main"
-    if main.is_file():
-        return folder / "snapshots" / main.read_text(encoding="utf-8").strip()
-    return folder
+    if not main.is_file():
+        return folder
+    with main.open("rb") as file:
+        name = file.read(256).decode(errors="replace").strip()
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            f"{str(main)!r} must hold the name of a folder in "
+            f"{str(folder / 'snapshots')!r}. Received: {name!r}"
+        )
+    return folder / "snapshots" / name
 
 
 def _readme(name, card, description, facts=None):

@@ -18,6 +18,7 @@ from keras_senet.data import Source
 from keras_senet.models import create_model, list_models
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
+from keras_senet.utils.files import ImplausibleArchive, check_archive
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.quiet import quiet
 from keras_senet.views import SourceView, view_source
@@ -644,10 +645,21 @@ def _load_keras(path: Path) -> keras.Model:
         error = ValueError("A .keras file is a zip archive.")
         raise _unreadable(path, "a .keras file", error)
     try:
+        check_archive(path)
         model = keras.saving.load_model(path, compile=False)
+    except ImplausibleArchive:
+        raise
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise _unreadable(path, "a .keras file", error) from error
-    except (ValueError, TypeError) as error:
+    # A configuration of other types ends in any of these.
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         # Keras wraps the reason in the whole configuration.
         text = str(error).rpartition("Exception encountered: ")[2]
         reason = (text.strip().splitlines() or [type(error).__name__])[0]

@@ -69,6 +69,19 @@ def test_labels_stay_with_their_classes(model, tmp_path):
         assert keras_senet.load_pretrained(folder, classes=3).labels is None
 
 
+@pytest.mark.parametrize("name", ["{outside}", "../../outside", "..", "a/b", "", "\0"])
+def test_the_main_revision_is_a_folder_of_the_cache(name, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.json").write_text("{}")
+    (outside / "model.weights.h5").touch()
+    repository = tmp_path / "models--me--mine"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(name.format(outside=outside))
+    with pytest.raises(ValueError, match="must hold the name of a folder"):
+        keras_senet.load_pretrained(repository)
+
+
 def test_folder_of_the_hubs_cache(model, images, tmp_path):
     repository = tmp_path / "models--me--mine"
     keras_senet.save_pretrained(model, repository / "snapshots" / "abc123")

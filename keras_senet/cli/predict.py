@@ -1,7 +1,6 @@
 """`keras-senet predict`."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.utils.files import read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,11 +111,13 @@ def _names(names, classes, model) -> list[str]:
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     """Reads class names: a JSON list, or a text with one name a line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        labels = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except ValueError as error:
-        raise ValueError(f"{path} must be UTF-8 text or JSON: {error}") from error
+    if path.suffix == ".json":
+        labels = read_json(path)
+    else:
+        try:
+            labels = path.read_text(encoding="utf-8-sig").splitlines()
+        except ValueError as error:
+            raise ValueError(f"{path} must be UTF-8 text: {error}") from error
     if not isinstance(labels, list):
         raise ValueError(f"{path} must hold a JSON list of class names.")
     return tuple(map(str, labels))

@@ -7,10 +7,12 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from keras_senet.utils.errors import short
+
 # Field -> what a number must be.
 _LIMITS = {
     "held_out": "above 0 and below 1",
-    "image_size": "at least 1",
+    "image_size": "at least 1 and at most 8192",
     "classes": "at least 1",
     "limit": "at least 1",
     "head_epochs": "at least 0",
@@ -37,7 +39,7 @@ _LIMITS = {
     "crop_fraction": "above 0 and at most 1",
     "dropout_rate": "at least 0 and below 1",
     "drop_path_rate": "at least 0 and below 1",
-    "seed": "at least 0 and below 2147483648",
+    "seed": "at least 0",
 }
 
 _COMPARISONS = {
@@ -83,19 +85,26 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
             kind = dict if typing.is_typeddict(option) else option
             kind = typing.get_origin(kind) or kind
             wanted.append(_TYPES[kind])
-            if kind is float and type(value) is int:
+            if kind is float and type(value) is int and abs(value) < 2**31:
                 value = float(value)
             fits = type(value) is kind and (kind is not tuple or _are_numbers(value))
         if fits:
             break
     else:
         expected = " or ".join(wanted)
-        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be {expected}. Received: {name}={short(value)}"
+        )
     limits = _LIMITS.get(name, "") if value is not None else ""
     for limit in filter(None, limits.split(" and ")):
         words, _, number = limit.rpartition(" ")
         if not _COMPARISONS[words](value, float(number)):
             raise ValueError(f"`{name}` must be {limits}. Received: {name}={value!r}")
+    # Counters are of 32 bits.
+    if isinstance(value, int | float) and not abs(value) < 2**31:
+        raise ValueError(
+            f"`{name}` must be below 2147483648. Received: {name}={short(value)}"
+        )
     return value
 
 

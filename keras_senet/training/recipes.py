@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 from keras_senet.training._fields import checked
 from keras_senet.training._recipe_rows import ROWS
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import nearest, short
+from keras_senet.utils.files import read_json
 from keras_senet.utils.networks import known_networks
 
 
@@ -353,7 +354,9 @@ class Recipe:
                 its range, or there is no model.
         """
         if not isinstance(values, Mapping):
-            raise ValueError(f"A recipe must be a JSON object. Received: {values!r}")
+            raise ValueError(
+                f"A recipe must be a JSON object. Received: {short(values)}"
+            )
         names = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in names:
@@ -436,8 +439,9 @@ def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
     if not path.is_file():
         raise FileNotFoundError(f"There is no recipe file {name!r}.")
     if path.suffix == ".json":
+        values = read_json(path)
         try:
-            return Recipe.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return Recipe.from_json(values)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     recipe = runpy.run_path(str(path)).get("recipe")

@@ -25,6 +25,12 @@ def not_installed(what: str, error: ImportError, *packages: str) -> ImportError:
     )
 
 
+def short(value: object, limit: int = 80) -> str:
+    """Returns the repr of a value, cut where it is longer than a line of a message."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def as_integer(name: str, value: object, remedy: str = "") -> int:
     """Returns a positive whole number of any kind, NumPy's for one, as an int.
 

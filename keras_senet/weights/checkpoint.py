@@ -54,7 +54,7 @@ class Checkpoint:
             card = dataclasses.replace(
                 card,
                 include_top=head is not None,
-                classes=None if head is None else int(head.shape[-1]),
+                classes=None if head is None else int(np.prod(head.shape[-1:])),
                 labels=None if head is None else card.labels,
             )
         object.__setattr__(self, "card", card)
@@ -65,7 +65,8 @@ class Checkpoint:
         if self.by_order:
             return 3  # keras.applications'
         stem = next((name for name in _STEMS if name in self.arrays), None)
-        return None if stem is None else int(self.arrays[stem].shape[2])
+        shape = () if stem is None else self.arrays[stem].shape
+        return int(shape[2]) if len(shape) == 4 else None
 
     def assign(self, model: keras.Model, include_top: bool = True) -> list[str]:
         """Gives the model this checkpoint's weights.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_senet.weights import layouts
 from keras_senet.weights.catalogue import HOSTS, find_preset, unknown_weights
 from keras_senet.weights.checkpoint import Checkpoint
@@ -92,7 +94,29 @@ def read_checkpoint(
     else:
         found = Checkpoint(arrays=raw.arrays, card=raw.card, layout="keras_senet")
     found = dataclasses.replace(found, path=Path(path))
+    _check_size(found)
     return found if preset is None else _merge(found, preset)
+
+
+def _check_size(found: Checkpoint) -> None:
+    """Refuses what would build a network much larger than the file's arrays.
+
+    Each block has an array, and a width is that of a kernel whose other axis is rarely
+    64 times narrower.
+    """
+    arrays = found.arrays.values()
+    values = sum(array.size for array in arrays)
+    if not all(array.size for array in arrays):
+        raise ValueError(f"{str(found.path)!r} has arrays without values.")
+    for field, value in found.card.architecture.items():
+        numbers = [n for n in keras.tree.flatten(value) if isinstance(n, int)]
+        many = field == "blocks" and sum(numbers) > len(arrays)
+        wide = field != "reduction" and any(n * n > 64 * values for n in numbers)
+        if many or wide:
+            raise ValueError(
+                f"The field `{field}` in the header of {str(found.path)!r} must fit "
+                f"its {len(arrays)} arrays of {values} values. Received: {value!r}"
+            )
 
 
 def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:

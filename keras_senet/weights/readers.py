@@ -1,22 +1,25 @@
 """Weight files of all formats -> named arrays. Nothing that is read runs code."""
 
 import dataclasses
+import io
+import mmap
 import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from keras_senet.card import KEY, MEMBER, Card
+from keras_senet.card import KEY, Card, h5_header, read_header
+from keras_senet.utils.errors import short
+from keras_senet.utils.files import ImplausibleArchive, check_archive, plausible_size
 
-# The largest file of any network here is 0.5 GB; a compressed or sparse array that
-# claims to be much larger would only fill the memory.
-_MAX_BYTES = 4 * 2**30
+# Keras nests a network's layers a few levels deep.
+_MAX_DEPTH = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class RawFile:
 def read_file(path: str | os.PathLike) -> RawFile:
     """Reads a weight file; its content says which format it is, not its name.
 
+    What the file claims to hold is compared with its size before anything is read.
+
     Args:
         path: A .weights.h5, .keras, .safetensors, .pth, .pth.tar or legacy .h5.
 
@@ -50,24 +55,61 @@ def read_file(path: str | os.PathLike) -> RawFile:
         raise FileNotFoundError(f"There is no weights file {str(path)!r}.")
     read = _reader(path)
     try:
-        raw = read(path)
+        found = read(path)
+    except (ImportError, ImplausibleArchive):
+        raise
     except _Unreadable as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
-    except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    # A broken file can raise anything in the libraries that read it.
+    except Exception as error:
         raise ValueError(
             f"{str(path)!r} cannot be read, it may be truncated or damaged: "
             f"{_line(error)}"
         ) from None
-    if not raw.arrays:
+    if not found.arrays:
         raise ValueError(f"{str(path)!r} holds no weights.")
-    return raw
+    header = _archive_header(path) if found.format == "keras" else None
+    header = found.header if header is None else header
+    card = None if header is None else Card.parse(header, path)
+    return RawFile(arrays=found.arrays, format=found.format, card=card)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Content:
+    """A file's arrays, and its header before it is parsed."""
+
+    arrays: dict[str, np.ndarray]
+    format: str
+    header: Any = None
 
 
 class _Unreadable(Exception):
     """Why a file is not read, as the end of a sentence."""
 
 
-def _reader(path: Path) -> Callable[[Path], RawFile]:
+class _Budget:
+    """How many bytes the arrays of a file may still claim to have."""
+
+    def __init__(self, path: Path):
+        self.size, self.left = path.stat().st_size, plausible_size(path)
+
+    def take(self, name: str, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise _Unreadable(
+                f"{short(name)} claims to have {size} bytes, more than is left "
+                f"of what a file of {self.size} bytes can hold"
+            )
+
+
+def _archive_header(path: Path) -> str | Mapping[str, Any] | None:
+    """The header of a .keras file, or None where Keras saved another's network."""
+    header = read_header(path)
+    ours = not isinstance(header, Mapping) or header.get("architecture")
+    return header if ours else None
+
+
+def _reader(path: Path) -> Callable[[Path], _Content]:
     with path.open("rb") as file:
         start = file.read(16)
     if not start:
@@ -87,102 +129,153 @@ def _reader(path: Path) -> Callable[[Path], RawFile]:
     )
 
 
-def _read_h5(path: Path) -> RawFile:
+def _read_h5(path: Path) -> _Content:
     with h5py.File(path, "r") as file:
         return _read_h5_file(file, path)
 
 
-def _read_h5_file(file: h5py.File, path: Path) -> RawFile:
-    if "layers" in file or "_layer_checkpoint_dependencies" in file:
-        header = file.attrs.get(KEY)
-        card = None if header is None else Card.parse(header, path)
-        arrays = dict(_keras3_arrays(file))
-        return RawFile(arrays=arrays, format="weights.h5", card=card)
-    group = file.get("model_weights", file)
+def _read_h5_file(file: h5py.File, path: Path) -> _Content:
+    for key in ("layers", "_layer_checkpoint_dependencies"):
+        if key in file.keys():  # noqa: SIM118  `in file` follows links
+            datasets = _keras3_datasets(_descend(file, key))
+            arrays = _read_datasets(datasets, path)
+            return _Content(arrays=arrays, format="weights.h5", header=h5_header(file))
+    group = file
+    if "model_weights" in file.keys():  # noqa: SIM118
+        group = _descend(file, "model_weights")
     if not _names(group, "layer_names"):
         raise _Unreadable("it is an HDF5 file, but not of Keras' weights")
-    return RawFile(arrays=dict(_legacy_arrays(group)), format="legacy_h5")
+    arrays = _read_datasets(_legacy_datasets(group), path)
+    return _Content(arrays=arrays, format="legacy_h5")
 
 
-def _keras3_arrays(file: h5py.File) -> Iterator[tuple[str, np.ndarray]]:
+def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     """Keras 3 names groups after classes; each "vars" has the layer's name."""
+    seen = {root}
 
-    def walk(group, names):
+    def walk(group, names, depth):
+        if depth > _MAX_DEPTH:
+            raise _Unreadable(f"its groups are nested more than {_MAX_DEPTH} deep")
         for key in group:
-            child = _child(group, key)
-            if not isinstance(child, h5py.Group) or key in ("vars", "seed_generator"):
+            if key in ("vars", "seed_generator"):
                 continue
-            own = child["vars"].attrs.get("name") if "vars" in child else None
-            path = names if own is None else [*names, own]
-            if own is not None:
-                arrays = [
-                    _array(child["vars"], k) for k in sorted(child["vars"], key=int)
-                ]
-                for name, array in zip(_variables(key, arrays), arrays, strict=True):
-                    yield "/".join([*path, name]), array
-            yield from walk(child, path)
+            child = _descend(group, key)
+            if not isinstance(child, h5py.Group):
+                continue
+            if child in seen:
+                raise _Unreadable(f"it holds the group {short(child.name)} twice")
+            seen.add(child)
+            path = names
+            if "vars" in child.keys():  # noqa: SIM118
+                variables = _descend(child, "vars")
+                own = _name(variables)
+                if own is not None:
+                    path = [*names, own]
+                    numbers = _numbers(variables)
+                    for name, n in zip(_variables(key, numbers), numbers, strict=True):
+                        yield "/".join([*path, name]), _descend(variables, n)
+            yield from walk(child, path, depth + 1)
 
-    group = "layers" if "layers" in file else "_layer_checkpoint_dependencies"
-    yield from walk(file[group], [])
+    return walk(root, [], 0)
 
 
-def _variables(group: str, arrays: list[np.ndarray]) -> list[str]:
+def _name(variables: h5py.Group) -> str | None:
+    if "name" not in variables.attrs:
+        return None
+    name = None
+    if variables.attrs.get_id("name").shape == ():
+        name = variables.attrs["name"]
+    if not isinstance(name, str):
+        raise _Unreadable(f"the name of {short(variables.name)} is not a text")
+    return name
+
+
+def _numbers(variables: h5py.Group) -> list[str]:
+    """The keys of a layer's variables, "0", "1" and so on."""
+    keys = list(variables)
+    expected = [str(i) for i in range(len(keys))]
+    if set(keys) != set(expected):
+        raise _Unreadable(
+            f"the variables in {short(variables.name)} are not numbered from 0"
+        )
+    return expected
+
+
+def _variables(group: str, variables: list[str]) -> list[str]:
     """The names of a layer's variables, which the file does not give."""
     if group.startswith("batch_normalization"):
         names = ["gamma", "beta", "moving_mean", "moving_variance"]
         # Inception's normalisations have no scale.
-        return names if len(arrays) == 4 else names[1 : 1 + len(arrays)]
+        return names if len(variables) == 4 else names[1 : 1 + len(variables)]
     names = ["kernel", "bias"]
-    if len(arrays) > len(names):
-        return [str(i) for i in range(len(arrays))]
-    return names[: len(arrays)]
+    if len(variables) > len(names):
+        return [str(i) for i in range(len(variables))]
+    return names[: len(variables)]
 
 
-def _legacy_arrays(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
+def _legacy_datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     """Layers in the file's order, as "LAYER/VARIABLE"."""
     for layer in _names(group, "layer_names"):
-        weights = _child(group, layer)
+        weights = _descend(group, layer)
         for name in _names(weights, "weight_names"):
             # "conv2d_1/kernel:0", "conv2d_1_2/kernel:0" or "conv2d_1/conv2d_1/kernel".
             short = name.rpartition("/")[2].partition(":")[0]
-            yield f"{layer}/{short}", _array(weights, name)
+            yield f"{layer}/{short}", _descend(weights, name)
 
 
 def _names(group: h5py.Group, key: str) -> list[str]:
     """Reads a list of names, which Keras cuts up where HDF5's limit of 64 kB is."""
-    parts = [group.attrs[key]] if key in group.attrs else []
-    while f"{key}{len(parts)}" in group.attrs:
-        parts.append(group.attrs[f"{key}{len(parts)}"])
-    names = [name for part in parts for name in part]
+    keys = [key] if key in group.attrs else []
+    while f"{key}{len(keys)}" in group.attrs:
+        keys.append(f"{key}{len(keys)}")
+    names = []
+    for part in keys:
+        attribute = group.attrs.get_id(part)
+        count, kind = int(np.prod(attribute.shape)), attribute.dtype.kind
+        # Texts of any length lie elsewhere in the file, and all of them may be one.
+        shared = kind == "O" and count * group.file.id.get_filesize() > 2**32
+        if count and (kind not in "SO" or shared):
+            raise _Unreadable(f"{key} of {short(group.name)} is no list of texts")
+        names += np.ravel(group.attrs[part]).tolist() if count else []
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
-def _child(group: h5py.Group, key: str):
-    link = group.get(key, getlink=True)
-    if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
-        raise _Unreadable("it holds links, which are not followed")
-    return group[key]
+def _descend(group: h5py.Group, path: str):
+    """What is under a path in a group, along links to the file's own objects only."""
+    for part in path.split("/"):
+        link = part.encode("utf-8", "surrogateescape")
+        if not isinstance(group, h5py.Group) or not group.id.links.exists(link):
+            raise _Unreadable(f"it has no {short(path)}")
+        if group.id.links.get_info(link).type != h5py.h5l.TYPE_HARD:
+            raise _Unreadable("it holds links, which are not followed")
+        group = group[part]
+    return group
 
 
-def _array(group: h5py.Group, key: str) -> np.ndarray:
-    *folders, last = key.split("/")
-    for folder in folders:
-        group = _child(group, folder)
-    dataset = _child(group, last)
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise _Unreadable(f"{key} is no array of the file's own")
-    if dataset.nbytes > _MAX_BYTES:
-        raise _Unreadable(f"{key} claims to have {dataset.nbytes} bytes")
-    return _numeric(key, np.asarray(dataset))
+def _read_datasets(
+    datasets: Iterable[tuple[str, Any]], path: Path
+) -> dict[str, np.ndarray]:
+    datasets, budget = list(datasets), _Budget(path)
+    for name, dataset in datasets:
+        own = isinstance(dataset, h5py.Dataset)
+        if not own or dataset.external or dataset.is_virtual or dataset.shape is None:
+            raise _Unreadable(f"{short(name)} is no array of the file's own")
+        _check_type(name, dataset.dtype)
+        # A chunk is unpacked as a whole.
+        chunk = (
+            np.prod(dataset.chunks or (0,), dtype="float64") * dataset.dtype.itemsize
+        )
+        budget.take(name, max(dataset.nbytes, int(chunk)))
+    return {name: np.asarray(dataset) for name, dataset in datasets}
 
 
-def _numeric(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise _Unreadable(f"{name} has the type {array.dtype}")
-    return array
+def _check_type(name: str, dtype: np.dtype) -> None:
+    if dtype.kind not in "fiu":
+        raise _Unreadable(f"{short(name)} has the type {dtype}")
 
 
-def _read_zip(path: Path) -> RawFile:
+def _read_zip(path: Path) -> _Content:
+    check_archive(path)
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         if "config.json" not in names:
@@ -192,18 +285,22 @@ def _read_zip(path: Path) -> RawFile:
         if "model.weights.h5" not in names:
             raise _Unreadable("it is a .keras file without model.weights.h5")
         info = archive.getinfo("model.weights.h5")
-        if info.file_size > _MAX_BYTES:
-            raise _Unreadable(f"its weights claim to have {info.file_size} bytes")
-        card = Card.read(path)
-        if MEMBER not in names and card is not None and card.architecture is None:
-            card = None  # Keras saved a network of other people's.
         # The members are read in place, so that no name in the archive is ever a path.
-        with archive.open(info) as member, h5py.File(member, "r") as file:
-            raw = _read_h5_file(file, path)
-    return dataclasses.replace(raw, format="keras", card=card or raw.card)
+        with archive.open(info) as member:
+            if info.compress_type != zipfile.ZIP_STORED:
+                # In a compressed file each step back starts again from the beginning.
+                member = io.BytesIO(member.read())
+            with h5py.File(member, "r") as file:
+                content = _read_h5_file(file, path)
+    return dataclasses.replace(content, format="keras")
 
 
-def _read_safetensors(path: Path) -> RawFile:
+# In bfloat16 NumPy needs ml_dtypes, which comes with Keras' backends.
+_SAFETENSORS = {"F64", "F32", "F16", "BF16"}
+_SAFETENSORS |= {f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)}
+
+
+def _read_safetensors(path: Path) -> _Content:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
@@ -212,24 +309,23 @@ def _read_safetensors(path: Path) -> RawFile:
         ) from None
     try:
         with safe_open(path, "numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
-            card = None if text is None else Card.parse(text, path)
-            # In bfloat16 NumPy needs ml_dtypes, which comes with Keras' backends.
-            arrays = {
-                name: _float32(name, file.get_tensor(name))
-                for name in file.keys()  # noqa: SIM118
-            }
-    except (SafetensorError, TypeError) as error:
+            header = (file.metadata() or {}).get(KEY)
+            names = list(file.keys())  # all of them, before one is read
+            for name in names:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in _SAFETENSORS:
+                    raise _Unreadable(f"{short(name)} has the type {kind}")
+            arrays = {name: _float32(file.get_tensor(name)) for name in names}
+    except SafetensorError as error:
         raise _Unreadable(f"truncated or damaged: {_line(error)}") from None
-    return RawFile(arrays=arrays, format="safetensors", card=card)
+    return _Content(arrays=arrays, format="safetensors", header=header)
 
 
-def _float32(name, array):
-    array = _numeric(name, array) if array.dtype.kind != "V" else array
+def _float32(array):
     return array.astype("float32") if array.dtype.kind in "fV" else array
 
 
-def _read_torch(path: Path) -> RawFile:
+def _read_torch(path: Path) -> _Content:
     try:
         import torch
     except ImportError:
@@ -238,6 +334,7 @@ def _read_torch(path: Path) -> RawFile:
             "torch (its CPU build will do). Where the same weights exist as "
             ".safetensors or .h5, those need no torch."
         ) from None
+    _check_pickle(path)
     try:
         with warnings.catch_warnings():
             # It warns of pickles that it then refuses.
@@ -250,12 +347,34 @@ def _read_torch(path: Path) -> RawFile:
             "it holds more than weights, or is damaged; such a file is not loaded: "
             f"{_reason(error)}"
         ) from None
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise _Unreadable(f"truncated or damaged: {_line(error)}") from None
-    return RawFile(arrays=dict(_torch_arrays(content)), format="pth")
+    tensors, budget = list(_torch_tensors(content)), _Budget(path)
+    for name, tensor in tensors:
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise _Unreadable(f"{short(name)} is sparse or quantized, not an array")
+        if tensor.is_complex() or tensor.device.type != "cpu":
+            raise _Unreadable(f"{short(name)} has no real values")
+        budget.take(name, 4 * tensor.numel())
+    arrays = {name: tensor.detach().float().numpy() for name, tensor in tensors}
+    return _Content(arrays=arrays, format="pth")
 
 
-def _torch_arrays(content: Any) -> Iterator[tuple[str, np.ndarray]]:
+def _check_pickle(path: Path) -> None:
+    """Refuses a pickle that has torch's unpickler fill memory of any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+            found = any(b"bytearray" in archive.read(name) for name in pickles)
+    else:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            found = content.find(b"bytearray") >= 0
+    if found:
+        raise _Unreadable("it holds more than weights; such a file is not loaded")
+
+
+def _torch_tensors(content: Any) -> Iterator[tuple[str, Any]]:
     for wrapper in ("state_dict", "model", "state_dict_ema"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -264,7 +383,9 @@ def _torch_arrays(content: Any) -> Iterator[tuple[str, np.ndarray]]:
         raise _Unreadable(f"it holds a {type(content).__name__} and no state_dict")
     for name, tensor in content.items():
         if hasattr(tensor, "detach"):
-            yield str(name), tensor.detach().cpu().float().numpy()
+            if not isinstance(name, str):
+                raise _Unreadable(f"an array's name is a {type(name).__name__}")
+            yield name, tensor
 
 
 def _reason(error):

@@ -4,8 +4,10 @@ import dataclasses
 import json
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from keras_senet.models import CONSTRUCTORS, architecture_options
 from keras_senet.training.recipes import (
@@ -109,6 +111,10 @@ def test_learning_rate_scales_linearly():
         ({"freeze_batch_norm": True, "freeze_batch_norm_epochs": 1}, "False. Received"),
         ({"epochs": 3, "freeze_batch_norm_epochs": 3}, "must be below `epochs`: batch"),
         ({"seed": True}, "`seed` must be an integer"),
+        ({"epochs": 10**30}, "`epochs` must be below 2147483648"),
+        ({"learning_rate": float("inf")}, "`learning_rate` must be below"),
+        ({"learning_rate": 10**400}, "`learning_rate` must be a number"),
+        ({"image_size": 10**6}, "`image_size` must be at least 1 and at most 8192"),
         ({"model_arguments": {"reductoin": 8}}, "Did you mean 'reduction'?"),
         ({"model_arguments": {"dropout_rate": 0.1}}, "architecture arguments"),
         ({"model_arguments": "se"}, "must be a mapping"),
@@ -118,6 +124,48 @@ def test_bad_values(values, message):
     with pytest.raises(ValueError) as error:
         Recipe(**{"model": "se_resnet20", **values})
     assert message in str(error.value)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from([field.name for field in dataclasses.fields(Recipe)])
+
+
+@hypothesis.settings(derandomize=True, max_examples=200, deadline=None)
+@hypothesis.given(values=st.dictionaries(FIELDS, VALUES, max_size=4))
+def test_any_json_is_a_recipe_or_one_line(values):
+    values = {"model": "se_resnet20", **values}
+    try:
+        recipe = Recipe.from_json(values)
+    except ValueError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000
+    else:
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert recipe.phases and recipe.peak_learning_rate > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, "nested more than 32 deep"),
+        (b"\xff", "is not JSON"),
+        (b" " * (2**24 + 1), "is larger than 16 MB"),
+        (b"3", "must be a JSON object"),
+    ],
+)
+def test_a_recipe_file_that_is_none(content, message, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_recipe(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_whole_numbers_are_numbers():
@@ -247,7 +295,7 @@ def test_load_by_name_and_from_files(tmp_path):
     [
         ('{"model": "se_resnet20", "epoch": 3}', "no key 'epoch'. Did you mean 'epo"),
         ('{"epochs": 3}', "must name its `model`"),
-        ('{"model": "se_resnet20",', "mine.json: "),
+        ('{"model": "se_resnet20",', "mine.json' is not JSON: "),
         ("[1]", "must be a JSON object"),
     ],
 )

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_senet.weights import read_checkpoint, readers, save_model, save_weights
+from keras_senet.weights import read_checkpoint, save_model, save_weights
 from keras_senet.weights.readers import read_file
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -264,4 +264,3 @@ def test_half_precision_is_read_as_float32(tmp_path):
     save_file({"a": np.ones(2, "float16"), "n": np.ones(2, "int64")}, path)
     arrays = read_file(path).arrays
     assert (arrays["a"].dtype, arrays["n"].dtype) == ("float32", "int64")
-    assert readers._MAX_BYTES == 4 * 2**30

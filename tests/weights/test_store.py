@@ -43,7 +43,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "chunks":
             self.send_header("Transfer-Encoding", "chunked")
         else:
-            self.send_header("Content-Length", str(len(body)))
+            length = "abc" if fault == "no_number" else str(len(body))
+            self.send_header("Content-Length", length)
         self.end_headers()
         if fault == "chunks":  # The last one, of no bytes, is missing at first.
             body = body[: len(body) // 3 if count == 1 else None]
@@ -143,6 +144,34 @@ def test_next_call_goes_on_where_the_last_one_stopped(server, tmp_path, monkeypa
     store.fetch_file(record(server), tmp_path)
     assert server.requests[-1][1].startswith("bytes=")
     assert left(tmp_path) == WHOLE
+
+
+def test_a_length_that_is_no_number_is_no_promise(server, tmp_path):
+    path = store.fetch_file(record(server, "no_number"), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert left(tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b'{"a": {"data_offsets": []}}',
+        b'{"a": {"data_offsets": ["0", "4"]}}',
+        b'{"a": {"data_offsets": {"0": 1}}}',
+    ],
+)
+def test_a_hostile_safetensors_header_is_no_whole_file(header, tmp_path):
+    part = tmp_path / "part"
+    part.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert store._may_be(part, "weights.safetensors") is False
+
+
+def test_a_deeply_nested_record_of_the_hash_is_none(server, tmp_path):
+    file = File(url=server.url + "good", name="weights.bin")
+    path = store.fetch_file(file, tmp_path)
+    (tmp_path / WHOLE[1]).write_text("[" * 100_000)
+    assert store.is_intact(path, file) is False
 
 
 def test_part_of_another_file_is_found_out(server, tmp_path):

@@ -34,7 +34,8 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
             continue
         try:
             arrays, row = layout.read(raw.arrays)
-        except ValueError as error:
+        # Shapes of any kind, under the right names, end in any of these.
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise ValueError(
                 f"{str(path)!r} looks like {name} but is no network of it: {error}"
             ) from None
