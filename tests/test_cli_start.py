@@ -78,6 +78,31 @@ def test_an_explicit_level_keeps_them():
     assert "a note" in _run(code, TF_CPP_MIN_LOG_LEVEL="0").stderr
 
 
+NOTE = (
+    "os.write(2, b'W0000 00:00:1795919031.124 1 x.cc:3] a note\\n\\t [[at]]\\nours\\n')"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "level", "lines"),
+    [
+        ([], None, ["ours"]),
+        (["--debug"], None, ["a note", "[[at]]", "ours"]),
+        ([], "0", ["a note", "[[at]]", "ours"]),
+    ],
+)
+def test_who_asks_for_the_notes_gets_them(words, level, lines):
+    known = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
+    done = _run(
+        "import logging, os, sys\nfrom keras_senet.cli import main\n"
+        f"sys.argv = ['keras-senet', '--version', *{words!r}]\nmain()\n{NOTE}\n"
+        "logging.getLogger('absl').warning('[[at]]')\n",
+        **known,
+    )
+    said = done.stderr.splitlines()
+    assert [line.split("] ")[-1].strip() for line in said if line][:3] == lines
+
+
 @pytest.mark.parametrize("line", ["error: W0000", "Warning: x", "WARNING", "I am"])
 def test_other_lines_are_no_notes(line):
     assert not re.match(_NOTE, line.encode())

@@ -52,8 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
-    if argv is None and not debug:
-        be_quiet()
+    if argv is None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # names that it cannot write
+        if not debug:
+            be_quiet()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

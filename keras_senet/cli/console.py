@@ -26,9 +26,21 @@ def print_table(
         console: A rich console.
         title: Stands above the table.
         columns: Names of the columns; ">" before a name aligns the column right. The
-            first column is never broken. Without a name, there is no head.
+            first column and those on the right are never broken, only their names are.
+            Without a name, there is no head.
         rows: The cells of each row, as plain text or as rich texts.
     """
+    from rich.text import Text
+
+    table = _table(columns, rows)
+    widest = console.options.update(width=1000)
+    if console.measure(table, options=widest).maximum > console.width:
+        table = _table([column.replace(" ", "\n") for column in columns], rows)
+    console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def _table(columns, rows):
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -37,9 +49,11 @@ def print_table(
     for i, column in enumerate(columns):
         right = column.startswith(">")
         table.add_column(
-            column.lstrip(">"), justify="right" if right else "left", no_wrap=i == 0
+            column.lstrip(">"),
+            justify="right" if right else "left",
+            no_wrap=right or i == 0,
+            overflow="fold",
         )
     for row in rows:
         table.add_row(*(Text(c) if isinstance(c, str) else c for c in row))
-    console.print(Text(title, style="bold"))
-    console.print(table)
+    return table

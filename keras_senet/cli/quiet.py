@@ -4,18 +4,20 @@ TensorFlow, XLA, oneDNN and LiteRT write notes to file descriptor 2, in part bef
 any log level is looked at. Errors still come through.
 """
 
+import atexit
+import logging
 import os
 import re
 import sys
 import threading
 import warnings
 
-# INFO and WARNING: of absl and TensorFlow, of LiteRT, and what follows one on a line
-# of its own; and the error that says that there is no driver of a GPU.
+# INFO and WARNING: of absl and TensorFlow, of LiteRT, and what follows one on lines of
+# its own; and errors that are none: no driver of a GPU, another way of oneDNN.
 _NOTE = re.compile(
     rb"([IW]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
     rb"|(INFO|WARNING): |To enable the following instructions:"
-    rb"|E\d{4} .*cuInit.*\(303\))"
+    rb"|E\d{4} .*(cuInit.*\(303\)|oneDNN supports .*Falling back))"
 )
 
 
@@ -27,6 +29,7 @@ def be_quiet() -> None:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    logging.disable(logging.WARNING)
     warnings.showwarning = _show_warning
     try:
         terminal = os.dup(2)
@@ -37,13 +40,23 @@ def be_quiet() -> None:
     os.close(write_end)
     # What Python itself writes does not take the way round the pipe.
     sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1, errors="replace")
-    threading.Thread(target=_pass_on, args=(notes, terminal), daemon=True).start()
+    thread = threading.Thread(target=_pass_on, args=(notes, terminal), daemon=True)
+    thread.start()
+
+    def finish():
+        os.dup2(terminal, 2)  # the last end of the pipe, if no child has one
+        thread.join(timeout=1)
+
+    atexit.register(finish)
 
 
 def _pass_on(notes, terminal):
+    dropped = False
     with os.fdopen(notes, "rb") as lines:
         for line in lines:
-            if not _NOTE.match(line):
+            more = dropped and line[:1] in b"\t "
+            dropped = more or bool(_NOTE.match(line))
+            if not dropped:
                 os.write(terminal, line)
 
 
