@@ -22,6 +22,7 @@ class Blocks:
             image; the others' grows linearly up to it.
         output_stride: The stride after which stages dilate instead of striding.
         fused: Whether batch normalisation runs in TensorFlow's fused kernel.
+        squeeze_filters: SE's width, where it is no share of what SE acts on.
     """
 
     architecture: Architecture
@@ -31,6 +32,7 @@ class Blocks:
     drop_path_rate: float = 0.0
     output_stride: int = 32
     fused: bool = True
+    squeeze_filters: int | None = None
 
     @property
     def axis(self) -> int:
@@ -54,14 +56,13 @@ class Blocks:
         groups: int = 1,
         dilation: int = 1,
         use_bias: bool = False,
-        padding: str = "same",
+        padding: str = "even",
     ):
         """Convolution that pads (k - 1) / 2 on all sides, as Caffe and torch do.
 
-        "same" pads a strided convolution at the bottom and right only, and so do the
-        keras.applications hosts: they pass `padding` as it is.
+        Keras' "same" pads a strided one of an even map at the bottom and right only.
         """
-        if strides > 1 and kernel_size != 1 and padding == "same":
+        if padding == "even" and strides > 1 and kernel_size != 1:
             margin = dilation * (kernel_size - 1) // 2
             x = self.pad(x, margin, name.replace("_conv", "_pad"))
             padding = "valid"
@@ -74,7 +75,7 @@ class Blocks:
             filters,
             kernel_size,
             strides,
-            padding=padding,
+            padding="same" if padding == "even" else padding,
             dilation_rate=dilation,
             groups=groups,
             use_bias=use_bias,
@@ -150,9 +151,10 @@ class Blocks:
         row = self.architecture
         if not row.has_se(stage):
             return x
-        return SqueezeExcite(
-            **row.se_arguments(), data_format=self.data_format, name=f"{name}_se"
-        )(x)
+        form = row.se_arguments()
+        if self.squeeze_filters:
+            form |= {"reduction": None, "squeeze_filters": self.squeeze_filters}
+        return SqueezeExcite(**form, data_format=self.data_format, name=f"{name}_se")(x)
 
     def se_at(self, placement: str, x, stage: int, name: str):
         """SE, where `placement` is the row's."""

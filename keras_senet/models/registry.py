@@ -8,6 +8,7 @@ import keras
 from keras_senet import weights as weights_room
 from keras_senet.card import Card
 from keras_senet.models import (
+    regnet,
     se_bn_inception,
     se_inception_resnet_v2,
     se_inception_v3,
@@ -34,6 +35,7 @@ _MODULES = (
     se_vgg,
     se_mobilenet,
     se_shufflenet,
+    regnet,
 )
 
 CONSTRUCTORS: dict[str, Callable[..., keras.Model]] = {

@@ -66,17 +66,8 @@ class MobileNetArchitecture(Architecture):
 def network(b: Blocks, x):
     """Stem and 13 blocks; the map's stride goes from 2 to 32."""
     alpha = b.architecture.alpha
-    x = layers.Conv2D(
-        int(32 * alpha),
-        3,
-        2,
-        # Unlike the blocks, the host's stem pads by the image's size.
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        data_format=b.data_format,
-        name="conv1",
-    )(x)
+    # Unlike the blocks, the host's stem pads by the image's size.
+    x = b.conv(x, int(32 * alpha), 3, 2, padding="same", name="conv1")
     x = _norm_relu6(b, x, "conv1")
     stage = 1
     for i, (filters, strides) in enumerate(_BLOCKS, 1):

@@ -39,6 +39,8 @@ OTHER = {
     "preactivation": True,
     "batch_norm": False,
     "alpha": 0.5,
+    "group_width": 1,
+    "padding": "same",
     "drop_path_rate": 0.5,
     "output_stride": 16,
 }

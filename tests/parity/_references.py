@@ -123,7 +123,9 @@ def image_classifiers_network(name, seed=0, params=None, **kwargs):
 def randomize_keras(model, seed=0):
     rng = np.random.default_rng(seed)
     for variable in model.variables:
-        shape, name = tuple(variable.shape), variable.path.rpartition("/")[2]
+        shape = tuple(variable.shape)
+        path = getattr(variable, "path", variable.name).partition(":")[0]  # Keras 2's
+        name = path.rpartition("/")[2]
         if name == "kernel":
             deviation = np.prod(shape[:-1]) ** -0.5
             value = rng.standard_normal(shape, "float32") * deviation

@@ -11,4 +11,4 @@ python3 -m venv "$folder"
 # where no build of it matches torch, _references.py declares its two operators.
 "$folder/bin/pip" install --no-deps \
     timm==1.0.31 torchvision==0.28.0 huggingface_hub image-classifiers==1.0.0 \
-    keras-applications==1.0.8
+    keras-applications==1.0.8 tf_keras==2.21.0

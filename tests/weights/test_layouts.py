@@ -45,6 +45,27 @@ ROWS = {
         "stride_on": "1x1",
         "stem_pool": "ceil",
     },
+    "regnet_timm.safetensors": {
+        "blocks": [1, 1, 3, 1],
+        "filters": [8, 16, 32, 64],
+        "group_width": 4,
+        "reduction": 4,
+        "placement": "3x3",
+        "padding": "even",
+    },
+    "regnet_torchvision.pth": {
+        "blocks": [1, 2, 1, 1],
+        "filters": [8, 16, 16, 32],
+        "group_width": 8,
+        "padding": "even",
+    },
+    "regnet_keras.h5": {
+        "blocks": [1, 2, 1, 1],
+        "filters": [8, 16, 16, 32],
+        "group_width": 8,
+        "reduction": 4,
+        "padding": "same",
+    },
     "image_classifiers_grouped.h5": {
         "filters": [2, 4, 8, 16],
         "cardinality": 2,

@@ -7,6 +7,7 @@ from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts import (
     image_classifiers,
     keras_applications,
+    regnet,
     timm_legacy,
     timm_modern,
 )
@@ -20,6 +21,7 @@ LAYOUTS = {
     "timm_legacy": timm_legacy,
     "image_classifiers": image_classifiers,
     "keras_applications": keras_applications,
+    "regnet": regnet,
 }
 
 

@@ -1,7 +1,7 @@
-"""The architecture row of a ResNet, as far as its arrays tell it."""
+"""The architecture row of residual networks, as far as their arrays tell it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,25 @@ def describe_resnet(
     Raises:
         ValueError: If the arrays are not a ResNet's.
     """
+    units = units_of(arrays)
+    row = {
+        **_stem(arrays),
+        **_widths([units[stage][1] for stage in (2, 3, 4, 5)]),
+        **describe_se(arrays, units, _width, (divisor, 1, 8, 4, 2)),
+        "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
+        "shortcut": _shortcut(units[3][1], average_shortcut),
+    }
+    return {**row, **known}
+
+
+def units_of(
+    arrays: Mapping[str, np.ndarray],
+) -> dict[int, dict[int, dict[str, tuple]]]:
+    """Returns the shapes of kernels: stage -> unit -> kernel -> shape.
+
+    Raises:
+        ValueError: If they are not of four stages with all their units.
+    """
     units: dict[int, dict[int, dict[str, tuple]]] = {}
     for name, array in arrays.items():
         match = _UNIT.fullmatch(name)
@@ -40,17 +59,56 @@ def describe_resnet(
         sorted(stage) != list(range(1, len(stage) + 1)) for stage in units.values()
     ):
         raise ValueError(
-            "The arrays must be of a ResNet's four stages with all their blocks. "
+            "The arrays must be of a network's four stages with all their blocks. "
             f"Received stages { ({s: len(u) for s, u in sorted(units.items())}) }."
         )
-    row = {
-        **_stem(arrays),
-        **_widths([units[stage][1] for stage in (2, 3, 4, 5)]),
-        **_se(arrays, units, divisor),
-        "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
-        "shortcut": _shortcut(units[3][1], average_shortcut),
+    return units
+
+
+def describe_se(
+    arrays: Mapping[str, np.ndarray],
+    units: Mapping[int, Mapping[int, Mapping[str, tuple]]],
+    rule: Callable[[int, int, int], int],
+    divisors: Sequence[int],
+    share_of: str = "se/reduce",
+) -> dict[str, Any]:
+    """Reads what SE is off the shapes.
+
+    Args:
+        arrays: Under our names.
+        units: Those of `units_of`.
+        rule: SE's width by channels, reduction and divisor.
+        divisors: Those that are tried, in order.
+        share_of: The kernel whose input channels are the rule's.
+
+    Raises:
+        ValueError: If no reduction makes the widths.
+    """
+    pairs = {
+        stage: [
+            (shapes[share_of][2], shapes["se/reduce"][3])
+            for shapes in blocks.values()
+            if "se/reduce" in shapes
+        ]
+        for stage, blocks in units.items()
     }
-    return {**row, **known}
+    stages = [stage for stage, widths in pairs.items() if widths]
+    if not stages:
+        return {"se": False, "divisor": divisors[0]}
+    widths = {pair for stage in stages for pair in pairs[stage]}
+    for d in divisors:
+        for reduction in (16, 8, 4, 2, 1, 32, 64, *range(3, 65)):
+            if all(rule(c, reduction, d) == w for c, w in widths):
+                return {
+                    "divisor": d,
+                    "reduction": reduction,
+                    "se_stages": "all" if len(stages) == 4 else sorted(stages),
+                    "se_bias": any(name.endswith("se/reduce/bias") for name in arrays),
+                }
+    raise ValueError(
+        "The SE widths must be the channels divided by one number. "
+        f"Received (channels, width): {sorted(widths)}."
+    )
 
 
 def _stem(arrays):
@@ -77,34 +135,6 @@ def _widths(units):
         "width": round(inner / cardinality * 64 / filters[0]),
         "half_reduce": 2 * first == inner,
     }
-
-
-def _se(arrays, units, divisor):
-    pairs = {
-        stage: [
-            (shapes["se/reduce"][2], shapes["se/reduce"][3])
-            for shapes in blocks.values()
-            if "se/reduce" in shapes
-        ]
-        for stage, blocks in units.items()
-    }
-    stages = [stage for stage, widths in pairs.items() if widths]
-    if not stages:
-        return {"se": False, "divisor": divisor}
-    widths = {pair for stage in stages for pair in pairs[stage]}
-    for d in (divisor, 1, 8, 4, 2):
-        for reduction in (16, 8, 4, 2, 1, 32, 64, *range(3, 65)):
-            if all(_width(c, reduction, d) == w for c, w in widths):
-                return {
-                    "divisor": d,
-                    "reduction": reduction,
-                    "se_stages": "all" if len(stages) == 4 else sorted(stages),
-                    "se_bias": any(name.endswith("se/reduce/bias") for name in arrays),
-                }
-    raise ValueError(
-        "The SE widths must be the channels divided by one number. "
-        f"Received (channels, width): {sorted(widths)}."
-    )
 
 
 def _width(channels, reduction, divisor):

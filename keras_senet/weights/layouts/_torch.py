@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(.+)")
+_UNIT = re.compile(r"layer(\d)\.(\d+)\.(.+)")
 _VARIABLES = {
     "weight": "kernel",
     "bias": "bias",
@@ -21,7 +21,7 @@ _NORM_VARIABLES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TorchNames:
-    """A torch layout of a ResNet: module name -> layer name.
+    """A torch layout of a residual network: module name -> layer name.
 
     Attributes:
         stem: With the 7x7 stem.
@@ -29,13 +29,17 @@ class TorchNames:
         block: In a residual unit, without "layerS.B." and "convS_blockB_".
         average_shortcut: What differs in `block` with an average-pool shortcut.
         head: The classifier.
+        unit: A name in a residual unit: its stage, its number, and the rest.
+        first: The number of a stage's first unit.
     """
 
     stem: Mapping[str, str]
-    deep_stem: Mapping[str, str]
+    deep_stem: Mapping[str, str] = dataclasses.field(default_factory=dict)
     block: Mapping[str, str]
-    average_shortcut: Mapping[str, str]
+    average_shortcut: Mapping[str, str] = dataclasses.field(default_factory=dict)
     head: Mapping[str, str]
+    unit: re.Pattern = _UNIT
+    first: int = 0
 
 
 def plain_names(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -56,7 +60,11 @@ def has_average_shortcut(arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def translate(
-    arrays: Mapping[str, np.ndarray], names: TorchNames, *, deep: bool, average: bool
+    arrays: Mapping[str, np.ndarray],
+    names: TorchNames,
+    *,
+    deep: bool = False,
+    average: bool = False,
 ) -> dict[str, np.ndarray]:
     """Returns the arrays under our names, in Keras' order of axes.
 
@@ -65,7 +73,7 @@ def translate(
     """
     top = {**(names.deep_stem if deep else names.stem), **names.head}
     block = {**names.block, **(names.average_shortcut if average else {})}
-    pairs = list(_translate(arrays, top, block))
+    pairs = list(_translate(arrays, names, top, block))
     unknown = [name for name, path, _ in pairs if path is None]
     if unknown:
         raise ValueError(
@@ -75,15 +83,18 @@ def translate(
     return {path: array for _, path, array in pairs}
 
 
-def _translate(arrays, top, block) -> Iterator[tuple[str, str | None, np.ndarray]]:
+def _translate(
+    arrays, names, top, block
+) -> Iterator[tuple[str, str | None, np.ndarray]]:
     for name, array in arrays.items():
         module, _, variable = name.rpartition(".")
-        match = _BLOCK.fullmatch(module)
+        match = names.unit.fullmatch(module)
         if match:
             stage, index, inner = match.groups()
             layer = block.get(inner)
             if layer is not None:
-                layer = f"conv{int(stage) + 1}_block{int(index) + 1}_{layer}"
+                number = int(index) + 1 - names.first
+                layer = f"conv{int(stage) + 1}_block{number}_{layer}"
         else:
             layer = top.get(module)
         variables = _NORM_VARIABLES if str(layer).endswith("_bn") else _VARIABLES

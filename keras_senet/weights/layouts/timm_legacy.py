@@ -34,7 +34,6 @@ NAMES = TorchNames(
         "downsample.0": "0_conv",
         "downsample.1": "0_bn",
     },
-    average_shortcut={},
     head={"last_linear": "predictions"},
 )
 
@@ -49,9 +48,7 @@ def read(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the arrays under our names, and the architecture row."""
     arrays = plain_names(arrays)
-    arrays = translate(
-        arrays, NAMES, deep="layer0.conv3.weight" in arrays, average=False
-    )
+    arrays = translate(arrays, NAMES, deep="layer0.conv3.weight" in arrays)
     row = describe_resnet(arrays, stem_pool="ceil")
     row["branch_relu"] = row["block"] == "basic"
     row["stride_on"] = "1x1" if row.get("cardinality") == 1 else "3x3"

@@ -1,12 +1,14 @@
 """Makes the golden files of the layouts, in the environment of tests/parity/install.sh:
 
-FOLDER/bin/python tests/weights/golden/make.py
+FOLDER/bin/python tests/weights/golden/make.py [FILE ...]
 
-Tiny networks of timm and image-classifiers, saved as those save theirs, with their
-logits for the image of `image()`. tests/weights/test_layouts.py reads them.
+Tiny networks of timm, torchvision, tf_keras and image-classifiers, saved as those save
+theirs, with their logits for the image of `image()`. tests/weights/test_layouts.py
+reads them.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +52,24 @@ def legacy(block, **kwargs):
     return network
 
 
-def main():
+def regnet():
+    from timm.models.regnet import RegNet, RegNetCfg
+
+    # Units of 8, 16, 32 (three) and 64 channels.
+    cfg = RegNetCfg(depth=6, w0=8, wa=8.0, wm=2.0, group_size=4, se_ratio=0.25)
+    return RegNet(cfg, num_classes=5)
+
+
+def regnet_torchvision():
+    from torchvision.models.regnet import BlockParams, RegNet
+
+    params = BlockParams(
+        [1, 2, 1, 1], [8, 16, 16, 32], [8] * 4, [1.0] * 4, [2] * 4, 0.25
+    )
+    return RegNet(params, num_classes=5)
+
+
+def main(names):
     import _references
 
     library = _references.declare_torchvision_operators()
@@ -58,8 +77,11 @@ def main():
     from safetensors.torch import save_file
 
     networks = {
-        "timm_modern_bottleneck.safetensors": modern("Bottleneck", layers=(1, 2, 1, 1)),
-        "timm_modern_deep.safetensors": modern(
+        "timm_modern_bottleneck.safetensors": partial(
+            modern, "Bottleneck", layers=(1, 2, 1, 1)
+        ),
+        "timm_modern_deep.safetensors": partial(
+            modern,
             "Bottleneck",
             layers=(1, 1, 2, 1),
             cardinality=2,
@@ -68,16 +90,26 @@ def main():
             stem_type="deep",
             avg_down=True,
         ),
-        "timm_legacy_basic.safetensors": legacy(
-            "SEResNetBlock", layers=(1, 1, 1, 1), groups=1
+        "timm_legacy_basic.safetensors": partial(
+            legacy, "SEResNetBlock", layers=(1, 1, 1, 1), groups=1
         ),
-        "timm_legacy_bottleneck.pth": legacy(
-            "SEResNetBottleneck", layers=(1, 1, 1, 1), groups=1
+        "timm_legacy_bottleneck.pth": partial(
+            legacy, "SEResNetBottleneck", layers=(1, 1, 1, 1), groups=1
         ),
+        "regnet_timm.safetensors": regnet,
+        "regnet_torchvision.pth": regnet_torchvision,
     }
-    logits = {}
-    for name, network in networks.items():
-        _references.randomize_torch(network)
+    keras_files = {
+        "image_classifiers_grouped.h5": image_classifiers,
+        "regnet_keras.h5": regnet_keras,
+    }
+    names = names or [*networks, *keras_files]
+    logits = dict(np.load(HERE / "logits.npz"))
+    for name in names:
+        if name in keras_files:
+            logits[name] = keras_files[name]()
+            continue
+        network = _references.randomize_torch(networks[name]())
         if name.endswith(".pth"):
             state = {f"module.{k}": v for k, v in network.state_dict().items()}
             torch.save(
@@ -88,7 +120,6 @@ def main():
         else:
             save_file(network.state_dict(), HERE / name)
         logits[name] = _references.torch_logits(network, image())
-    logits["image_classifiers_grouped.h5"] = image_classifiers()
     np.savez(HERE / "logits.npz", **logits)
     del library
 
@@ -110,5 +141,24 @@ def image_classifiers():
     return _references.keras_logits(network, image())
 
 
+def regnet_keras():
+    import _references
+    from tf_keras.src.applications.regnet import RegNet
+
+    network = RegNet(
+        (1, 2, 1, 1),
+        (8, 16, 16, 32),
+        8,
+        "Y",
+        224,
+        weights=None,
+        input_shape=image().shape[1:],
+        classes=5,
+    )
+    _references.randomize_keras(network)
+    network.save_weights(HERE / "regnet_keras.h5")
+    return network(255 * image()).numpy()  # it has its own scaling
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

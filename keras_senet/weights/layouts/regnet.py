@@ -1,0 +1,109 @@
+"""RegNets of timm (`regnet.py`), of torchvision, and of tf.keras.applications.
+
+The same network under three tables of names. Keras pads a strided convolution below
+and right only, and wrote the normalisation, which has no weights, into its networks.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_senet.weights.layouts._resnet import describe_se, units_of
+from keras_senet.weights.layouts._torch import TorchNames, plain_names, translate
+
+_TIMM = TorchNames(
+    stem={"stem.conv": "conv1_conv", "stem.bn": "conv1_bn"},
+    block={
+        **{f"conv{i}.conv": f"{i}_conv" for i in (1, 2, 3)},
+        **{f"conv{i}.bn": f"{i}_bn" for i in (1, 2, 3)},
+        "se.fc1": "se/reduce",
+        "se.fc2": "se/expand",
+        "downsample.conv": "0_conv",
+        "downsample.bn": "0_bn",
+    },
+    head={"head.fc": "predictions"},
+    unit=re.compile(r"s(\d)\.b(\d+)\.(.+)"),
+    first=1,
+)
+_TORCHVISION = TorchNames(
+    stem={"stem.0": "conv1_conv", "stem.1": "conv1_bn"},
+    block={
+        **{f"f.{letter}.0": f"{i}_conv" for i, letter in enumerate("abc", 1)},
+        **{f"f.{letter}.1": f"{i}_bn" for i, letter in enumerate("abc", 1)},
+        "f.se.fc1": "se/reduce",
+        "f.se.fc2": "se/expand",
+        "proj.0": "0_conv",
+        "proj.1": "0_bn",
+    },
+    head={"fc": "predictions"},
+    unit=re.compile(r"trunk_output\.block(\d)\.block\d-(\d+)\.(.+)"),
+)
+# Name of a unit's layer in tf.keras -> ours.
+_KERAS = {
+    "conv_1x1_1": "1_conv",
+    "conv_1x1_1_bn": "1_bn",
+    "conv_3x3": "2_conv",
+    "conv_3x3_bn": "2_bn",
+    "conv_1x1_2": "3_conv",
+    "conv_1x1_2_bn": "3_bn",
+    "squeeze_and_excite_squeeze": "se/reduce",
+    "squeeze_and_excite_excite": "se/expand",
+    "skip_1x1": "0_conv",
+    "skip_bn": "0_bn",
+}
+_KERAS_UNIT = re.compile(r".*_Stage_(\d)_[XY]Block_(\d+)_(.+)")
+_KERAS_TOP = re.compile(r".*_stem_(conv|bn)|\d*(head)_dense")
+
+
+def matches(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are names of one of the three."""
+    return _layout(arrays) is not None
+
+
+def read(
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the arrays under our names, and the architecture row."""
+    layout = _layout(arrays)
+    if isinstance(layout, TorchNames):
+        arrays = translate(plain_names(arrays), layout)
+    else:
+        arrays = {_keras_name(path): array for path, array in arrays.items()}
+    units = units_of(arrays)
+    firsts = [units[stage][1]["2_conv"] for stage in (2, 3, 4, 5)]
+    row = {
+        **describe_se(arrays, units, _width, (1,), "1_conv"),
+        "placement": "3x3",
+        "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
+        "filters": [shape[3] for shape in firsts],
+        "group_width": firsts[0][2],
+        "padding": "same" if layout == "keras" else "even",
+    }
+    return arrays, row
+
+
+def _layout(arrays):
+    names = plain_names(arrays)
+    if "s1.b1.conv1.conv.weight" in names:
+        return _TIMM
+    if "trunk_output.block1.block1-0.f.a.0.weight" in names:
+        return _TORCHVISION
+    return "keras" if any(map(_KERAS_UNIT.fullmatch, names)) else None
+
+
+def _width(channels, reduction, divisor):
+    return max(1, round(channels / reduction))
+
+
+def _keras_name(path):
+    layer, _, variable = path.rpartition("/")
+    unit, top = _KERAS_UNIT.fullmatch(layer), _KERAS_TOP.fullmatch(layer)
+    if unit and unit.group(3) in _KERAS:
+        stage, index, name = unit.groups()
+        return f"conv{int(stage) + 2}_block{int(index) + 1}_{_KERAS[name]}/{variable}"
+    if top:
+        name = "predictions" if top.group(2) else f"conv1_{top.group(1)}"
+        return f"{name}/{variable}"
+    raise ValueError(f"Names must be of tf.keras' RegNet. Received: {layer!r}.")
