@@ -1,4 +1,4 @@
-"""Writes the model table between the marks in README.md, from tests/goldens.
+"""Writes the tables of networks in README.md and docs/networks.md, from tests/goldens.
 
 python scripts/make_model_table.py
 """
@@ -11,6 +11,22 @@ from keras_senet.weights import find_host
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- model table -->", "<!-- end of the model table -->"
+
+# The rows of README.md; docs/networks.md has all.
+SHORT = (
+    "se_resnet18",
+    "se_resnet50",
+    "se_resnet101",
+    "se_resnext50",
+    "senet154",
+    "se_resnet20",
+    "regnety_016",
+    "se_inception_v3",
+    "se_inception_resnet_v2",
+    "se_vgg16",
+    "se_mobilenet",
+    "se_shufflenet",
+)
 
 # ImageNet validation errors in per cent, top-1 / top-5, single centre crop: plain ->
 # with SE. arXiv 1709.01507v4, table 2 (mobile networks: table 3); SENet-154: section
@@ -33,30 +49,40 @@ PUBLISHED = {
 }
 
 
-def row(path: Path) -> str:
-    """One network's line of the table."""
-    golden = json.loads(path.read_text())
-    network = path.stem
+def rows(name: str) -> tuple[str, str]:
+    """One network's line of the short table, and of the long one."""
+    golden = json.loads((ROOT / "tests" / "goldens" / f"{name}.json").read_text())
     costs = golden["with_se"], golden["plain"]
     parameters, gflops = (
         [value / scale for value in (cost[key] for cost in costs)]
         for key, scale in (("parameters", 1e6), ("multiply_adds", 1e9))
     )
-    presets = keras_senet.list_weights(network)
-    tags = sorted({_tag(preset) for preset in presets})
-    if find_host(network):
+    tags = sorted({_tag(preset) for preset in keras_senet.list_weights(name)})
+    if find_host(name):
         tags.append("`imagenet_host`")
     size = " x ".join(map(str, golden["input_shape"]))
+    tags = ", ".join(tags) or "-"
     return (
+        f"| `{golden['constructor']}` | {parameters[0]:.2f} | {gflops[0]:.3f} "
+        f"| {size} | {tags} |",
         f"| `{golden['constructor']}` | {parameters[1]:.2f} → {parameters[0]:.2f} "
         f"| {gflops[1]:.3f} → {gflops[0]:.3f} | {size} "
-        f"| {PUBLISHED.get(network, '-')} | {', '.join(tags) or '-'} |"
+        f"| {PUBLISHED.get(name, '-')} | {tags} |",
     )
 
 
 def _tag(preset) -> str:
     name = getattr(preset, "name", preset)
     return f"`{name.split('.', 1)[-1]}`"
+
+
+def short_table() -> str:
+    """The table of twelve networks, with SE."""
+    head = [
+        "| constructor | parameters, M | multiply-adds, G | input | `weights=` |",
+        "|---|--:|--:|---|---|",
+    ]
+    return "\n".join([*head, *(rows(name)[0] for name in SHORT)])
 
 
 def table() -> str:
@@ -66,18 +92,19 @@ def table() -> str:
         "| published error, % | `weights=` |",
         "|---|---|---|---|---|---|",
     ]
-    goldens = ROOT / "tests" / "goldens"
-    rows = [row(goldens / f"{name}.json") for name in keras_senet.list_models()]
-    return "\n".join([*head, *rows])
+    return "\n".join([*head, *(rows(name)[1] for name in keras_senet.list_models())])
 
 
-def insert(readme: str) -> str:
-    """The README with a fresh table."""
-    before, rest = readme.split(BEGIN)
+def insert(page: str, table: str) -> str:
+    """The page with a fresh table."""
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
+
+PAGES = {"README.md": short_table, "docs/networks.md": table}
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(insert(path.read_text()))
+    for name, make in PAGES.items():
+        path = ROOT / name
+        path.write_text(insert(path.read_text(), make()))

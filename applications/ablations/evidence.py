@@ -1,6 +1,6 @@
 """SE against its plain host on CIFAR-10 and Fashion-MNIST, as a table of a page.
 
-    python applications/ablations/evidence.py --output runs/evidence --docs README.md
+    python applications/ablations/evidence.py --output runs/evidence
 
 Both networks of a data set have the recipe of its shipped weights, but shorter and on
 fewer images: half an hour for one training on CIFAR-10, on one core. SE starts as the
