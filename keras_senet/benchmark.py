@@ -163,7 +163,7 @@ def describe_machine(threads: int | None = None) -> dict[str, int | str]:
 
 
 def load() -> float:
-    """Returns how many processes wanted a core in the last minute, on average."""
+    """Returns the load average of the last minute: running and waiting processes."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 

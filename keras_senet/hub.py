@@ -1,4 +1,4 @@
-"""A trained network as a folder, and foreign checkpoints as files of ours."""
+"""Saves networks as folders, and converts timm, PyTorch and Keras checkpoints."""
 
 import dataclasses
 import json

@@ -126,7 +126,7 @@ def freeze(
     """Traces a model's inference with the weights as constants in the graph.
 
     Constants let the CPU kernels keep their reordered copies of the weights, and let
-    TensorFlow fold the arithmetic of batch normalisation.
+    TensorFlow fold the arithmetic of batch normalization.
 
     Args:
         model: A functional or sequential model.
@@ -320,7 +320,7 @@ def _sum_of(name: str, source: str) -> str:
 
 
 def _unfuse(nodes, *, is_body: bool = False) -> list[str]:
-    """Writes bias and batch normalisation behind grouped convolutions as sums.
+    """Writes bias and batch normalization behind grouped convolutions as sums.
 
     Where TensorFlow runs without oneDNN it fuses them with the convolution, and its
     fused convolution has no groups. A grouped convolution is in a function of its own;
@@ -360,7 +360,7 @@ def _unfuse(nodes, *, is_body: bool = False) -> list[str]:
 
 
 def _scaled_and_shift(nodes, node, is_body: bool) -> tuple[str, str]:
-    """Adds the two terms of a batch normalisation to the nodes; returns their names."""
+    """Adds the two terms of a batch normalization to the nodes; returns their names."""
 
     def add(op: str, name: str, *inputs: str, output: str = "z") -> str:
         made = nodes.add(op=op, name=f"{node.name}/{name}", input=inputs)

@@ -37,7 +37,7 @@ def accuracy(folder: pathlib.Path, seed: int, fused: bool) -> float:
 def table(accuracies: dict[bool, list[float]]) -> str:
     """Returns the accuracies as a Markdown table."""
     seeds = range(len(accuracies[True]))
-    head = ["batch normalisation", *(f"seed {s}" for s in seeds), "mean"]
+    head = ["batch normalization", *(f"seed {s}" for s in seeds), "mean"]
     rows = [head, ["---"] * len(head)]
     for fused, values in accuracies.items():
         mean = statistics.mean(values)

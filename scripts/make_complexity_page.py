@@ -174,7 +174,7 @@ def times(path: Path | None) -> str:
     facts = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     return "\n".join(
         [
-            f"Measured on: {facts}; {part['load']:.1f} processes wanted a core before. "
+            f"Measured on: {facts}; load average before: {part['load']:.1f}. "
             "Inference is of the exported SavedModel. Ratios: median over the rounds, "
             "quartiles in brackets. The paper, ResNet-50 on its own machines: training "
             "190 → 209 ms (1.10), CPU inference 164 → 167 ms (1.02).",

@@ -51,8 +51,8 @@ def run(words: list[str]) -> int:
     """Compares the files, then writes the page."""
     facts = describe_machine()
     machine = (
-        f"Latency on {facts['cores']} cores, {facts['instructions']}; {load():.1f} "
-        "processes wanted a core before."
+        f"Latency on {facts['cores']} cores, {facts['instructions']}; load "
+        f"average before: {load():.1f}."
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "files"

@@ -1,4 +1,4 @@
-"""A network as a folder; foreign checkpoints as files of ours."""
+"""A network as a folder; converted timm, PyTorch and Keras checkpoints."""
 
 import json
 

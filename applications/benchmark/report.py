@@ -39,7 +39,7 @@ class Result:
     Attributes:
         figures: One figure a round: seconds a call, bytes, or a count.
         skipped: Subject -> why it was not measured.
-        load: Processes that wanted a core in the minute before; 0 is a calm machine.
+        load: The load average of the minute before; 0 on an idle machine.
         seconds: What the part took in all.
         versions: Package -> version.
     """

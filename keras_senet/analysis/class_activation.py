@@ -52,7 +52,7 @@ def class_activation(
         layer: Name of the layer whose output is M, with those of the models that it is
             nested in or without. By default the last map before the pooling.
         by: Where the weights come from.
-        training: Whether the layers do as in training: batch normalisation by the
+        training: Whether the layers do as in training: batch normalization by the
             statistics of the images, dropout. The model stays as it is.
         batch_size: Images that go through the model at a time, for arrays.
 
@@ -259,7 +259,7 @@ class _Run(Replay):
         """Returns the activation of one batch; a class, one for each image, or None."""
         images = ops.convert_to_tensor(images)
         channels, positions = (1, (2, 3)) if self._first else (3, (1, 2))
-        # What batch normalisation and dropout note in training is forgotten.
+        # What batch normalization and dropout note in training is forgotten.
         with keras.StatelessScope():
             scores, maps, gates = self(images, training=training)
             chosen = self._choose(ops.convert_to_numpy(scores), class_index)

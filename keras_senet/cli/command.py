@@ -24,7 +24,7 @@ VERBS = {
     "predict": "say what is on images",
     "export": "write a SavedModel or a .tflite file, and verify it",
     "variants": "write every kind of .tflite file of a model, and compare them",
-    "convert": "write a foreign checkpoint as a file of ours",
+    "convert": "convert a timm, PyTorch or Keras checkpoint",
     "list": "list the networks, or with --weights the checkpoints",
     "info": "describe a network or a model file",
     "benchmark": "measure speed and memory, or with data the input pipeline",

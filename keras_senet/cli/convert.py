@@ -12,7 +12,7 @@ from keras_senet.cli.console import make_console
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Writes any recognised checkpoint as a file of ours, with a card beside it.
+    """Converts a timm, PyTorch or Keras checkpoint, and writes a model card beside it.
 
     Attributes:
         source: A preset ("se_resnet50.ra2_in1k"), or a .safetensors, .pth, .h5, .keras

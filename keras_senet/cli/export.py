@@ -28,7 +28,7 @@ class Export:
         version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
             Serving takes OUTPUT as a model.
         batch_size: Fixes the number of images, which is open otherwise.
-        fold: Whether batch normalisation and SE are folded into the convolutions.
+        fold: Whether batch normalization and SE are folded into the convolutions.
         quantization: Of a .tflite file, and of OpenVINO's float16 and int8; int8 is
             calibrated on the training images of the data.
         io_type: Of an int8 file: the type of its input and output.

@@ -67,7 +67,7 @@ class Quickstart:
 
         recipe = RECIPES["quickstart"]
         if self.smoke:
-            # Enough steps for the averages of batch normalisation to settle.
+            # Enough steps for the averages of batch normalization to settle.
             recipe = dataclasses.replace(recipe.smoke(), limit=400)
         console.print(f"{recipe.model} on the bundled Fashion-MNIST images")
         progress = Progress(console)

@@ -23,7 +23,7 @@ RECIPE_TITLES = {
     "head_epochs": "Epochs and batches",
     "optimizer": "Optimizer",
     "schedule": "Learning rate over time",
-    "ema_momentum": "Averages and batch normalisation",
+    "ema_momentum": "Averages and batch normalization",
     "class_weights": "Regularisation and augmentation",
     "crop_fraction": "Other values",
 }

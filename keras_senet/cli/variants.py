@@ -25,7 +25,7 @@ class Variants:
         weights: For a network: a preset or a file.
         variants: Some of the files only, such as float32 int8.
         latency_runs: How many times one image is timed.
-        fold: Whether batch normalisation and SE are folded into the convolutions.
+        fold: Whether batch normalization and SE are folded into the convolutions.
         data: The images for calibration and for the accuracy: "bundled", a
             tensorflow_datasets name, or a folder.
         data_dir: Where the data lies, if not in its usual place.

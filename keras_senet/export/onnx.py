@@ -40,7 +40,7 @@ def export_onnx(
             in the file's metadata, under "keras_senet".
         image_size: Height and width, for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
-        fold: Whether batch normalisation and SE are folded first, see
+        fold: Whether batch normalization and SE are folded first, see
             `keras_senet.fold`.
         overwrite: Whether an existing file is replaced.
 

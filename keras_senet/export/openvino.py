@@ -56,7 +56,7 @@ def export_openvino(
             in the .xml file's `rt_info`, under "keras_senet".
         image_size: Height and width, for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
-        fold: Whether batch normalisation and SE are folded first, see
+        fold: Whether batch normalization and SE are folded first, see
             `keras_senet.fold`.
         overwrite: Whether existing files are replaced.
 

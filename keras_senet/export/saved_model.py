@@ -70,7 +70,7 @@ def export_saved_model(
         batch_size: A fixed batch size. `None` leaves it open.
         version: Writes the folder `path/version`, so that TensorFlow Serving takes
             `path` as the folder of a model.
-        fold: Whether batch normalisation and SE are folded first, see
+        fold: Whether batch normalization and SE are folded first, see
             `keras_senet.fold`. The header describes the model as it was given.
         overwrite: Whether an existing folder is replaced.
 

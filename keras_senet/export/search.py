@@ -105,7 +105,7 @@ def search_int8(
         labels: Class names in the order of the classes.
         image_size: Height and width, for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
-        fold: Whether batch normalisation and SE are folded first.
+        fold: Whether batch normalization and SE are folded first.
         overwrite: Whether an existing file is replaced.
 
     Raises:

@@ -101,7 +101,7 @@ def export_tflite(
             follow the flatbuffer as `keras_senet.json` in a zip archive.
         image_size: Height and width, for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
-        fold: Whether batch normalisation and SE are folded first, see
+        fold: Whether batch normalization and SE are folded first, see
             `keras_senet.fold`. The header describes the model as it was given.
         overwrite: Whether an existing file is replaced.
 
@@ -180,7 +180,7 @@ def check_arguments(path, quantization, io_type, float_operations=()) -> None:
 
 
 class Conversion:
-    """A model on its way to .tflite files: what they have in common is made once.
+    """Converts one model to several .tflite files, sharing the float32 conversion.
 
     Args:
         frozen: The model.

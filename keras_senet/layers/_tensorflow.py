@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 class Normalized(NamedTuple):
-    """How batch normalisation made its output in a training step.
+    """How batch normalization made its output in a training step.
 
     Attributes:
         x: The maps that were normalised, (N, H, W, C).
@@ -28,7 +28,7 @@ class Normalized(NamedTuple):
 
 
 def normalize_batch(x, gamma, beta, epsilon: float):
-    """Batch normalisation by the statistics of the batch, in one kernel.
+    """Batch normalization by the statistics of the batch, in one kernel.
 
     Args:
         x: Maps, (N, H, W, C), of type float32, float16 or bfloat16.
@@ -49,7 +49,7 @@ def normalize_batch(x, gamma, beta, epsilon: float):
 
 
 def normalize(x, gamma, beta, mean, variance, epsilon: float):
-    """Batch normalisation by given statistics; the arguments are as above."""
+    """Batch normalization by given statistics; the arguments are as above."""
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
@@ -62,7 +62,7 @@ def normalize(x, gamma, beta, mean, variance, epsilon: float):
 
 
 def excite(y, normalized: Normalized, gate: Callable):
-    """Squeeze by the mean, excitation and scale of what batch normalisation made.
+    """Squeeze by the mean, excitation and scale of what batch normalization made.
 
     Normalisation and SE are one operation to the gradient. With x̂ = (x - mean) /
     deviation, y = gamma * x̂ + beta and a gradient d that comes in, all sums over
@@ -74,7 +74,7 @@ def excite(y, normalized: Normalized, gate: Callable):
     straight to x, gamma and beta. Networks with `fused=False` have both.
 
     Args:
-        y: The output of batch normalisation, (N, H, W, C).
+        y: The output of batch normalization, (N, H, W, C).
         normalized: What made it.
         gate: Makes the gates from the means, (N, 1, 1, C) -> (N, 1, 1, C).
     """

@@ -1,4 +1,4 @@
-"""Batch normalisation in TensorFlow's fused kernel."""
+"""Batch normalization in TensorFlow's fused kernel."""
 
 import keras
 from keras import ops
@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_senet")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation: Keras', computed by TensorFlow's fused kernel.
+    """Batch normalization: Keras', computed by TensorFlow's fused kernel.
 
     Keras 3 writes it as moments and an affine map; the kernel does the same in fewer
     passes over memory. Arguments, weights and results are those of

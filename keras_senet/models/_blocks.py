@@ -16,12 +16,12 @@ class Blocks:
     Attributes:
         architecture: The network's row.
         data_format: "channels_last" or "channels_first".
-        epsilon: Of batch normalisation.
-        momentum: Of batch normalisation.
+        epsilon: Of batch normalization.
+        momentum: Of batch normalization.
         drop_path_rate: Probability that the last residual branch is dropped for an
             image; the others' grows linearly up to it.
         output_stride: The stride after which stages dilate instead of striding.
-        fused: Whether batch normalisation runs in TensorFlow's fused kernel.
+        fused: Whether batch normalization runs in TensorFlow's fused kernel.
         squeeze_filters: SE's width, where it is no share of what SE acts on.
     """
 

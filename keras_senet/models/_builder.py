@@ -55,8 +55,8 @@ class Family:
         image_size: Default height and width, pixels.
         min_size: Smallest height and width, pixels.
         classes: Default number of classes.
-        epsilon: Of batch normalisation.
-        momentum: Of batch normalisation.
+        epsilon: Of batch normalization.
+        momentum: Of batch normalization.
         dropout_rate: Default rate before the classifier.
         flattens: Whether the head needs a fixed image size.
         dilates: Whether `output_stride` can be chosen.

@@ -34,7 +34,7 @@ class InceptionArchitecture(Architecture):
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalization, ReLU."""
 
     filters: int
     kernel_size: int | tuple[int, int] = 1

@@ -43,7 +43,9 @@ class Options:
         remedy="It is (height, width, channels), say (224, 224, 3).",
     )
     pooling: Literal["avg", "max"] | None = option(
-        None, "What ends the network without a top.", positional=True
+        None,
+        "Pooling after the last feature map if `include_top=False`.",
+        positional=True,
     )
     classes: int | None = option(
         None,
@@ -71,7 +73,7 @@ class Options:
     )
     fused: bool = option(
         True,
-        "Whether batch normalisation, and the gradient of SE behind it, run in "
+        "Whether batch normalization, and the gradient of SE behind it, run in "
         "TensorFlow's fused kernels: faster, the same to rounding, but without second "
         "derivatives of SE, and in training the gradient with respect to the output "
         "between the two is None. False is Keras' own everywhere, as it is on other "

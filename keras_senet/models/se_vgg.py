@@ -37,7 +37,7 @@ class VGGArchitecture(Architecture):
     )
     batch_norm: bool = option(
         True,
-        "Whether batch normalisation follows each convolution, instead of a bias; "
+        "Whether batch normalization follows each convolution, instead of a bias; "
         "False is the host of keras.applications.",
     )
 
@@ -61,7 +61,7 @@ def network(b: Blocks, x):
 
 
 def convolution(b: Blocks, x, filters: int, stage: int, name: str):
-    """3x3 [batch normalisation], ReLU, SE."""
+    """3x3 [batch normalization], ReLU, SE."""
     normalises = b.architecture.batch_norm
     x = b.conv(x, filters, 3, use_bias=not normalises, name=name)
     if normalises:

@@ -80,7 +80,7 @@ class Folding:
 def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
     """Returns a network that computes the same with fewer operations, for inference.
 
-    Batch normalisation and other scales and offsets of the channels are folded into
+    Batch normalization and other scales and offsets of the channels are folded into
     the convolution or dense layer before or behind them, where that is exact; dropout
     and stochastic depth are gone; SE becomes a pool, two 1x1 convolutions and a
     product. Where SE follows a linear 1x1 convolution of fewer channels, the squeeze

@@ -202,7 +202,7 @@ class _Judge:
 
 
 def _gain(norm):
-    """What batch normalisation multiplies each channel with."""
+    """What batch normalization multiplies each channel with."""
     gain = 1.0 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
     return np.abs(gain * _array(norm.gamma)) if norm.scale else gain
 
@@ -264,7 +264,7 @@ def _slice(layer, variable, before, behind):
         sides = ((value.ndim - 2, before), (value.ndim - 1, behind))
     elif isinstance(layer, layers.DepthwiseConv2D) and value.ndim > 1:
         sides = ((2, before),)
-    elif value.ndim == 1:  # a bias, or what batch normalisation has
+    elif value.ndim == 1:  # a bias, or what batch normalization has
         sides = ((0, behind),)
     else:
         sides = ()

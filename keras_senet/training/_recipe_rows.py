@@ -91,7 +91,7 @@ _ABLATION = {
     "label_smoothing": 0.1,
 }
 
-# SENet, appendix: 2048 images, rate 1.0, label smoothing, and batch normalisation
+# SENet, appendix: 2048 images, rate 1.0, label smoothing, and batch normalization
 # frozen in the last epochs; how many it does not say. Dropout 0.2 is the network's.
 _SENET154 = {
     **_IMAGENET,

@@ -69,7 +69,7 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
 
 
 class FreezeBatchNormalization(keras.callbacks.Callback):
-    """Keeps the statistics, scales and shifts of batch normalisation in late epochs.
+    """Keeps the statistics, scales and shifts of batch normalization in late epochs.
 
     Between epochs the layers are trainable, as the optimizer's averages and what is
     saved expect.

@@ -104,7 +104,7 @@ def _prepared_as(recipe, record):
 
 
 def synchronize(model: keras.Model, synchronized: bool) -> None:
-    """Lets batch normalisation take its statistics over all devices, or over one."""
+    """Lets batch normalization take its statistics over all devices, or over one."""
     for layer in batch_normalizations(model):
         layer.synchronized = synchronized
 
@@ -114,7 +114,7 @@ def let_learn(model: keras.Model, recipe: Recipe, *, classifier_only: bool) -> N
 
     Args:
         model: The network.
-        recipe: Says whether batch normalisation is frozen.
+        recipe: Says whether batch normalization is frozen.
         classifier_only: Whether everything below the classifier is.
     """
     frozen = batch_normalizations(model) if recipe.freeze_batch_norm else []
@@ -161,7 +161,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
 def batch_normalizations(
     model: keras.Model,
 ) -> list[keras.layers.BatchNormalization]:
-    """Returns the batch-normalisation layers of a model."""
+    """Returns the batch-normalization layers of a model."""
     layers = model.layers
     return [v for v in layers if isinstance(v, keras.layers.BatchNormalization)]
 

@@ -89,7 +89,7 @@ class Recipe:
         global_batch_size: Images of one update of the weights, over all devices and
             `accumulation_steps` together; with `weights` at most all there are.
         accumulation_steps: Each batch goes through the network in so many equal parts,
-            whose gradients are averaged. Batch normalisation sees one part at a time.
+            whose gradients are averaged. Batch normalization sees one part at a time.
             More than one is for one device only.
         optimizer: Keras' SGD or AdamW.
         learning_rate: The highest learning rate, for batches of
@@ -106,7 +106,7 @@ class Recipe:
         weight_decay: Weight decay beside the gradient, as Keras' optimizers have it:
             each step subtracts rate * weight_decay * w from each kernel w. With
             momentum m it pulls as hard as l2 = weight_decay * (1 - m). Neither form
-            touches batch normalisation and biases.
+            touches batch normalization and biases.
         schedule: "cosine" falls to zero, "step" is multiplied by `step_factor` at
             each of `step_at`, "plateau" when the validation loss stalls.
         warmup_epochs: The rate rises linearly from zero in these first epochs of
@@ -119,12 +119,12 @@ class Recipe:
             the epoch with the lowest validation loss. Without, they are the last ones.
         ema_momentum: What is evaluated and saved are moving averages of the trained
             weights, with this momentum per update (0.9999, say); None is without.
-            Batch normalisation's statistics have their own.
-        freeze_batch_norm: Whether batch normalisation keeps the statistics, scale and
+            Batch normalization's statistics have their own.
+        freeze_batch_norm: Whether batch normalization keeps the statistics, scale and
             shift of `weights`; without, it adapts to images of other statistics.
-        freeze_batch_norm_epochs: In so many last epochs batch normalisation keeps its
+        freeze_batch_norm_epochs: In so many last epochs batch normalization keeps its
             statistics, scale and shift, as SENet-154's does (the paper's appendix).
-        synchronized_batch_norm: Whether batch normalisation takes its statistics over
+        synchronized_batch_norm: Whether batch normalization takes its statistics over
             all devices together, instead of over each one's images.
         class_weights: Whether rare classes count more in the loss, so that all count
             the same; without effect on several labels an image.

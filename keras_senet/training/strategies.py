@@ -46,7 +46,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def average_statistics(model: keras.Model) -> None:
-    """Gives all copies of a model the mean of their batch normalisations' statistics.
+    """Gives all copies of a model the mean of their batch normalizations' statistics.
 
     Each copy has followed the images that it saw. Copies whose statistics are
     synchronised have the same ones already.

@@ -16,7 +16,7 @@ def gradient(function: Callable, x):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # Our batch normalisation marks what it returns, and SE then passes it by.
+        # Our batch normalization marks what it returns, and SE then passes it by.
         x = tf.identity(x)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)

@@ -52,7 +52,7 @@ def test_times_come_from_a_report(script, tmp_path):
     path.write_text(json.dumps({**report, "parts": {"family": part}}))
     text = script.times(path)
     assert "| `se_resnet50` | 10.0 → 12.0 | 1.100 (1.100 to 1.150) |  |  |" in text
-    assert text.startswith("Measured on: cores 2; 0.5 processes wanted a core")
+    assert text.startswith("Measured on: cores 2; load average before: 0.5")
     assert "se_vgg16" not in text
     part["skipped"] = {"se_vgg16 plain, inference": "killed"}
     path.write_text(json.dumps({**report, "parts": {"family": part}}))

@@ -13,7 +13,7 @@ tf = pytest.importorskip("tensorflow")
 
 
 def block(normalization, dtype, *, shape=(7, 6, 32), **kwargs):
-    """Convolution, batch normalisation, SE, sum and ReLU, with drawn weights."""
+    """Convolution, batch normalization, SE, sum and ReLU, with drawn weights."""
     x = inputs = keras.Input(shape, dtype=dtype)
     x = keras.layers.Conv2D(32, 1, use_bias=False, dtype=dtype, name="conv")(x)
     x = normalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name="bn")(x)
