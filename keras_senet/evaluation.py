@@ -202,6 +202,7 @@ def evaluate(
 
     Example:
 
+    >>> keras_senet.export_tflite(model, "model.tflite")
     >>> keras_senet.evaluate("model.tflite", "bundled").top1
     0.87
     """

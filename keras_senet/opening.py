@@ -531,6 +531,7 @@ def open_model(
 
     Example:
 
+    >>> keras_senet.export_tflite(model, "model.tflite")
     >>> scores = keras_senet.open_model("model.tflite").predict(images)
     """
     if isinstance(source, Runner):

@@ -150,7 +150,7 @@ def excitation_statistics(
 
     >>> statistics = excitation_statistics(model, (images, labels))
     >>> [layer.selectivity for layer in statistics.layers]
-    [0.02, 0.05, 0.31]
+    [0.02, 0.05, 0.31, ...]
     """
     probe = open_probe(model)
     sums = {name: _Sums(_top(layer)) for name, layer in probe.blocks.items()}

@@ -72,7 +72,7 @@ def export_openvino(
 
     >>> keras_senet.export_openvino(model, "model.xml")
     >>> runner = keras_senet.open_model("model.xml", precision="bfloat16")
-    >>> keras_senet.verify(model, runner, images, classes).file_accuracy
+    >>> keras_senet.verify(model, runner, images, labels).file_accuracy
     0.92
     """
     path = Path(path)

@@ -84,7 +84,7 @@ def export_saved_model(
 
     Example:
 
-    >>> keras_senet.export_saved_model(model, "served", labels=["cat", "dog"])
+    >>> keras_senet.export_saved_model(model, "served", labels=names)
     >>> served = tf.saved_model.load("served").signatures["classify_bytes"]
     >>> served(image_bytes=tf.constant([open("cat.jpg", "rb").read()]))["classes"]
     """

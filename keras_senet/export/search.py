@@ -115,7 +115,7 @@ def search_int8(
     Example:
 
     >>> found = keras_senet.export.search_int8(
-    ...     model, "model.tflite", images, targets, representative_dataset=train
+    ...     model, "model.tflite", images, labels, representative_dataset=[images]
     ... )
     >>> print(found.summary())
     """

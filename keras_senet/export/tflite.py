@@ -115,9 +115,8 @@ def export_tflite(
 
     Example:
 
-    >>> images = dataset.take(10)  # batches of raw images
     >>> keras_senet.export_tflite(
-    ...     model, "model.tflite", quantization="int8", representative_dataset=images
+    ...     model, "model.tflite", quantization="int8", representative_dataset=[images]
     ... )
     """
     check_arguments(path, quantization, io_type, float_operations)

@@ -180,7 +180,7 @@ def compare_variants(
 
     Example:
 
-    >>> report = keras_senet.export.compare_variants(model, "files", "cifar10")
+    >>> report = keras_senet.export.compare_variants(model, "files", "bundled")
     >>> print(report.to_markdown())
     """
     _check(variants, threads, latency_runs)

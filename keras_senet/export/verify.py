@@ -156,6 +156,7 @@ def verify(
 
     Example:
 
+    >>> keras_senet.export_tflite(model, "model.tflite")
     >>> report = keras_senet.verify(model, "model.tflite", images, labels)
     >>> report.passed
     True

@@ -36,7 +36,7 @@ class ChannelShuffle(keras.layers.Layer):
     Example:
 
     >>> x = keras.ops.reshape(keras.ops.arange(6.0), (1, 1, 1, 6))
-    >>> ChannelShuffle(3)(x)[0, 0, 0]
+    >>> print(keras_senet.layers.ChannelShuffle(3)(x)[0, 0, 0])
     [0., 2., 4., 1., 3., 5.]
     """
 

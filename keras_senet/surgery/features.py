@@ -49,7 +49,7 @@ def features(
     >>> backbone = keras_senet.features(network)
     >>> {name: map.shape[1:] for name, map in backbone.pyramid_outputs.items()}
     {'P2': (128, 128, 256), 'P3': (64, 64, 512), ...}
-    >>> pyramid = keras_hub.models.RetinaNetBackbone(
+    >>> pyramid = keras_hub.models.RetinaNetBackbone(  # doctest: +SKIP
     ...     backbone, min_level=3, max_level=7, use_p5=False
     ... )
     """

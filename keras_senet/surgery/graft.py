@@ -67,7 +67,7 @@ def graft(
 
     Example:
 
-    >>> model = keras.applications.MobileNetV2()
+    >>> model = keras.applications.MobileNetV2(weights=None)
     >>> grafted = keras_senet.graft(model, reduction=8)
     """
     found = places(model, after)

@@ -14,7 +14,7 @@ def explained(source: Source, *, several_workers: bool) -> Iterator[None]:
     """Lets errors of TensorFlow that come from the data or the network say so.
 
     Args:
-        source: The data, see `keras_senet.data.failures.explained`.
+        source: The data, see `explained` of the room of data.
         several_workers: Whether several machines train together.
 
     Raises:
