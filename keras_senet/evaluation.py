@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -169,6 +169,7 @@ def evaluate(
     batch_size: int = 64,
     limit: int | None = None,
     threads: int | None = None,
+    on_batch: Callable | None = None,
 ) -> Evaluation | LabelEvaluation:
     """Evaluates a classifier on labelled images.
 
@@ -192,6 +193,8 @@ def evaluate(
         batch_size: How many images go through the model at a time.
         limit: How many images to use at most.
         threads: Threads of the TFLite interpreter, see `keras_senet.open_model`.
+        on_batch: Called with each batch: images, probabilities (None where nothing says
+            what the outputs mean) and labels, three arrays.
 
     Raises:
         ValueError: If the model has not the classes of the data or has them in another
@@ -225,9 +228,12 @@ def evaluate(
         start = time.perf_counter()
         outputs = runner.predict(images, batch_size=batch_size)
         times.append((len(images), time.perf_counter() - start))
-        counts.add(
-            *_checked_outputs(outputs, names, runner.card, counts.images), labels
+        outputs, probabilities = _checked_outputs(
+            outputs, names, runner.card, counts.images
         )
+        counts.add(outputs, probabilities, labels)
+        if on_batch is not None:
+            on_batch(images, probabilities, labels)
         about.setdefault("image_size", tuple(images.shape[1:3]))
         counts.images += len(images)
     timed = times[1:] or times

@@ -29,7 +29,10 @@ def test_explain(model, tmp_path, capsys):
     facts = json.loads((folder / "report.json").read_text())
     assert facts["images"] == 64
     assert "Ankle boot" in facts["classes"]
-    assert "3 SE layers" in (folder / "index.html").read_text()
+    page = (folder / "index.html").read_text()
+    assert "3 SE layers" in page
+    assert "What in an image speaks for its class" in page
+    assert (folder / "activations.png").stat().st_size > 10_000
     assert main([*map(str, words)]) == 1
     assert "which exists" in capsys.readouterr().err
 

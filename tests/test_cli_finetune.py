@@ -6,12 +6,10 @@ import shlex
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import keras_senet
 from keras_senet.cli import main
-from keras_senet.data import open_source
 from keras_senet.training import TrainingStopped
 from keras_senet.weights import save_weights
 
@@ -95,7 +93,8 @@ def test_the_report_for_people(run):
     for picture in ("curves.png", "confusion.png"):
         assert f"({picture})" in text
         assert (path / picture).stat().st_size > 5_000
-    assert ("(worst.png)" in text) == (path / "worst.png").exists()
+    for page in ("worst.png", "worst.html"):
+        assert (f"({page})" in text) == (path / page).exists()
 
 
 def test_a_stopped_run_names_a_command_that_works(run, monkeypatch, capsys):
@@ -135,42 +134,6 @@ def test_its_files_are_verified(run, weights):
 def _arrays():
     images = np.random.default_rng(0).uniform(0, 255, (6, 32, 32, 3))
     return images.astype("float32"), np.arange(6) % 3
-
-
-def test_the_worst_mistakes(tmp_path):
-    from keras_senet.cli.finetune_report import write_worst
-
-    class Model:
-        @staticmethod
-        def predict_on_batch(images):
-            return images[:, 0, 0, :] / 100
-
-    class Result:
-        model = Model
-        source = open_source("bundled")
-
-    images = np.zeros((4, 8, 8, 3), "float32")
-    images[:, 0, 0] = [[80, 15, 5], [20, 30, 50], [3, 95, 2], [0, 40, 60]]
-
-    def batches(*labels):
-        targets = np.eye(3)[list(labels)]
-        return tf.data.Dataset.from_tensor_slices((images, targets)).batch(2)
-
-    top, trousers, pullover = Result.source.class_names[:3]
-    Result.validation = batches(0, 1, 0, 1)
-    worst = write_worst(Result, tmp_path / "worst.png")
-    assert [(row["class"], row["predicted"]) for row in worst] == [
-        (top, trousers),
-        (trousers, pullover),
-        (trousers, pullover),
-    ]
-    assert [row["score_of_class"] for row in worst] == pytest.approx([0.03, 0.3, 0.4])
-    assert worst[0]["score"] == pytest.approx(0.95)
-    with Image.open(tmp_path / "worst.png") as picture:
-        assert len(np.unique(picture)) > 20
-    Result.validation = batches(0, 2, 1, 2)
-    assert write_worst(Result, tmp_path / "none.png") == []
-    assert not (tmp_path / "none.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -107,14 +107,20 @@ def overlay(image: np.ndarray, activation: np.ndarray) -> np.ndarray:
     """
     from matplotlib import colormaps
 
+    image = as_picture(image).astype("float32")
+    colours = 255 * colormaps["inferno"](activation)[..., :3]
+    share = 0.15 + 0.5 * activation[..., None]
+    return np.clip((1 - share) * image + share * colours, 0, 255).astype("uint8")
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Returns what can be shown of an image that a network takes, see `overlay`."""
     image = np.asarray(image, "float32")
     image = image[..., None] if image.ndim == 2 else image
     low, high = image.min(), image.max()
     if low < 0 or high > 255 or high <= 1:
         image = (image - low) / max(high - low, 1e-6) * 255
-    colours = 255 * colormaps["inferno"](activation)[..., :3]
-    share = 0.15 + 0.5 * activation[..., None]
-    return np.clip((1 - share) * image + share * colours, 0, 255).astype("uint8")
+    return np.broadcast_to(image, (*image.shape[:2], 3)).astype("uint8")
 
 
 class _Run(Replay):

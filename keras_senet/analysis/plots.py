@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_senet.analysis.class_activation import as_picture, overlay
 from keras_senet.analysis.excitation import Excitation, LayerExcitation
 from keras_senet.analysis.removal import Removal
 from keras_senet.utils.errors import nearest
@@ -61,6 +62,33 @@ def sample_channels(layer: LayerExcitation, count: int = 50) -> np.ndarray:
     channels = len(layer.mean)
     places = np.linspace(0, channels - 1, min(count, channels)).round()
     return places.astype(int)
+
+
+def draw_activations(
+    images: np.ndarray, activations: np.ndarray, titles: Sequence[str]
+):
+    """Images, and beside each what in it speaks for a class.
+
+    Args:
+        images: As a network takes them, (N, height, width, 1 or 3).
+        activations: Of `class_activation`, (N, height, width).
+        titles: What stands above each image.
+
+    Returns:
+        A matplotlib figure, three images in a row.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(images) // 3)
+    figure = Figure(figsize=(10, 1.9 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, 6, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for i, (image, where) in enumerate(zip(images, activations, strict=True)):
+        grid[2 * i].imshow(as_picture(image))
+        grid[2 * i].set_title(titles[i], fontsize=8)
+        grid[2 * i + 1].imshow(overlay(image, where))
+    return figure
 
 
 def draw_classes(

@@ -21,6 +21,11 @@ th:first-child, td:first-child { text-align: left; }
 """
 
 _TEXTS = {
+    "course": "Selectivity is the share of the gates' variance that lies between the "
+    "classes. The deviation is how far a gate is from its channel's mean; where it is "
+    "near 0, a constant does the layer's work. The distance is from a gate of 1. The "
+    "last panel, where it is there, is what is lost when one layer is replaced, "
+    "without training after it.",
     "classes": "The mean gate of evenly spaced channels, for some classes and for all. "
     "Where the lines lie on each other, the layer treats all classes alike; the paper "
     "finds that in early layers, and class-specific gates in later ones.",
@@ -28,11 +33,8 @@ _TEXTS = {
     "within the class: how much a gate depends on the image beside its class.",
     "maps": "The mean gates of all channels. Vertical stripes: the channels differ and "
     "the classes do not. Rows that differ: the layer tells classes apart.",
-    "course": "Selectivity is the share of the gates' variance that lies between the "
-    "classes. The deviation is how far a gate is from its channel's mean; where it is "
-    "near 0, a constant does the layer's work. The distance is from a gate of 1. The "
-    "last panel, where it is there, is what is lost when one layer is replaced, "
-    "without training after it.",
+    "activations": "What in an image speaks for its class (Grad-CAM, bright is much), "
+    "where the network has the classes of the data; else for the class it predicts.",
 }
 
 
@@ -43,6 +45,7 @@ def write_report(
     *,
     classes: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
+    activations=None,
     data: str = "",
 ) -> Path:
     """Writes pictures, CSV files and index.html, a page that needs nothing else.
@@ -55,6 +58,7 @@ def write_report(
         classes: The classes drawn, by default the four most frequent; in the maps all
             where there are at most twenty, else these or the twenty most frequent.
         layers: The layers drawn, by default twelve, evenly spread.
+        activations: A figure of `plots.draw_activations`, activations.png.
         data: What the images are, for the page.
 
     Returns:
@@ -64,6 +68,8 @@ def write_report(
         ValueError: If the folder exists, or a class or layer is unknown.
     """
     pictures = draw_all(statistics, removal, classes=classes, layers=layers)
+    if activations is not None:
+        pictures["activations"] = activations
     with atomic_path(folder, what="report folder") as temporary:
         temporary.mkdir()
         encoded = {}
@@ -204,7 +210,7 @@ def _page(statistics, removal, encoded, data):
     parts.append(f"<h2>Layers</h2>{_table(layer_rows(statistics, removal))}")
     if removal is not None and removal.groups:
         parts.append(_table(group_rows(statistics, removal)))
-    for name in ("course", "classes", "deviations", "maps"):
+    for name in (name for name in _TEXTS if name in encoded):
         source = f"data:image/png;base64,{encoded[name]}"
         parts.append(
             f'<p>{html.escape(_TEXTS[name])}<p><img alt="{name}" src="{source}">'

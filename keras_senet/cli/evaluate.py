@@ -20,7 +20,7 @@ class Evaluate:
             name of a network.
         weights: For a network: a preset or a file.
         output: A new folder for evaluation.json and, of one class an image,
-            confusion.png.
+            confusion.png and the worst mistakes, worst.html and worst.png.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
         data_dir: Where the data lies, if not in its usual place.
         split: The split to evaluate on.
@@ -48,6 +48,7 @@ class Evaluate:
     TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
+        from keras_senet.cli.mistakes import Mistakes
         from keras_senet.data import open_source
         from keras_senet.evaluation import Evaluation, evaluate
         from keras_senet.opening import open_model
@@ -58,14 +59,17 @@ class Evaluate:
                 "`output` must not exist yet. Received: "
                 f"{str(self.output)!r}, which exists. Choose another folder."
             )
+        model = open_model(self.model, self.weights, image_size=self.image_size)
+        mistakes, is_kept = Mistakes(), self.output and model.card.outputs != "sigmoid"
         result = evaluate(
-            open_model(self.model, self.weights, image_size=self.image_size),
+            model,
             open_source(self.data, data_dir=self.data_dir),
             split=self.split,
             image_size=self.image_size,
             crop_fraction=self.crop_fraction,
             batch_size=self.batch_size,
             limit=self.limit,
+            on_batch=mistakes.add if is_kept else None,
         )
         console = make_console()
         _print(console, result)
@@ -75,6 +79,7 @@ class Evaluate:
                 (folder / "evaluation.json").write_text(result.to_json(), "utf-8")
                 if isinstance(result, Evaluation):
                     result.save_confusion_picture(folder / "confusion.png")
+                    mistakes.write(folder, result.class_names, model)
             console.print(f"Written to {self.output}", markup=False)
         return 0
 

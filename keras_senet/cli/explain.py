@@ -85,21 +85,53 @@ class Explain:
             removal = analysis.removal_accuracy(
                 model, dataset, statistics, tolerance=self.tolerance
             )
+        console = make_console()
+        try:
+            activations = _draw_activations(
+                model, dataset, source, plots.choose_classes(statistics, classes, 4)
+            )
+        except ValueError as error:  # no classifier, or none with a last map
+            console.print(f"Without class activations: {error}", markup=False)
+            activations = None
         page = report.write_report(
             self.output,
             statistics,
             removal,
             classes=classes,
             layers=layers,
+            activations=activations,
             data=f"{source.name}, {self.split}",
         )
-        console = make_console()
         title = f"{self.model} on {source.name}, {self.split}"
         _print(console, title, report.layer_rows(statistics, removal))
         if removal is not None:
             _print_removal(console, statistics, removal)
         console.print(f"Written to {page}", markup=False)
         return 0
+
+
+def _draw_activations(model, dataset, source, classes):
+    """Returns a figure of three images of each class, None of several labels."""
+    import numpy as np
+
+    from keras_senet import analysis
+    from keras_senet.analysis import plots
+
+    if source.multi_label:
+        return None
+    wanted = {source.class_names.index(name): [] for name in classes}
+    for images, labels in dataset.as_numpy_iterator():
+        for image, label in zip(images, labels, strict=True):
+            if len(wanted.get(int(label), "...")) < 3:
+                wanted[int(label)].append(image)
+        if all(len(found) == 3 for found in wanted.values()):
+            break
+    labels = [label for label, found in wanted.items() for _ in found]
+    images = np.stack([image for found in wanted.values() for image in found])
+    is_own = model.output_shape[-1] == len(source.class_names)
+    where = analysis.class_activation(model, images, labels if is_own else None)
+    names = [source.class_names[label] for label in labels]
+    return plots.draw_activations(images, where, names)
 
 
 # Columns of the report that fit into a terminal, and their names there.

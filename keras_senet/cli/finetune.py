@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.finetune_report import write_report, write_worst
+from keras_senet.cli.finetune_report import write_report
 from keras_senet.cli.reports import first_images, print_verifications
 from keras_senet.cli.train import (
     EXIT_STOPPED,
@@ -58,6 +58,7 @@ class Finetune:
     TITLES: ClassVar = RECIPE_TITLES
 
     def run(self) -> int:
+        from keras_senet.cli.mistakes import Mistakes
         from keras_senet.evaluation import evaluate
         from keras_senet.opening import open_model
         from keras_senet.training import finetune, make_strategy
@@ -74,13 +75,12 @@ class Finetune:
         # As it was saved: without the devices that it was trained on.
         model = open_model(str(self.run_folder)).keras_model()
         result = dataclasses.replace(result, model=model)
-        evaluation = evaluate(
-            model, result.source, split=result.recipe.validation_split
-        )
+        mistakes, split = Mistakes(), result.recipe.validation_split
+        evaluation = evaluate(model, result.source, split=split, on_batch=mistakes.add)
         evaluation.save_confusion_picture(
             self.run_folder / "confusion.png", overwrite=True
         )
-        worst = write_worst(result, self.run_folder / "worst.png")
+        worst = mistakes.write(self.run_folder, evaluation.class_names, model)
         reports = self._export(result) if self.export else []
         write_report(result, evaluation, worst, reports)
         console.print(

@@ -1,50 +1,9 @@
-"""The report of a fine-tuning: report.json, report.md and the worst mistakes."""
+"""The report of a fine-tuning: report.json and report.md."""
 
 import json
 import math
-import operator
 
-from keras_senet.cli.pictures import draw_predictions
 from keras_senet.utils.files import atomic_path
-
-_SHOWN = 24
-
-
-def write_worst(result, path) -> list[dict]:
-    """Draws the held-out images whose own class the network gave the lowest scores.
-
-    Args:
-        result: A `TrainingResult`.
-        path: The picture; without mistakes there is none.
-
-    Returns:
-        What each picture is and what the network says, the worst first.
-    """
-    import numpy as np
-
-    worst = []
-    for images, targets in result.validation.as_numpy_iterator():
-        labels = targets.argmax(-1)
-        scores = result.model.predict_on_batch(images)
-        own = scores[np.arange(len(labels)), labels]
-        wrong = np.flatnonzero(scores.argmax(-1) != labels)
-        worst += [(own[i], scores[i], images[i], labels[i]) for i in wrong]
-        worst = sorted(worst, key=operator.itemgetter(0))[:_SHOWN]
-    if not worst:
-        return []
-    _, scores, images, labels = (np.stack(part) for part in zip(*worst, strict=True))
-    names = result.source.class_names
-    title = "The worst mistakes on held-out images"
-    draw_predictions(scores, images, labels, names, path, title=title)
-    return [
-        {
-            "class": names[label],
-            "predicted": names[row.argmax()],
-            "score": float(row.max()),
-            "score_of_class": float(row[label]),
-        }
-        for row, label in zip(scores, labels, strict=True)
-    ]
 
 
 def write_report(result, evaluation, worst, verifications) -> None:
@@ -53,7 +12,7 @@ def write_report(result, evaluation, worst, verifications) -> None:
     Args:
         result: A `TrainingResult`.
         evaluation: A `keras_senet.evaluate` of it on the validation split.
-        worst: What `write_worst` returned.
+        worst: What `Mistakes.write` returned.
         verifications: `keras_senet.verify` reports of the exported files.
     """
     folder = result.run_folder
@@ -182,7 +141,8 @@ def _markdown(result, evaluation, worst, verifications, values):
         for c in values["classes"]
     ]
     lines += ["", "![confusion](confusion.png)", ""]
-    lines += ["![worst mistakes](worst.png)" if worst else "There are no mistakes.", ""]
+    shown = "[![worst mistakes](worst.png)](worst.html)"
+    lines += [shown if worst else "There are no mistakes.", ""]
     if verifications:
         lines += ["| exported file | max. difference | verdict |", "|---|--:|---|"]
         lines += [

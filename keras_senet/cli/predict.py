@@ -10,6 +10,9 @@ from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.files import read_json
 
+# In pixels; smaller pictures are enlarged, to be looked at.
+_LEAST_SIDE = 200
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predict:
@@ -26,6 +29,8 @@ class Predict:
         labels: A file with the class names, where the model carries none: a JSON
             list, or one name a line.
         top: How many classes to show.
+        explain: Also write what in each image speaks for its first class, beside the
+            photograph: cat.jpg.explained.png.
 
     Examples:
         keras-senet predict cat.jpg dog.jpg --model runs/photos
@@ -37,6 +42,7 @@ class Predict:
     weights: str | None = None
     labels: Path | None = None
     top: int = 5
+    explain: bool = False
 
     def run(self) -> int:
         import numpy as np
@@ -50,8 +56,9 @@ class Predict:
             names = _read_labels(self.labels)
         prepare = _preparation(runner)
         channels = runner.input_shape[-1]
-        batch = [prepare(read_image(path, channels=channels)) for path in self.images]
-        scores = [self._scores(runner, image[np.newaxis]) for image in batch]
+        model = runner.keras_model() if self.explain else None
+        pairs = [prepare(read_image(path, channels=channels)) for path in self.images]
+        scores = [self._scores(runner, image[np.newaxis]) for _, image in pairs]
         names = _names(names, len(scores[0]), runner.name)
         known = runner.card.outputs not in (None, "features")
         console = make_console()
@@ -72,6 +79,10 @@ class Predict:
                 for rank, i in enumerate(self._best(values, runner.card), 1)
             ]
             print_table(console, path, columns, rows)
+        if self.explain:
+            for path, pair, values in zip(self.images, pairs, scores, strict=True):
+                written = _explain(model, path, *pair, values)
+                console.print(f"What speaks for the first: {written}", markup=False)
         return 0
 
     def _scores(self, runner, images):
@@ -91,6 +102,25 @@ class Predict:
         order = (-values).argsort(kind="stable")
         likely = (values > 0.5).sum() if card.multi_label else 0
         return order[: max(self.top, likely)]
+
+
+def _explain(model, path, picture, image, values) -> Path:
+    """Writes the picture with what in it speaks for the class of the highest score."""
+    import numpy as np
+    from PIL import Image
+
+    from keras_senet.analysis import class_activation, overlay
+    from keras_senet.utils.files import atomic_path
+
+    # One unit speaks for class 1, whose score it is.
+    best = int(values.argmax()) if len(values) > 1 else 1
+    (where,) = class_activation(model, image[np.newaxis], best)
+    shown = Image.fromarray(overlay(picture, where))
+    factor = -(-_LEAST_SIDE // min(shown.size))
+    path = Path(f"{path}.explained.png")
+    with atomic_path(path, overwrite=True) as temporary:
+        shown.resize([side * factor for side in shown.size]).save(temporary)
+    return path
 
 
 def _names(names, classes, model) -> list[str]:
@@ -124,7 +154,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _preparation(runner):
-    """Returns what makes the model's input of an image's pixels."""
+    """Returns what makes the cropped picture and the model's input of an image."""
     import numpy as np
 
     from keras_senet.preprocessing import PLAIN, preprocess_input, resize_and_crop
@@ -146,10 +176,10 @@ def _preparation(runner):
     record = dataclasses.replace(record, image_size=shape[1] or record.image_size)
 
     def prepare(image):
-        image = np.asarray(resize_and_crop(image, record))
+        picture = image = np.asarray(resize_and_crop(image, record))
         if bare:
-            return preprocess_input(image, "channels_last", preset=record)
-        return image
+            image = preprocess_input(image, "channels_last", preset=record)
+        return picture, image
 
     return prepare
 

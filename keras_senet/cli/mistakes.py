@@ -1,0 +1,116 @@
+"""The worst mistakes of a classifier: found, drawn, and on a page with overlays."""
+
+import base64
+import html
+import io
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_senet.analysis import class_activation, overlay
+from keras_senet.analysis.class_activation import as_picture
+from keras_senet.cli.pictures import draw_predictions
+from keras_senet.opening import open_model
+from keras_senet.utils.files import atomic_path
+from keras_senet.utils.labelled import class_numbers
+
+_STYLE = """
+body { font: 15px/1.5 sans-serif; margin: 2em; }
+figure { display: inline-block; margin: 0 1.5em 1.5em 0; }
+img { width: 150px; margin-right: 4px; } figcaption { max-width: 460px; }
+"""
+_CAPTION = (
+    "Beside each image: what in it speaks for the predicted class, then for its own "
+    "(Grad-CAM, bright is much)."
+)
+
+
+class Mistakes:
+    """Keeps the images whose own class a network gave the lowest scores.
+
+    Args:
+        limit: How many of them.
+    """
+
+    def __init__(self, limit: int = 24):
+        self._limit = limit
+        self._rows = []
+
+    def add(self, images, scores, labels) -> None:
+        """Takes a batch, as `on_batch` of `keras_senet.evaluate` is called."""
+        if scores is None:
+            return
+        labels = class_numbers(labels)
+        own = scores[np.arange(len(labels)), labels]
+        wrong = np.flatnonzero(scores.argmax(-1) != labels)
+        rows = [(own[i], images[i], scores[i], labels[i]) for i in wrong]
+        rows = sorted(self._rows + rows, key=operator.itemgetter(0))
+        self._rows = rows[: self._limit]
+
+    def write(self, folder: Path, class_names: Sequence[str], model) -> list[dict]:
+        """Writes worst.png and worst.html, which has the overlays too.
+
+        Args:
+            folder: An existing folder; older pages of these names are replaced.
+            class_names: Names of the classes.
+            model: What `open_model` takes; an exported file has no overlays.
+
+        Returns:
+            What each image is and what the network says, the worst first. Without
+            mistakes nothing is written.
+        """
+        if not self._rows:
+            return []
+        _, images, scores, labels = map(np.stack, zip(*self._rows, strict=True))
+        predicted = scores.argmax(-1)
+        pictures = np.stack([as_picture(image) for image in images])
+        title = "The worst mistakes on held-out images"
+        draw_predictions(
+            scores, pictures, labels, class_names, folder / "worst.png", title=title
+        )
+        rows = [
+            {
+                "class": class_names[label],
+                "predicted": class_names[best],
+                "score": float(row[best]),
+                "score_of_class": float(row[label]),
+            }
+            for row, label, best in zip(scores, labels, predicted, strict=True)
+        ]
+        shown = [[picture] for picture in pictures]
+        try:
+            network, caption = open_model(model).keras_model(), _CAPTION
+            for classes in (predicted, labels):
+                where = class_activation(network, images, classes, batch_size=8)
+                for pair, picture, one in zip(shown, pictures, where, strict=True):
+                    pair.append(overlay(picture, one))
+        except ValueError as error:  # an exported file, a network without a last map
+            caption = f"Without overlays: {error}"
+        with atomic_path(folder / "worst.html", overwrite=True) as path:
+            path.write_text(_page(title, caption, shown, rows), encoding="utf-8")
+        return rows
+
+
+def _page(title, caption, shown, rows):
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{_STYLE}</style><h1>{title}</h1><p>{html.escape(caption)}",
+    ]
+    for pictures, row in zip(shown, rows, strict=True):
+        text = html.escape(
+            f"{row['predicted']} {row['score']:.1%}, "
+            f"is {row['class']} {row['score_of_class']:.1%}"
+        )
+        images = "".join(f'<img alt="" src="{_data(one)}">' for one in pictures)
+        parts.append(f"<figure>{images}<figcaption>{text}</figcaption></figure>")
+    return "\n".join(parts) + "\n</html>\n"
+
+
+def _data(picture):
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
