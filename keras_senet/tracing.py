@@ -2,9 +2,10 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_senet import surgery
@@ -15,6 +16,9 @@ from keras_senet.utils.graph import interface, plain_names
 
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
+
+# Constants of more bytes are put into files, see `Frozen.weights`.
+_LARGE = 2**16
 
 _XLA_ATTRIBUTES = ("_XlaMustCompile", "_noinline")
 _PLAIN = "_plain"
@@ -79,16 +83,21 @@ def check_traceable(model: keras.Model) -> None:
 class Frozen:
     """A model's inference with its weights as constants, and what is known of it.
 
+    TensorFlow copies a graph more than ten times while it traces and saves it. So large
+    constants are zeros in the function, and `write_saved_model` puts them in at last.
+
     Attributes:
         name: The model's name.
         card: The card of a file of it.
         function: A `tf.types.experimental.ConcreteFunction` that takes the inputs one
             by one and returns the outputs by name.
+        weights: The large constants by the names of the operations that stand for them.
     """
 
     name: str
     card: Card
     function: Callable
+    weights: Mapping[str, np.ndarray]
 
     @property
     def inputs(self) -> list[tf.TensorSpec]:
@@ -156,8 +165,17 @@ def freeze(
             f"{size:,} bytes of weights. Export it with model.export() instead."
         )
 
+    weights = {}
+
+    def constant(array):
+        if array.nbytes <= _LARGE:
+            return tf.constant(array)
+        tensor = tf.constant(0, array.dtype, array.shape, name="large_constant")
+        weights[tensor.op.name] = array
+        return tensor
+
     def call(inputs):
-        constants = [list(map(tf.constant, part)) for part in (trainable, others)]
+        constants = [list(map(constant, part)) for part in (trainable, others)]
         return model.stateless_call(*constants, inputs, training=False)[0]
 
     def shapes(shape):
@@ -174,7 +192,7 @@ def freeze(
     specs, _ = function.structured_input_signature
     if len(specs) == 1:
         card = dataclasses.replace(card, input_shape=specs[0].shape[1:])
-    return Frozen(name, card, _without_xla(function)).named(labels)
+    return Frozen(name, card, _without_xla(function), weights).named(labels)
 
 
 def _sized(shape: tuple, image_size, batch_size) -> list[int | None]:

@@ -1,12 +1,14 @@
 """ONNX: one file for ONNX Runtime and what else reads that format."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import freeze
 from keras_senet.utils.errors import not_installed
 from keras_senet.utils.files import atomic_path
@@ -74,11 +76,15 @@ def export_onnx(
             batch_size=batch_size,
             fold=fold,
         )
-        function = tf.function(
-            frozen.function, input_signature=frozen.inputs, autograph=False
-        )
         try:
-            with quiet():
+            with tempfile.TemporaryDirectory() as folder, quiet():
+                write_saved_model(frozen, Path(folder))
+                loaded = tf.saved_model.load(folder)
+                function = tf.function(
+                    lambda *inputs: loaded.serve(*inputs),
+                    input_signature=frozen.inputs,
+                    autograph=False,
+                )
                 proto, _ = tf2onnx.convert.from_function(
                     function, frozen.inputs, opset=_OPSET
                 )

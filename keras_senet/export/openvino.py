@@ -143,7 +143,7 @@ def write_openvino(
 
     # From a concrete function OpenVINO 2026.4 reads no shapes behind a call.
     with tempfile.TemporaryDirectory() as folder, silence():
-        write_saved_model(frozen.function, Path(folder, "saved_model"))
+        write_saved_model(frozen, Path(folder, "saved_model"))
         try:
             model = openvino.convert_model(Path(folder, "saved_model"))
             if quantization == "int8":

@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_senet.card import FOLDER, Preprocessing
 from keras_senet.data.augmentation import resize_and_crop, to_grey
@@ -111,7 +113,7 @@ def export_saved_model(
             )
             frozen = dataclasses.replace(frozen, card=card)
         served = _serve(frozen, top)
-        write_saved_model(frozen.function, temporary, served.signatures)
+        write_saved_model(frozen, temporary, served.signatures)
         others = {"encoded_images": served.encoded} if served.encoded else {}
         frozen.card.write(temporary, **others)
         readme = temporary / FOLDER / "README.md"
@@ -119,18 +121,81 @@ def export_saved_model(
     return path
 
 
-def write_saved_model(function, folder: Path, signatures: dict | None = None) -> None:
-    """Writes a frozen function as a SavedModel.
+def write_saved_model(
+    frozen: Frozen, folder: Path, signatures: dict | None = None
+) -> None:
+    """Writes a frozen model as a SavedModel.
 
     Args:
-        function: The frozen function.
+        frozen: The model.
         folder: The folder to write.
-        signatures: Functions by name. `None` is the function as "serving_default".
+        signatures: Functions by name. `None` is the model's as "serving_default".
     """
     module = tf.Module()
-    module.serve = function
-    signatures = signatures or {DEFAULT: function}
+    module.serve = frozen.function
+    signatures = signatures or {DEFAULT: frozen.function}
     tf.saved_model.save(module, str(folder), signatures)
+    if not frozen.weights:
+        return
+    path = folder / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    with path.open("wb") as file:
+        for part in _parts(proto, _NODES, frozen.weights):
+            file.write(part)
+    # It would be that of the file with zeros.
+    (folder / "fingerprint.pb").unlink(missing_ok=True)
+
+
+# Where a SavedModel has the operations of its functions.
+_NODES = ("meta_graphs", "graph_def", "library", "function", "node_def")
+
+
+def _parts(message, path: Sequence[str], weights: Mapping[str, np.ndarray]) -> list:
+    """Returns the parts of a serialised message, the weights as they lie in memory.
+
+    Protocol buffers may have their fields in any order: those of the path, which leads
+    to the operations, are the last.
+    """
+    if not path:
+        return _operation(message, weights.get(message.name))
+    name, *rest = path
+    inner = getattr(message, name)
+    inner = [inner] if hasattr(inner, "DESCRIPTOR") else list(inner)
+    parts = []
+    for one in inner:
+        parts += _field(message.DESCRIPTOR, name, _parts(one, rest, weights))
+    message.ClearField(name)
+    return [message.SerializeToString(), *parts]
+
+
+def _operation(node, array: np.ndarray | None) -> list:
+    """Returns the parts of an operation; an array takes the place of its constant."""
+    if array is None:
+        return [node.SerializeToString()]
+    tensor = node.attr["value"].tensor
+    head = type(tensor)(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape)
+    content = np.ascontiguousarray(array).reshape(-1).view("uint8").data
+    del node.attr["value"]
+    attribute = node.DESCRIPTOR.fields_by_name["attr"].message_type
+    value = attribute.fields_by_name["value"].message_type
+    parts = _field(head.DESCRIPTOR, "tensor_content", [content])
+    parts = _field(value, "tensor", [head.SerializeToString(), *parts])
+    parts = _field(attribute, "key", [b"value"]) + _field(attribute, "value", parts)
+    return [node.SerializeToString(), *_field(node.DESCRIPTOR, "attr", parts)]
+
+
+def _field(descriptor, name: str, parts: list) -> list:
+    """Returns the parts of a field that is a message or bytes."""
+    number = descriptor.fields_by_name[name].number
+    return [_varint(number << 3 | 2), _varint(sum(map(len, parts))), *parts]
+
+
+def _varint(number: int) -> bytes:
+    digits = []
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*digits, number])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -270,7 +270,7 @@ class Conversion:
         ops = tf.lite.OpsSet
         with tempfile.TemporaryDirectory() as folder, quiet():
             saved_model = Path(folder, "saved_model")
-            write_saved_model(self.frozen.function, saved_model)
+            write_saved_model(self.frozen, saved_model)
             converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
             converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS]
             if quantization is not None:

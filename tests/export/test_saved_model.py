@@ -10,7 +10,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_senet import tracing
-from keras_senet.export import export_saved_model, open_runner
+from keras_senet.export import (
+    export_saved_model,
+    export_tflite,
+    open_runner,
+    verify,
+)
 from keras_senet.layers import Conv2D
 from keras_senet.layers import _tensorflow as kernels
 
@@ -230,3 +235,50 @@ def test_grouped_convolutions_run_without_onednn(tmp_path):
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     command = [sys.executable, "-c", WITHOUT_ONEDNN, str(tmp_path)]
     subprocess.run(command, check=True, timeout=180, env=environment)
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("name", ["served", "a.tflite"])
+def test_large_constants_are_put_in_at_last(
+    name, fold, model, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tracing, "_LARGE", 0)
+    assert not tracing.freeze(model).weights.keys().isdisjoint({"large_constant"})
+    export = export_tflite if name.endswith("tflite") else export_saved_model
+    path = export(model, tmp_path / name, fold=fold)
+    verify(model, path, images, latency_runs=0, strict=True)
+
+
+PEAK = """
+import re, sys, keras, numpy as np
+from keras_senet.export import export_saved_model, open_runner
+
+def megabytes(field):
+    text = open("/proc/self/status").read()
+    return int(re.search(field + r":\\s+(\\d+)", text)[1]) / 1024
+
+def build(units):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(16, 3, padding="same")(inputs)
+    x = keras.layers.Flatten()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dense(units, activation="relu", bias_initializer="ones")(x)
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+export_saved_model(build(2), sys.argv[1] + "/small")
+model = build(4000)
+before = megabytes("VmRSS")
+path = export_saved_model(model, sys.argv[1] + "/large")
+ratio = 1 + (megabytes("VmHWM") - before) / (model.count_params() * 4 / 2**20)
+images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+expected = model.predict(images, verbose=0)
+found = open_runner(path).predict(images)
+np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+assert ratio < 5, ratio
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux")
+def test_an_export_takes_at_most_five_times_the_weights(tmp_path):
+    """The model itself among them, and the copy that is folded."""
+    command = [sys.executable, "-c", PEAK, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=300)
