@@ -43,6 +43,13 @@ from .models.regnet import RegNetY160 as RegNetY160
 from .models.regnet import RegNetY320 as RegNetY320
 from .models.regnet import RegNetY640 as RegNetY640
 from .models.regnet import RegNetY1280 as RegNetY1280
+from .models.resnet_rs import ResNetRS50 as ResNetRS50
+from .models.resnet_rs import ResNetRS101 as ResNetRS101
+from .models.resnet_rs import ResNetRS152 as ResNetRS152
+from .models.resnet_rs import ResNetRS200 as ResNetRS200
+from .models.resnet_rs import ResNetRS270 as ResNetRS270
+from .models.resnet_rs import ResNetRS350 as ResNetRS350
+from .models.resnet_rs import ResNetRS420 as ResNetRS420
 from .models.se_bn_inception import SEBNInception as SEBNInception
 from .models.se_inception_resnet_v2 import SEInceptionResNetV2 as SEInceptionResNetV2
 from .models.se_inception_v3 import SEInceptionV3 as SEInceptionV3

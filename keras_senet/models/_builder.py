@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -258,16 +259,15 @@ class Spec:
 
     def _check_told(self, explicit):
         """Raises where a file without a row leaves open what the network computes."""
-        missing = [
-            entry.name
-            for entry in self.architecture
-            if entry.marks.get("unseen") and entry.name not in explicit
-        ]
+        open_ = [e for e in self.architecture if e.name not in explicit]
+        missing = [entry.name for entry in open_ if entry.marks.get("unseen")]
         if missing and explicit.get("se") is not False:
+            seen = [entry.name for entry in open_ if entry.name not in missing]
             raise ValueError(
                 "A weights file without an architecture row needs the architecture in "
-                f"the call. {self.name} also needs: {', '.join(missing)}. Files that "
-                "keras_senet writes carry the row."
+                f"the call. {self.name} also needs: {', '.join(missing)}; and, where "
+                f"its default is another: {', '.join(seen)}. Files that keras_senet "
+                "writes carry the row."
             )
 
 
@@ -350,7 +350,15 @@ def constructor(
             from_file = checkpoint.card.architecture
             if checkpoint.fresh:  # a plain host's file leaves SE's form to the caller
                 from_file = {**explicit, **from_file}
-            row = spec.row(explicit, from_file)
+            said = {n: explicit[n] for n in checkpoint.untold if n in explicit}
+            row = spec.row(explicit, {**said, **from_file})
+            if from_file and not row.se and "se" not in explicit:
+                warnings.warn(
+                    f"The checkpoint {str(options.weights)!r} has no SE, and so the "
+                    "network has none. se=False says that it is meant; "
+                    "keras_senet.graft puts SE into a network with its weights.",
+                    stacklevel=2,
+                )
         return _assemble(family, network, row, options, checkpoint)
 
     build.__name__ = build.__qualname__ = name

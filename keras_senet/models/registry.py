@@ -9,6 +9,7 @@ from keras_senet import weights as weights_room
 from keras_senet.card import Card
 from keras_senet.models import (
     regnet,
+    resnet_rs,
     se_bn_inception,
     se_inception_resnet_v2,
     se_inception_v3,
@@ -28,6 +29,7 @@ _MODULES = (
     se_resnet,
     se_resnext,
     senet,
+    resnet_rs,
     se_resnet_cifar,
     se_inception_v3,
     se_inception_resnet_v2,

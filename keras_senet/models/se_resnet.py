@@ -52,16 +52,23 @@ class ResNetArchitecture(Architecture):
         "Widths of the stem's convolutions. By default (64,), and (32, 32, 64) of the "
         "deep stem.",
     )
-    stem_pool: Literal["padded", "ceil"] = option(
+    stem_pool: Literal["padded", "ceil", "conv"] = option(
         "padded",
-        "Whether the stem's pool is padded by one pixel on all sides, or its last "
-        "window cut off by the border (Caffe's, and so the released files').",
+        "Whether the stem's pool is padded by one pixel on all sides, its last window "
+        "cut off by the border (Caffe's, and so the released files'), or it is a 3x3 "
+        "convolution that strides (ResNet-RS).",
         unseen=True,
     )
     shortcut: Literal["1x1", "avg", "3x3"] = option(
         "1x1",
         "The projection: a 1x1 convolution; that after an average pool (the d form); "
         "or a 3x3 one where it strides (SENet-154).",
+    )
+    anti_alias: bool = option(
+        False,
+        "Whether average pools stride, in the stem and behind the 3x3 convolutions, "
+        "which then do not (timm's aa networks).",
+        unseen=True,
     )
 
     def __post_init__(self):
@@ -85,6 +92,12 @@ class ResNetArchitecture(Architecture):
                 )
         if self.block == "basic":
             self._check_basic()
+        if self.anti_alias and (self.stride_on, self.stem_pool) != ("3x3", "padded"):
+            raise ValueError(
+                "`anti_alias` puts average pools behind the 3x3 convolutions and in "
+                "the stem: it needs stride_on='3x3' and stem_pool='padded'. Received: "
+                f"stride_on={self.stride_on!r}, stem_pool={self.stem_pool!r}"
+            )
         narrowest = self.cardinality * int(min(self.filters) * self.width / 64)
         if narrowest < (2 if self.half_reduce else 1):
             raise ValueError(
@@ -111,13 +124,7 @@ class ResNetArchitecture(Architecture):
 def network(b: Blocks, x):
     """Stem and four stages; strides 4, 8, 16, 32."""
     row = b.architecture
-    x = _stem(b, x)
-    if row.stem_pool == "padded":
-        x = b.pad(x, 1, "pool1_pad")
-    else:
-        # Zeros are neutral after a ReLU: one row and column more is the ceil mode.
-        x = b.pad(x, ((0, 1), (0, 1)), "pool1_pad")
-    x = b.max_pool(x, 3, 2, "pool1_pool")
+    x = _pool(b, _stem(b, x))
     return stages(
         b,
         x,
@@ -139,14 +146,31 @@ def _stem(b, x):
     return x
 
 
+def _pool(b, x):
+    row = b.architecture
+    if row.anti_alias:
+        return b.average_pool(x, 2, 2, "pool1_pool")
+    if row.stem_pool == "conv":
+        return b.conv_norm_relu(x, b.channels(x), 3, 2, name="pool1")
+    # Zeros are neutral after a ReLU: one row and column more is the ceil mode.
+    margin = 1 if row.stem_pool == "padded" else ((0, 1), (0, 1))
+    return b.max_pool(b.pad(x, margin, "pool1_pad"), 3, 2, "pool1_pool")
+
+
+def _strided(b, x, filters, strides, name, **kwargs):
+    """A 3x3 convolution; against aliases, an average pool strides in its place."""
+    if strides == 1 or not b.architecture.anti_alias:
+        return b.conv_norm_relu(x, filters, 3, strides, name=name, **kwargs)
+    x = b.conv_norm_relu(x, filters, 3, name=name, **kwargs)
+    return b.average_pool(x, 2, strides, f"{name}_pool", padding="same")
+
+
 def basic(b: Blocks, x, unit: Unit):
     """3x3 [+SE], 3x3."""
     filters, name = unit.filters, unit.name
 
     def branch(x):
-        x = b.conv_norm_relu(
-            x, filters, 3, unit.strides, dilation=unit.dilation, name=f"{name}_1"
-        )
+        x = _strided(b, x, filters, unit.strides, f"{name}_1", dilation=unit.dilation)
         x = b.se_at("3x3", x, unit.stage, name)
         x = b.conv_norm(x, filters, 3, dilation=unit.dilation_behind, name=f"{name}_2")
         return b.relu(x, f"{name}_2_relu") if b.architecture.branch_relu else x
@@ -166,14 +190,14 @@ def bottleneck(b: Blocks, x, unit: Unit):
     def branch(x):
         reduced = inner // 2 if row.half_reduce else inner
         x = b.conv_norm_relu(x, reduced, 1, first, name=f"{name}_1")
-        x = b.conv_norm_relu(
+        x = _strided(
+            b,
             x,
             inner,
-            3,
             second,
+            f"{name}_2",
             groups=row.cardinality,
             dilation=dilation,
-            name=f"{name}_2",
         )
         x = b.se_at("3x3", x, unit.stage, name)
         return b.conv_norm(x, out, name=f"{name}_3")
@@ -199,7 +223,14 @@ preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 
 # What every network of the family leaves to the caller, beside SE.
-FORM = ("stride_on", "stem", "stem_filters", "stem_pool", "shortcut")
+FORM = (
+    "stride_on",
+    "stem",
+    "stem_filters",
+    "stem_pool",
+    "shortcut",
+    "anti_alias",
+)
 
 
 def _resnet(depth, block, blocks):

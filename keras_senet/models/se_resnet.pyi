@@ -25,8 +25,9 @@ class ResNetArchitecture(Architecture):
     stride_on: Literal["1x1", "3x3"] = ...
     stem: Literal["7x7", "deep"] = ...
     stem_filters: tuple[int, ...] | None = ...
-    stem_pool: Literal["padded", "ceil"] = ...
+    stem_pool: Literal["padded", "ceil", "conv"] = ...
     shortcut: Literal["1x1", "avg", "3x3"] = ...
+    anti_alias: bool = ...
 
 def network(b: Blocks, x): ...
 def basic(b: Blocks, x, unit: Unit): ...
@@ -66,8 +67,9 @@ def SEResNet18(
     branch_relu: bool | None = None,
     stem: Literal["7x7", "deep"] | None = None,
     stem_filters: tuple[int, ...] | None = None,
-    stem_pool: Literal["padded", "ceil"] | None = None,
+    stem_pool: Literal["padded", "ceil", "conv"] | None = None,
     shortcut: Literal["1x1", "avg", "3x3"] | None = None,
+    anti_alias: bool | None = None,
     dropout_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     include_preprocessing: bool | Preprocessing = False,
@@ -99,8 +101,9 @@ def SEResNet34(
     branch_relu: bool | None = None,
     stem: Literal["7x7", "deep"] | None = None,
     stem_filters: tuple[int, ...] | None = None,
-    stem_pool: Literal["padded", "ceil"] | None = None,
+    stem_pool: Literal["padded", "ceil", "conv"] | None = None,
     shortcut: Literal["1x1", "avg", "3x3"] | None = None,
+    anti_alias: bool | None = None,
     dropout_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     include_preprocessing: bool | Preprocessing = False,
@@ -132,8 +135,9 @@ def SEResNet50(
     stride_on: Literal["1x1", "3x3"] | None = None,
     stem: Literal["7x7", "deep"] | None = None,
     stem_filters: tuple[int, ...] | None = None,
-    stem_pool: Literal["padded", "ceil"] | None = None,
+    stem_pool: Literal["padded", "ceil", "conv"] | None = None,
     shortcut: Literal["1x1", "avg", "3x3"] | None = None,
+    anti_alias: bool | None = None,
     dropout_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     include_preprocessing: bool | Preprocessing = False,
@@ -165,8 +169,9 @@ def SEResNet101(
     stride_on: Literal["1x1", "3x3"] | None = None,
     stem: Literal["7x7", "deep"] | None = None,
     stem_filters: tuple[int, ...] | None = None,
-    stem_pool: Literal["padded", "ceil"] | None = None,
+    stem_pool: Literal["padded", "ceil", "conv"] | None = None,
     shortcut: Literal["1x1", "avg", "3x3"] | None = None,
+    anti_alias: bool | None = None,
     dropout_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     include_preprocessing: bool | Preprocessing = False,
@@ -198,8 +203,9 @@ def SEResNet152(
     stride_on: Literal["1x1", "3x3"] | None = None,
     stem: Literal["7x7", "deep"] | None = None,
     stem_filters: tuple[int, ...] | None = None,
-    stem_pool: Literal["padded", "ceil"] | None = None,
+    stem_pool: Literal["padded", "ceil", "conv"] | None = None,
     shortcut: Literal["1x1", "avg", "3x3"] | None = None,
+    anti_alias: bool | None = None,
     dropout_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     include_preprocessing: bool | Preprocessing = False,
@@ -236,8 +242,9 @@ def SEResNet(
     stride_on: Literal["1x1", "3x3"] | None = None,
     stem: Literal["7x7", "deep"] | None = None,
     stem_filters: tuple[int, ...] | None = None,
-    stem_pool: Literal["padded", "ceil"] | None = None,
+    stem_pool: Literal["padded", "ceil", "conv"] | None = None,
     shortcut: Literal["1x1", "avg", "3x3"] | None = None,
+    anti_alias: bool | None = None,
     dropout_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     include_preprocessing: bool | Preprocessing = False,

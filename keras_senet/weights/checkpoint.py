@@ -32,6 +32,7 @@ class Checkpoint:
         path: The file.
         layout: The layout it was in.
         fresh: Parts of paths of variables that it has no arrays for.
+        untold: Fields of the row that its arrays cannot tell and the caller may.
         by_order: Whether the arrays have other names than the model's variables and
             are its variables in order, those of `fresh` left out.
     """
@@ -41,6 +42,7 @@ class Checkpoint:
     path: Path | None = None
     layout: str = ""
     fresh: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     by_order: bool = False
 
     def __post_init__(self):

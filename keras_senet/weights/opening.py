@@ -136,7 +136,7 @@ def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
         preset=preset.name,
         licence=known.licence,
     )
-    return dataclasses.replace(found, card=card)
+    return dataclasses.replace(found, card=card, untold=())
 
 
 def _differences(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:

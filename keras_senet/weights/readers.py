@@ -5,6 +5,7 @@ import io
 import mmap
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,13 @@ from keras_senet.utils.files import ImplausibleArchive, check_archive, plausible
 
 # Keras nests a network's layers a few levels deep.
 _MAX_DEPTH = 32
+
+
+# What trainers put a network's weights under; averages are second choice.
+_WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "net"),
+    *("state_dict_ema", "model_ema"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,11 +241,26 @@ def _names(group: h5py.Group, key: str) -> list[str]:
         attribute = group.attrs.get_id(part)
         count, kind = int(np.prod(attribute.shape)), attribute.dtype.kind
         # Texts of any length lie elsewhere in the file, and all of them may be one.
-        shared = kind == "O" and count * group.file.id.get_filesize() > 2**32
+        shared = kind == "O" and count * _longest_text(group.file) > 2**32
         if count and (kind not in "SO" or shared):
             raise _Unreadable(f"{key} of {short(group.name)} is no list of texts")
         names += np.ravel(group.attrs[part]).tolist() if count else []
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
+
+
+def _longest_text(file: h5py.File) -> int:
+    """The bytes that one text of any length has at most: those of its heap."""
+    size = file.id.get_filesize()
+    if size < 2**20 or not os.path.isfile(file.filename):
+        return size
+    with (
+        open(file.filename, "rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        # A collection's signature, version and reserved bytes, then its size.
+        heaps = re.finditer(rb"GCOL\x01\0\0\0(.{8})", content, re.DOTALL)
+        sizes = [int.from_bytes(heap.group(1), "little") for heap in heaps]
+    return min(size, max(sizes, default=0))
 
 
 def _descend(group: h5py.Group, path: str):
@@ -375,12 +398,19 @@ def _check_pickle(path: Path) -> None:
 
 
 def _torch_tensors(content: Any) -> Iterator[tuple[str, Any]]:
-    for wrapper in ("state_dict", "model", "state_dict_ema"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
+    for _ in range(3):  # a wrapper may hold another
+        if not isinstance(content, dict):
             break
+        found = [content[w] for w in _WRAPPERS if isinstance(content.get(w), dict)]
+        content = found[0] if found else content
     if not isinstance(content, dict):
         raise _Unreadable(f"it holds a {type(content).__name__} and no state_dict")
+    if not any(hasattr(value, "detach") for value in content.values()):
+        keys = ", ".join(short(str(key)) for key in list(content)[:10]) or "none"
+        raise _Unreadable(
+            "no weights are at its top or under one of the keys "
+            f"{', '.join(_WRAPPERS)}. Its keys: {keys}"
+        )
     for name, tensor in content.items():
         if hasattr(tensor, "detach"):
             if not isinstance(name, str):

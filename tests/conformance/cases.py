@@ -103,7 +103,11 @@ TINY = {
         keras_senet.SEResNet, stride_on="1x1", stem_pool="ceil", **_NARROW
     ),
     "resnet_d": partial(keras_senet.SEResNet, shortcut="avg", **_DEEP),
+    "resnet_rs": partial(
+        keras_senet.SEResNet, shortcut="avg", stem_pool="conv", **_DEEP
+    ),
     "resnext": partial(keras_senet.SEResNeXt, **_NEXT),
+    "resnext_aa": partial(keras_senet.SEResNeXt, anti_alias=True, **_NEXT),
     "senet": partial(
         keras_senet.SEResNeXt,
         half_reduce=True,
@@ -140,7 +144,8 @@ TINY = {
 BLOCKS = {
     "regnet": ("regnet",),
     "se_resnet": ("resnet_basic", "resnet_bottleneck", "resnet_d"),
-    "se_resnext": ("resnext",),
+    "resnet_rs": ("resnet_rs",),
+    "se_resnext": ("resnext", "resnext_aa"),
     "senet": ("senet",),
     "se_resnet_cifar": ("small", "small_preactivated"),
     "se_inception_v3": ("inception",),
@@ -158,7 +163,10 @@ def _smallest(constructor):
 
 
 # Too large to train twice in 24 GiB: their golden is what is built of them.
-LARGE = {"regnety_320", "regnety_640", "regnety_1280"}
+LARGE = {
+    *("regnety_320", "regnety_640", "regnety_1280"),
+    *("resnetrs270", "resnetrs350", "resnetrs420"),
+}
 FULL = {
     name: _smallest(constructor)
     for name, constructor in CONSTRUCTORS.items()

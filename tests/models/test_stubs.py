@@ -54,7 +54,7 @@ keras_senet.graft(model, reduction=8)
 def test_stubs_are_current():
     script = runpy.run_path(str(ROOT / "scripts" / "make_stubs.py"))
     stubs = script["stubs"]()
-    assert len(stubs) == 11
+    assert len(stubs) == 12
     for path, text in stubs.items():
         found = path.read_text(encoding="utf-8")
         assert found == text, "run `python scripts/make_stubs.py`"

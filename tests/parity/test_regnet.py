@@ -1,7 +1,6 @@
-"""RegNets of timm, torchvision and tf_keras: the same file, the same logits."""
+"""RegNets of timm and torchvision: the same file, the same logits."""
 
 import keras
-import numpy as np
 import pytest
 
 import keras_senet
@@ -62,34 +61,4 @@ def test_torchvision(name, images, tmp_path, report):
     error = _references.relative_error(ours, _references.torch_logits(network, x))
     report("regnet", name, error)
     assert found == TORCHVISION[name]
-    assert error < 1e-5
-
-
-@pytest.mark.parametrize("size", SIZES[:8])
-def test_tf_keras(size, tmp_path, report):
-    """Through a file that tf_keras wrote, from raw images: it scales inside."""
-    pytest.importorskip("tf_keras")
-    import _references
-    from tf_keras.src.applications import regnet
-
-    shape = (64, 95, 3)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (2, *shape)).astype("float32")
-    network = getattr(regnet, f"RegNetY{size}")(weights=None, input_shape=shape)
-    _references.randomize_keras(network)
-    path = tmp_path / f"regnety{size}.h5"
-    network.save_weights(path)
-    theirs = network(images).numpy()
-    own = keras_senet.Preprocessing(mean=(0, 0, 0), std=(1, 1, 1))
-    model = keras_senet.create_model(
-        f"regnety_{size}",
-        weights=path,
-        input_shape=shape,
-        include_preprocessing=own,
-        classifier_activation=None,
-    )
-    ours = keras.ops.convert_to_numpy(model(images))
-    error = _references.relative_error(ours, theirs)
-    report("regnet", f"regnety{size}", error)
-    assert network_of(read_checkpoint(path).card) == f"regnety_{size}"
     assert error < 1e-5

@@ -1,5 +1,7 @@
 """timm's networks, modern and legacy: the same file, the same logits."""
 
+import json
+
 import keras
 import pytest
 
@@ -22,6 +24,10 @@ MODERN = [
     "seresnext101_32x8d",
     "senet154",
     "resnet50",
+    "seresnext26t_32x4d",
+    "resnetrs50",
+    "seresnetaa50d",
+    "seresnextaa101d_32x8d",
 ]
 LEGACY = [
     "legacy_seresnet18",
@@ -37,6 +43,10 @@ LEGACY = [
 CONSTRUCTORS = {
     "resnet50": "se_resnet50",
     "seresnet152d": "se_resnet152",
+    "resnetrs50": "resnetrs50",
+    "seresnetaa50d": "se_resnet50",
+    "seresnextaa101d_32x8d": "se_resnext",
+    "seresnext26t_32x4d": "se_resnext",
     "seresnext26d_32x4d": "se_resnext",
     "seresnext101_64x4d": "se_resnext",
     "seresnext101_32x8d": "se_resnext",
@@ -56,6 +66,7 @@ def logits(path, name, images, **kwargs):
         weights=path,
         input_shape=images.shape[1:],
         classifier_activation=None,
+        **({"se": False} if name == "resnet50" else {}),
         **kwargs,
     )
     return keras.ops.convert_to_numpy(model(images))
@@ -69,6 +80,7 @@ def test_logits(name, images, tmp_path, report):
 
     network = _references.timm_network(name, num_classes=1000)
     state = network.state_dict()
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": name}))
     if name in MODERN:
         path = tmp_path / "model.safetensors"
         save_file(state, path)

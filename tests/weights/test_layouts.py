@@ -1,17 +1,20 @@
 """Foreign layouts: golden files of other implementations, recognised and loaded."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from keras_senet import create_model
 from keras_senet.models import network_of
 from keras_senet.weights import read_checkpoint
 from keras_senet.weights.layouts import LAYOUTS, image_classifiers, timm_modern
 from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.readers import read_file
 
 GOLDEN = Path(__file__).parent / "golden"
 ROWS = {
@@ -126,8 +129,6 @@ def test_contradicting_argument_is_an_error():
 
 def test_every_weight_matters():
     """Each array of a golden file moves the logits: none is dropped on the way."""
-    from keras_senet.weights.readers import read_file
-
     raw = read_file(GOLDEN / "timm_modern_deep.safetensors").arrays
     arrays, _ = timm_modern.read(raw)
     counters = [name for name in raw if name.endswith("num_batches_tracked")]
@@ -144,8 +145,6 @@ def test_unknown_names_are_listed():
 
 
 def test_missing_block_is_an_error():
-    from keras_senet.weights.readers import read_file
-
     raw = read_file(GOLDEN / "timm_modern_bottleneck.safetensors").arrays
     cut = {k: a for k, a in raw.items() if not k.startswith("layer2.0.")}
     with pytest.raises(ValueError, match="four stages with all their blocks"):
@@ -177,6 +176,61 @@ def test_preactivated_image_classifiers_are_refused():
         image_classifiers.read(arrays)
 
 
+def copy_of(name, folder, **config):
+    """A golden file under another name, with a hub folder's config.json beside it."""
+    path = folder / name
+    source = "timm_modern_deep.safetensors"
+    path.write_bytes((GOLDEN / source).read_bytes())
+    if config:
+        (folder / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def made(path, **arguments):
+    arguments = {"input_shape": (64, 64, 3), **arguments}
+    return create_model("se_resnext", weights=path, **arguments).card.architecture
+
+
+def test_a_name_tells_what_arrays_do_not(tmp_path):
+    """The pools of anti-aliased networks have no weights: bare files are alike."""
+    bare = copy_of("model.safetensors", tmp_path)
+    assert made(bare)["anti_alias"] is False
+    assert made(bare, anti_alias=True)["anti_alias"] is True
+    named = copy_of("seresnextaa101d_32x8d_ah-83c8ae12.safetensors", tmp_path)
+    assert made(named)["anti_alias"] is True
+    with pytest.raises(ValueError, match="anti_alias is True in the file and False"):
+        made(named, anti_alias=False)
+    with pytest.raises(ValueError, match=r"'resnetblur50-8\.pth' strides by blurring"):
+        read_checkpoint(copy_of("resnetblur50-8.pth", tmp_path))
+    copy_of("any", tmp_path, architecture="seresnextaa101d_32x8d")
+    assert made(bare)["anti_alias"] is True
+    copy_of("any", tmp_path, architecture="seresnext50_32x4d")
+    with pytest.raises(ValueError, match="anti_alias is False in the file and True"):
+        made(bare, anti_alias=True)
+    copy_of("any", tmp_path, architecture="resnetblur50")
+    with pytest.raises(ValueError, match="'resnetblur50' strides by blurring"):
+        read_checkpoint(bare)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "module.net."])
+def test_prefixes_of_real_files(prefix):
+    raw = read_file(GOLDEN / "timm_modern_deep.safetensors").arrays
+    arrays, _ = timm_modern.read({prefix + name: a for name, a in raw.items()})
+    expected, _ = timm_modern.read(raw)
+    assert list(arrays) == list(expected)
+    # One that not all names have is a name.
+    assert not timm_modern.matches({"head.weight": raw["fc.weight"], "module.a": 1})
+
+
+def test_a_checkpoint_without_se_says_so(tmp_path):
+    raw = read_file(GOLDEN / "timm_modern_deep.safetensors").arrays
+    path = tmp_path / "plain.safetensors"
+    save_file({n: a for n, a in raw.items() if ".se." not in n}, path)
+    with pytest.warns(UserWarning, match="has no SE, and so the network has none"):
+        assert made(path)["se"] is False
+    assert made(path, se=False)["se"] is False
+
+
 @pytest.mark.parametrize(
     ("application", "constructor", "arguments"),
     [
@@ -201,6 +255,7 @@ def test_files_of_keras_applications(
         weights=path,
         include_top=False,
         input_shape=shape,
+        se=False,
         **({"stem_pool": "padded"} if application == "ResNet50" else {}),
         **arguments,
     )

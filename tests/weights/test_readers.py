@@ -38,7 +38,13 @@ def test_formats_are_recognised_by_content(name, format, first, tmp_path):
     assert all(array.dtype.kind in "fi" for array in raw.arrays.values())
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        *(None, "state_dict", "model_state_dict", "model", "net"),
+        *("state_dict_ema", "model_ema"),
+    ],
+)
 @pytest.mark.parametrize("zipped", [False, True])
 def test_torch_formats(wrapper, zipped, tmp_path):
     torch = pytest.importorskip("torch")
@@ -85,7 +91,7 @@ def test_torch_file_without_weights(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     one_line(tmp_path / "list.pth", "holds a list and no state_dict")
     torch.save({"epoch": 3}, tmp_path / "none.pth")
-    one_line(tmp_path / "none.pth", "holds no weights")
+    one_line(tmp_path / "none.pth", "net, state_dict_ema, model_ema. Its keys: 'epoch'")
 
 
 @pytest.mark.parametrize(
@@ -264,3 +270,17 @@ def test_half_precision_is_read_as_float32(tmp_path):
     save_file({"a": np.ones(2, "float16"), "n": np.ones(2, "int64")}, path)
     arrays = read_file(path).arrays
     assert (arrays["a"].dtype, arrays["n"].dtype) == ("float32", "int64")
+
+
+def test_large_file_with_names_of_any_length(tmp_path):
+    """As tf_keras writes them: many short names beside many bytes of weights."""
+    path = tmp_path / "large.h5"
+    with h5py.File(path, "w") as file:
+        names = [f"layer_{i}" for i in range(1000)]
+        file.attrs["layer_names"] = names
+        for name in names:
+            file.create_group(name).attrs["weight_names"] = np.zeros(0, "S1")
+        file[names[0]].attrs["weight_names"] = ["w/kernel:0"]
+        file[names[0]].create_dataset("w/kernel:0", data=np.ones((1500, 1000), "f4"))
+    assert path.stat().st_size * len(names) > 2**32
+    assert list(read_file(path).arrays) == ["layer_0/kernel"]

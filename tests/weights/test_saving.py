@@ -86,8 +86,10 @@ def test_file_without_header_needs_the_row(tiny, tmp_path):
     tiny().save_weights(path)
     checkpoint = read_checkpoint(path)
     assert (checkpoint.card.architecture, checkpoint.layout) == ({}, "keras")
-    with pytest.raises(ValueError, match="without an architecture row needs"):
+    with pytest.raises(ValueError, match="without an architecture row needs") as error:
         keras_senet.create_model("se_resnext", weights=path)
+    for name in ("squeeze", "stride_on", "anti_alias", "reduction", "cardinality"):
+        assert name in str(error.value)
 
 
 def test_existing_files_and_other_endings(tiny, tmp_path):

@@ -1,6 +1,8 @@
 """Foreign layouts: how their names map to ours. A file's arrays say which it is."""
 
+import json
 import os
+from pathlib import Path
 
 from keras_senet.card import Card
 from keras_senet.weights.checkpoint import Checkpoint
@@ -8,6 +10,7 @@ from keras_senet.weights.layouts import (
     image_classifiers,
     keras_applications,
     regnet,
+    resnet_rs,
     timm_legacy,
     timm_modern,
 )
@@ -22,6 +25,7 @@ LAYOUTS = {
     "image_classifiers": image_classifiers,
     "keras_applications": keras_applications,
     "regnet": regnet,
+    "resnet_rs": resnet_rs,
 }
 
 
@@ -41,7 +45,13 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
             raise ValueError(
                 f"{str(path)!r} looks like {name} but is no network of it: {error}"
             ) from None
-        return Checkpoint(arrays=arrays, card=Card(architecture=row), layout=name)
+        untold = ()
+        if layout is timm_modern:
+            told = _named_row(Path(path))
+            row, untold = {**row, **told}, () if told else ("anti_alias",)
+        return Checkpoint(
+            arrays=arrays, card=Card(architecture=row), layout=name, untold=untold
+        )
     if raw.format in ("weights.h5", "keras"):
         # Keras' own format without our header: the names are the model's.
         return Checkpoint(arrays=raw.arrays, layout="keras")
@@ -50,3 +60,20 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
         f"{str(path)!r} must be in a known layout ({', '.join(LAYOUTS)}). Received "
         f"{len(names)} arrays, the first of them {', '.join(names[:5])}."
     )
+
+
+def _named_row(path):
+    """What the names of a file of timm's say that its arrays do not.
+
+    The hub's folders have a config.json beside the file; a file's own name may say
+    that its network is another one, and nothing for certain otherwise.
+    """
+    try:
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        name = config.get("architecture") if isinstance(config, dict) else None
+    except (OSError, ValueError):
+        name = None
+    if isinstance(name, str):
+        return timm_modern.named_row(name)
+    row = timm_modern.named_row(path.name)
+    return row if row["anti_alias"] else {}

@@ -14,6 +14,7 @@ def describe_resnet(
     *,
     divisor: int = 1,
     average_shortcut: bool = False,
+    stem_pool: str = "padded",
     **known: Any,
 ) -> dict[str, Any]:
     """Reads the row off the shapes.
@@ -23,6 +24,7 @@ def describe_resnet(
         divisor: The rounding of the SE widths that the layout's networks have; tried
             first, since most widths are the same with and without.
         average_shortcut: Whether the projections pool first, which no shape shows.
+        stem_pool: The layout's, where it has no weights.
         **known: Fields that the layout fixes.
 
     Raises:
@@ -30,7 +32,7 @@ def describe_resnet(
     """
     units = units_of(arrays)
     row = {
-        **_stem(arrays),
+        **_stem(arrays, stem_pool),
         **_widths([units[stage][1] for stage in (2, 3, 4, 5)]),
         **describe_se(arrays, units, _width, (divisor, 1, 8, 4, 2)),
         "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
@@ -111,13 +113,16 @@ def describe_se(
     )
 
 
-def _stem(arrays):
+def _stem(arrays, pool):
+    pool = {"stem_pool": "conv" if "pool1_conv/kernel" in arrays else pool}
     deep = [f"conv1_{i}_conv/kernel" for i in (1, 2, 3)]
     if all(name in arrays for name in deep):
-        return {"stem": "deep", "stem_filters": [arrays[n].shape[3] for n in deep]}
+        widths = [arrays[n].shape[3] for n in deep]
+        return {"stem": "deep", "stem_filters": widths, **pool}
     if "conv1_conv/kernel" not in arrays:
         raise ValueError("The arrays must have a ResNet's stem. Received none.")
-    return {"stem": "7x7", "stem_filters": [arrays["conv1_conv/kernel"].shape[3]]}
+    widths = [arrays["conv1_conv/kernel"].shape[3]]
+    return {"stem": "7x7", "stem_filters": widths, **pool}
 
 
 def _widths(units):

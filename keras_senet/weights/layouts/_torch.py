@@ -42,13 +42,20 @@ class TorchNames:
     first: int = 0
 
 
+# What trainers, compilers and other libraries put before all names.
+_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "encoder.", "backbone.")
+
+
 def plain_names(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Removes the wrapper's "module." and torch's batch counters."""
-    return {
-        name.removeprefix("module."): array
-        for name, array in arrays.items()
-        if not name.endswith("num_batches_tracked")
-    }
+    """Removes what wrappers put before all names, and torch's batch counters."""
+    plain = {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+    while prefix := next((p for p in _PREFIXES if _all_start(plain, p)), ""):
+        plain = {name.removeprefix(prefix): array for name, array in plain.items()}
+    return plain
+
+
+def _all_start(names, prefix):
+    return bool(names) and all(name.startswith(prefix) for name in names)
 
 
 def has_average_shortcut(arrays: Mapping[str, np.ndarray]) -> bool:

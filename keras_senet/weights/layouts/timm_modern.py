@@ -3,6 +3,7 @@
 Stride on the 3x3, stem pool padded by one pixel, SE width a multiple of 8.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ NAMES = TorchNames(
         "conv1.4": "conv1_2_bn",
         "conv1.6": "conv1_3_conv",
         "bn1": "conv1_3_bn",
+        "maxpool.0": "pool1_conv",
+        "maxpool.1": "pool1_bn",
     },
     block={
         "conv1": "1_conv",
@@ -41,6 +44,26 @@ NAMES = TorchNames(
     average_shortcut={"downsample.1": "0_conv", "downsample.2": "0_bn"},
     head={"fc": "predictions"},
 )
+
+
+# Pools have no weights: what only a network's name tells.
+_POOLS = re.compile(r"res(?:net|next)(aa|blur)\d", re.IGNORECASE)
+
+
+def named_row(name: str) -> dict[str, Any]:
+    """Returns what a network's name in timm says of its row, beside the arrays.
+
+    Raises:
+        ValueError: If it is a network that this package does not build.
+    """
+    found = _POOLS.search(name)
+    kind = found.group(1).lower() if found else ""
+    if kind == "blur":
+        raise ValueError(
+            f"{name!r} strides by blurring, which this package does not do; the "
+            "arrays alone would give another network's answers."
+        )
+    return {"anti_alias": bool(kind)}
 
 
 def matches(arrays: Mapping[str, np.ndarray]) -> bool:
