@@ -71,9 +71,8 @@ def export_openvino(
     Example:
 
     >>> keras_senet.export_openvino(model, "model.xml")
-    >>> runner = keras_senet.open_model("model.xml", precision="bfloat16")
-    >>> keras_senet.verify(model, runner, images, labels).file_accuracy
-    0.92
+    >>> keras_senet.verify(model, "model.xml", images).passed
+    True
     """
     path = Path(path)
     weights = path.with_suffix(".bin")

@@ -56,7 +56,7 @@ def fetch(preset: Preset) -> Path:
         if not file.url:
             raise OSError(
                 f"{str(path)!r}, which comes with keras_senet, is missing or damaged. "
-                "Install the package again: pip install --force-reinstall keras-senet"
+                "Install the package again: pip install --force-reinstall ."
             )
     problems = []
     for file in preset.files:
