@@ -105,7 +105,7 @@ def draw_classes(
     for axes, layer in zip(panels, layers, strict=True):
         channels = sample_channels(layer)
         places = range(len(channels))
-        axes.plot(places, layer.mean[channels], color="black", lw=2.2, label="all")
+        axes.plot(places, layer.mean[channels], color="0.8", lw=5, label="all")
         for i, row in enumerate(rows):
             axes.plot(
                 places,

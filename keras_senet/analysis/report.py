@@ -1,7 +1,5 @@
 """Everything about a network's gates as pictures, tables and one page."""
 
-import base64
-import html
 import json
 import os
 from collections.abc import Sequence
@@ -11,15 +9,15 @@ from keras_senet.analysis import plots
 from keras_senet.analysis.excitation import Excitation
 from keras_senet.analysis.removal import Removal
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.report_page import Picture, report_page
 
-_STYLE = """
-body { font: 15px/1.5 sans-serif; max-width: 68em; margin: 2em auto; padding: 0 1em; }
-img { max-width: 100%; } p { max-width: 50em; }
-table { border-collapse: collapse; font-size: 13px; margin: 1.5em 0; }
-th, td { padding: 2px 9px; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-"""
-
+_ALTS = {
+    "classes": "Lines of mean gates over channels, one panel a layer.",
+    "deviations": "Mean gates of two classes with bands of deviation.",
+    "maps": "Heat maps of mean gates, a row a class and a column a channel.",
+    "course": "The layers' figures along the network, one panel a figure.",
+    "activations": "Images, and beside them what speaks for their class.",
+}
 _TEXTS = {
     "course": "Selectivity is the share of the gates' variance that lies between the "
     "classes. The deviation is how far a gate is from its channel's mean; where it is "
@@ -72,11 +70,10 @@ def write_report(
         pictures["activations"] = activations
     with atomic_path(folder, what="report folder") as temporary:
         temporary.mkdir()
-        encoded = {}
+        files = {}
         for name, figure in pictures.items():
             figure.savefig(temporary / f"{name}.png", dpi=120, format="png")
-            picture = (temporary / f"{name}.png").read_bytes()
-            encoded[name] = base64.b64encode(picture).decode("ascii")
+            files[name] = (temporary / f"{name}.png").read_bytes()
         statistics.save_csv(temporary)
         if removal is not None:
             removal.save_csv(temporary)
@@ -88,7 +85,7 @@ def write_report(
         facts = _facts(statistics, removal, data)
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (temporary / "report.json").write_text(f"{text}\n", "utf-8")
-        page = _page(statistics, removal, encoded, data)
+        page = _page(statistics, removal, files, data)
         (temporary / "index.html").write_text(page, "utf-8")
     return Path(folder) / "index.html"
 
@@ -191,38 +188,27 @@ def _facts(statistics, removal, data):
     return facts
 
 
-def _page(statistics, removal, encoded, data):
-    title = html.escape(f"The gates of {statistics.model}")
-    count = sum(statistics.counts)
-    parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
-        f"<style>{_STYLE}</style><h1>{title}</h1>",
-        f"<p>{count:,} images of {len(statistics.counts)} classes"
-        f"{html.escape(f', {data}' if data else '')}.",
-    ]
+def _page(statistics, removal, files, data):
+    answer = [f"{len(statistics.layers)} SE layers were measured."]
     if removal is not None:
+        answer = []
         if removal.top1 is not None:
-            parts.append(f"<p>The whole network: {100 * removal.top1:.2f} % right.")
-        parts.append(f"<p>{html.escape(verdict(statistics, removal))}")
-    files = ["gates.csv", "layers.csv"] + ["removal.csv"] * (removal is not None)
-    links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
-    parts.append(f"<p>The numbers: {links}.")
-    parts.append(f"<h2>Layers</h2>{_table(layer_rows(statistics, removal))}")
+            right = f"{100 * removal.top1:.2f} % of the images"
+            answer = [f"The network is right for {right}."]
+        answer.append(verdict(statistics, removal))
+    tables = [("Layers", layer_rows(statistics, removal))]
     if removal is not None and removal.groups:
-        parts.append(_table(group_rows(statistics, removal)))
-    for name in (name for name in _TEXTS if name in encoded):
-        source = f"data:image/png;base64,{encoded[name]}"
-        parts.append(
-            f'<p>{html.escape(_TEXTS[name])}<p><img alt="{name}" src="{source}">'
-        )
-    return "\n".join(parts) + "\n</html>\n"
-
-
-def _table(rows):
-    head, *rows = rows
-    body = "".join(_row(row, "td") for row in rows)
-    return f"<table>{_row(head, 'th')}{body}</table>"
-
-
-def _row(cells, tag):
-    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}"
+        tables.append(("Several layers at once", group_rows(statistics, removal)))
+    about = f"{sum(statistics.counts):,} images of {len(statistics.counts)} classes"
+    return report_page(
+        f"The gates of {statistics.model}",
+        answer,
+        about=f"{about}, {data}." if data else f"{about}.",
+        files=["gates.csv", "layers.csv"] + ["removal.csv"] * (removal is not None),
+        pictures=[
+            Picture(files[name], _ALTS[name], _TEXTS[name])
+            for name in _TEXTS
+            if name in files
+        ],
+        tables=tables,
+    )

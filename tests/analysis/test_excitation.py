@@ -273,6 +273,9 @@ def test_report(tmp_path):
     assert text.count("data:image/png;base64,") == 4
     assert "http" not in text
     assert "four images" in text
+    places = [text.index(part) for part in ("The network is right", "<img", "<table")]
+    assert places == sorted(places)  # the answer, pictures, tables
+    assert "width=device-width" in text and "prefers-color-scheme: dark" in text
     names = {path.name for path in folder.iterdir()}
     pictures = {"classes.png", "deviations.png", "maps.png", "course.png"}
     tables = {"gates.csv", "layers.csv", "removal.csv", "layers.md", "report.json"}
