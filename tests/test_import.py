@@ -117,3 +117,51 @@ def test_public_names():
         assert name in dir(keras_senet)
     with pytest.raises(AttributeError, match="attribute SEResNet51"):
         keras_senet.SEResNet51  # noqa: B018
+
+
+WITHOUT = """
+import json, sys
+sys.modules["tensorflow"] = None  # as where it is not installed
+import keras, numpy as np
+import keras_senet
+from keras_senet.models.se_resnet import SEResNet
+form = dict(block="basic", blocks=(1,) * 4, filters=(8,) * 4, stem_filters=(8,))
+form.update(weights=None, input_shape=(32, 32, 3), classes=4)
+model = SEResNet(reduction=2, **form)
+images = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
+def of(network):
+    return keras.ops.convert_to_numpy(network(images))
+expected = of(model)
+path = sys.argv[1]
+keras_senet.weights.save_model(model, f"{path}/a.keras")
+keras_senet.weights.save_weights(model, f"{path}/a.weights.h5")
+again = SEResNet(weights=f"{path}/a.weights.h5", input_shape=(32, 32, 3))
+same = [keras_senet.fold(model), keras.saving.load_model(f"{path}/a.keras"), again]
+keras_senet.graft(SEResNet(se=False, **form), reduction=2)(images)
+differences = [abs(of(m) - expected).max() for m in same]
+assert max(differences) < 1e-5, differences
+keras_senet.features(model)(images)
+keras_senet.complexity(model)
+said = {}
+for name in ("evaluate", "export_tflite", "verify", "data", "training.train"):
+    try:
+        value = keras_senet
+        for part in name.split("."):
+            value = getattr(value, part)
+    except ImportError as error:
+        said[name] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize(
+    "backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)]
+)
+def test_what_needs_tensorflow_says_so(backend, tmp_path):
+    """And networks, weights and surgery do without."""
+    pytest.importorskip(backend)
+    said = _run(WITHOUT, backend, str(tmp_path))
+    for name in ("evaluate", "export_tflite", "verify", "data", "training.train"):
+        assert said[name] == (
+            f"keras_senet.{name} needs TensorFlow: python -m pip install tensorflow"
+        )

@@ -118,6 +118,8 @@ def _describe(error, debug):
     text = " ".join(str(error).split())
     if len(text) > 1000:
         text = f"{text[:1000]} …"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{text}: python -m pip install {error.name}"
     if isinstance(error, (ValueError, OSError, FloatingPointError)) and text:
         return text
     hint = "" if debug else " (--debug shows where)"

@@ -156,9 +156,15 @@ def check_arguments(path, quantization, io_type, float_operations=()) -> None:
         )
     if quantization not in QUANTIZATIONS:
         names = [name for name in QUANTIZATIONS if name]
+        said = str(quantization).lower()
+        known = {"fp16": "float16", "float32": None, "fp32": None, "none": None}
+        if said in {**known, **dict.fromkeys(names)}:
+            remedy = f" Use quantization={known.get(said, said)!r}."
+        else:
+            remedy = nearest(quantization, names)
         raise ValueError(
             f"`quantization` must be one of {QUANTIZATIONS}. Received: "
-            f"quantization={quantization!r}.{nearest(quantization, names)}"
+            f"quantization={quantization!r}.{remedy}"
         )
     if io_type not in INT8_TYPES:
         raise ValueError(

@@ -6,4 +6,7 @@ and `make_strategy` need TensorFlow.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from keras_senet.utils.errors import explained_lookup
+
+_lookup, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = explained_lookup(__name__, _lookup)

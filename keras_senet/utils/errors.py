@@ -2,7 +2,8 @@
 
 import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
@@ -29,6 +30,27 @@ def short(value: object, limit: int = 80) -> str:
     """Returns the repr of a value, cut where it is longer than a line of a message."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def explained_lookup(package: str, lookup: Callable[[str], Any]) -> Callable:
+    """Returns a lazy package's `__getattr__` that says how to get what is missing.
+
+    Args:
+        package: The package's name.
+        lookup: Its `__getattr__`, which imports what a name stands for.
+    """
+
+    def find(name):
+        try:
+            return lookup(name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != "tensorflow":
+                raise
+            raise ImportError(
+                f"{package}.{name} needs TensorFlow: python -m pip install tensorflow"
+            ) from error
+
+    return find
 
 
 def as_integer(name: str, value: object, remedy: str = "") -> int:

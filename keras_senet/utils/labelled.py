@@ -6,14 +6,18 @@ What a function takes as `data` beside a source of keras_senet.data:
 - anything that yields batches (images, labels) each time it is gone through, as a
   tf.data dataset or a list of pairs does; a tuple is that where its second member is
   such a batch;
+- a function without arguments that returns one of these, as TFLite's guide has it;
 - where no labels are needed, also an array of images, batches of images alone, and
   longer tuples, of which the first member counts.
+
+A batch may be a mapping, as tensorflow_datasets makes them: its "image" or "images" and
+its "label" or "labels" are taken.
 
 What comes out is NumPy arrays with the values and types that went in. Labels are
 integers, (N,) or (N, 1), or rows, (N, classes); `class_numbers` makes integers of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -105,8 +109,23 @@ def _parts(data, batch_size) -> Iterator[tuple]:
         starts = range(0, len(data[0]), batch_size)
         yield from (tuple(part[i : i + batch_size] for part in data) for i in starts)
         return
-    for batch in data:
-        yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+    for batch in data() if callable(data) else data:
+        if isinstance(batch, Mapping):
+            yield _members(batch)
+        else:
+            yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+
+
+def _members(batch):
+    """The images and the labels of a batch with names."""
+    names = ("image", "images"), ("label", "labels")
+    found = [[batch[name] for name in pair if name in batch][:1] for pair in names]
+    if not found[0]:
+        raise ValueError(
+            'A batch with names must have "image" or "images" among them. Received: '
+            f"{', '.join(map(str, batch))}"
+        )
+    return (*found[0], *found[1])
 
 
 def _checked_pairs(batches) -> Iterator[tuple]:

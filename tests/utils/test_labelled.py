@@ -16,6 +16,8 @@ LABELLED = {
     "batches": PAIRS,
     "tuple of batches": tuple(PAIRS),
     "batches as lists": [list(pair) for pair in PAIRS],
+    "mappings": [{"image": images, "label": labels} for images, labels in PAIRS],
+    "a function": lambda: iter(PAIRS),
     "an empty batch": [PAIRS[0], (IMAGES[:0], LABELS[:0]), PAIRS[1]],
 }
 UNLABELLED = {
@@ -25,6 +27,8 @@ UNLABELLED = {
     "tuple of an array": (IMAGES,),
     "weights": (IMAGES, LABELS, np.ones(7)),
     "batches of one": [(IMAGES[:4],), (IMAGES[4:],)],
+    "a function, as TFLite's guide has it": lambda: iter([[IMAGES[:4]], [IMAGES[4:]]]),
+    "mappings of images": [{"images": IMAGES[:4]}, {"images": IMAGES[4:]}],
 }
 
 
@@ -101,3 +105,8 @@ def test_a_generator_that_was_read_is_said():
 def test_labels_that_name_no_class_are_said(labels):
     with pytest.raises(ValueError, match=r"one-hot rows. Received: labels of shape"):
         class_numbers(labels)
+
+
+def test_a_mapping_without_images():
+    with pytest.raises(ValueError, match="Received: pixels, label"):
+        list(read_images([{"pixels": IMAGES, "label": LABELS}]))
