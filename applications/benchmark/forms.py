@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_senet import export_saved_model, export_tflite, fold
+from keras_senet import (
+    export_onnx,
+    export_openvino,
+    export_saved_model,
+    export_tflite,
+    fold,
+)
 from keras_senet.benchmark import training_step
 from keras_senet.export import open_runner
 
@@ -62,14 +68,33 @@ def _saved_model(model, threads, **options):
         return _memory(path, threads)
 
 
+def _onnx(model, threads):
+    with tempfile.TemporaryDirectory() as folder:
+        return _memory(export_onnx(model, Path(folder, "model.onnx")), threads)
+
+
+def _openvino(model, threads, precision=None, **options):
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_openvino(
+            model, Path(folder, "model.xml"), **_calibrated(model, options)
+        )
+        runner = open_runner(path, threads=threads, precision=precision)
+        return _memory(runner, threads)
+
+
 def _tflite(model, threads, **options):
-    if options.get("quantization"):
-        # Ranges need not be the data's: they decide on values, not on time.
-        images = np.random.default_rng(1).normal(size=(8, *model.input_shape[1:]))
-        options["representative_dataset"] = [images.astype("float32")]
+    options = _calibrated(model, options)
     with tempfile.TemporaryDirectory() as folder:
         path = export_tflite(model, Path(folder, "model.tflite"), **options)
         return _memory(path, threads)
+
+
+def _calibrated(model, options):
+    if options.get("quantization"):
+        # Ranges need not be the data's: they decide on values, not on time.
+        images = np.random.default_rng(1).normal(size=(8, *model.input_shape[1:]))
+        options = options | {"representative_dataset": [images.astype("float32")]}
+    return options
 
 
 def _training(model, threads, **options):
@@ -119,6 +144,10 @@ FORMS: dict[str, Form] = {
     "constants": Form(_of(_saved_model, fold=False)),
     "litert": Form(_tflite),
     "litert_int8": Form(_of(_tflite, quantization="int8"), exact=False),
+    "onnx": Form(_onnx),
+    "openvino": Form(_openvino),
+    "openvino_bfloat16": Form(_of(_openvino, precision="bfloat16"), exact=False),
+    "openvino_int8": Form(_of(_openvino, quantization="int8"), exact=False),
     "torch": Form(_torch),
     "torch_channels_last": Form(_of(_torch, channels_last=True), changes=True),
     "training": Form(_training, exact=False, changes=True),

@@ -71,6 +71,8 @@ class Goal(NamedTuple):
 
 _SE, _PLAIN, _DEFAULT = "SEResNet50", "plain host", "SEResNet50, default form"
 _KERAS = "keras.applications.ResNet50"
+_BFLOAT16 = f"{_DEFAULT}, OpenVINO bfloat16"
+_INT8 = f"{_DEFAULT}, OpenVINO int8"
 _EXPORTED, _DEFAULT_EXPORTED = f"{_SE}, exported", f"{_DEFAULT}, exported"
 _NEXT, _154 = "SEResNeXt50", "SENet154"
 
@@ -185,6 +187,19 @@ PARTS: dict[str, Part] = {
         ),
         rounds=15,
     ),
+    "serving": Part(
+        "Inference, the runtimes for servers without a GPU",
+        _groups(
+            (1, 8),
+            (_DEFAULT_EXPORTED, "se_resnet50_default", "exported"),
+            (f"{_DEFAULT}, LiteRT", "se_resnet50_default", "litert"),
+            (f"{_DEFAULT}, ONNX Runtime", "se_resnet50_default", "onnx"),
+            (f"{_DEFAULT}, OpenVINO", "se_resnet50_default", "openvino"),
+            (_BFLOAT16, "se_resnet50_default", "openvino_bfloat16"),
+            (_INT8, "se_resnet50_default", "openvino_int8"),
+        ),
+        rounds=15,
+    ),
     "peers": Part(
         "Inference, other packages' SE-ResNet-50",
         _groups(
@@ -295,6 +310,11 @@ GOALS: tuple[Goal, ...] = (
         for kind, at_most in (("float32", 1.01), ("int8", 1.06))
     ),
     Goal("int8", f"{_SE}, int8", (f"{_SE}, float32",), 1, 1 / 3.2),
+    *(
+        Goal("serving", name, (_DEFAULT_EXPORTED,), batch, at_most)
+        for name, at_most in ((_BFLOAT16, 0.40), (_INT8, 0.35))
+        for batch in (1, 8)
+    ),
     Goal("peers", _EXPORTED, _TIMM_50, 8, 0.65, _DEFAULT_EXPORTED),
     Goal("training", _SE, (_KERAS,), 8, 0.85, _DEFAULT),
     Goal("training", _SE, (_KERAS,), 16, 0.85, _DEFAULT),
