@@ -26,7 +26,8 @@ from keras_senet.training.recipes import FinetuneRecipe, Recipe, load_recipe
 class Finetune:
     """Fits a trained network to your own images, reports, and exports it.
 
-    First the new classifier learns alone, then all layers do at a lower rate. The run
+    The new classifier is fitted to what the network sees, the linear probe; then all
+    layers learn, and what is better on held-out images is kept. The run
     folder gets the model, report.md with its pictures, and export/ with a SavedModel
     and a .tflite file, both verified on the held-out images. SIGTERM saves the state
     and ends the command with the exit code 143; --resume goes on from there.
@@ -36,6 +37,7 @@ class Finetune:
             tensorflow_datasets name. With --resume it may be left out.
         run_folder: A new or empty folder for everything that is written; with --resume,
             the folder of the run.
+        probe: Stop after the linear probe, which takes one pass over the images.
         resume: Go on with the run in the folder, where its last checkpoint is.
         checkpoint_every: Write a checkpoint also after so many steps within an epoch.
         data_dir: Where a data set lies, if not in its usual place.
@@ -49,6 +51,7 @@ class Finetune:
 
     data: Positional[str]
     run_folder: Path
+    probe: bool = False
     resume: bool = False
     checkpoint_every: int | None = None
     data_dir: Path | None = None
@@ -66,7 +69,12 @@ class Finetune:
 
         console, strategy = make_console(), make_strategy()
         call = functools.partial(finetune, strategy=strategy)
-        arguments = (self.values, self.data, self.run_folder)
+        recipe = self.values
+        if self.probe:
+            recipe = dataclasses.replace(
+                recipe, linear_probe=True, head_epochs=0, epochs=0
+            )
+        arguments = (recipe, self.data, self.run_folder)
         result = run_training(self, "finetune", console, call, *arguments)
         if result is None:
             return EXIT_STOPPED

@@ -25,6 +25,7 @@ def write_report(result, evaluation, worst, verifications) -> None:
             {"name": name, "images": count, "weight": weight, "accuracy": accuracy}
             for name, count, weight, accuracy in _classes(result, evaluation)
         ],
+        "probe": _probe(result),
         "phases": _phases(result.history),
         "evaluation": json.loads(evaluation.to_json()),
         "worst": worst,
@@ -79,10 +80,21 @@ def _classes(result, evaluation):
         yield name, count, weight, None if math.isnan(accuracy) else float(accuracy)
 
 
+def _probe(result):
+    probe = result.probe
+    return probe and {
+        "accuracy": probe.accuracy,
+        "loss": probe.loss,
+        "training_accuracy": probe.training_accuracy,
+        "strength": probe.strength,
+        "kept": result.keeps_probe,
+    }
+
+
 def _phases(history):
     rows = []
     for number, title in ((1, "new classifier"), (2, "all layers")):
-        phases = history.get("phase", [2] * len(history["epoch"]))
+        phases = history.get("phase", [2] * len(history["epoch"])) if history else []
         places = [i for i, phase in enumerate(phases) if phase == number]
         if places:
             best = min(places, key=lambda i: history["val_loss"][i])
@@ -103,6 +115,7 @@ def _markdown(result, evaluation, worst, verifications, values):
     lines = [
         f"# {result.model.name} on {result.source.name}",
         "",
+        *_probe_lines(values),
         f"**{evaluation.top1:.1%}** of the held-out images right, "
         f"{evaluation.top5:.1%} among the first {evaluation.top_k}, loss "
         f"{evaluation.loss:.3f} nats, calibration error "
@@ -118,19 +131,20 @@ def _markdown(result, evaluation, worst, verifications, values):
         ]
     if result.source.skipped:
         lines += ["", f"{result.source.skipped} images could not be read: skipped."]
-    lines += [
-        "",
-        "| phase | epochs | best epoch | loss | top-1 |",
-        "|---|--:|--:|--:|--:|",
-    ]
+    if values["phases"]:
+        lines += [
+            "",
+            "| phase | epochs | best epoch | loss | top-1 |",
+            "|---|--:|--:|--:|--:|",
+        ]
     lines += [
         f"| {p['title']} | {p['epochs']} | {p['best_epoch']} | {p['val_loss']:.3f} | "
         f"{p['val_accuracy']:.1%} |"
         for p in values["phases"]
     ]
+    if values["phases"]:
+        lines += ["", "![curves](curves.png)"]
     lines += [
-        "",
-        "![curves](curves.png)",
         "",
         "| class | trained on | weight | top-1 |",
     ]
@@ -152,6 +166,16 @@ def _markdown(result, evaluation, worst, verifications, values):
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _probe_lines(values):
+    probe = values["probe"]
+    if not probe:
+        return []
+    text = f"A linear probe gets **{probe['accuracy']:.1%}** of the held-out images."
+    if values["phases"] and probe["kept"]:
+        text += " Training all layers did not beat it: the probe is kept."
+    return [text, ""]
 
 
 def _how_held_out(result):

@@ -1,6 +1,7 @@
 """`keras-senet train`."""
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,6 +110,7 @@ def run_training(command, verb, console, train, *arguments):
             checkpoint_every=command.checkpoint_every,
             callbacks=[progress],
             verbose=0,
+            say=functools.partial(console.print, markup=False),
         )
     except (TrainingStopped, KeyboardInterrupt) as stop:
         progress.stop()

@@ -18,6 +18,7 @@ _LIMITS = {
     "head_epochs": "at least 0",
     "head_learning_rate": "above 0",
     "epochs": "at least 0",
+    "passes": "at least 1",
     "global_batch_size": "at least 1",
     "accumulation_steps": "at least 1",
     "learning_rate": "above 0",

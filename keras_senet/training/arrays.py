@@ -14,7 +14,9 @@ from keras_senet.training.recipes import Recipe
 # What needs TensorFlow's data pipeline, its strategies or a run folder.
 _ONLY_TRAIN = (
     "weights",
+    "linear_probe",
     "head_epochs",
+    "passes",
     "stop_early",
     "freeze_batch_norm",
     "freeze_batch_norm_epochs",
@@ -130,6 +132,8 @@ def _check(recipe, images, labels):
             f"Received: {len(images)} images, "
             f"global_batch_size={recipe.global_batch_size}"
         )
+    if recipe.epochs is None:
+        raise ValueError("On arrays `epochs` must be given. Received: epochs=None")
     plain = Recipe(model=recipe.model)
     for name in _ONLY_TRAIN:
         value, wanted = getattr(recipe, name), getattr(plain, name)

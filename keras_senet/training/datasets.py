@@ -1,6 +1,7 @@
 """A recipe's data: what it leaves to them, and the batches."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from keras_senet import data
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training.network import weights_file
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipes import Recipe, epochs_and_passes, updates_for
 from keras_senet.training.strategies import evaluation_batch_sizes, is_multi_worker
 from keras_senet.weights import open_checkpoint
 
@@ -32,6 +33,23 @@ def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
     recipe = dataclasses.replace(
         recipe, data=source.name, classes=recipe.classes or classes
     )
+    recipe = _resolve_network(recipe, source)
+    if recipe.epochs is not None:
+        return recipe
+    images = data_images(recipe, source)
+    epochs, passes = epochs_and_passes(
+        updates_for(images), max(images // recipe.global_batch_size, 1)
+    )
+    return dataclasses.replace(recipe, epochs=epochs, passes=passes)
+
+
+def data_images(recipe: Recipe, source: data.Source) -> int:
+    """Returns how many images a recipe trains on."""
+    images = source.part(recipe.train_split).images
+    return min(images, recipe.limit or images)
+
+
+def _resolve_network(recipe, source):
     if recipe.weights is not None:
         return _resolve_start(recipe, source)
     size = recipe.image_size
@@ -69,7 +87,7 @@ def _resolve_start(recipe, source):
     channels = recipe.channels or checkpoint.channels or 3
     sides = set(card.input_shape or ()) - {channels, None}
     size = sides.pop() if len(sides) == 1 else record.image_size
-    images = source.part(recipe.train_split).images
+    images = data_images(recipe, source)
     parts = recipe.accumulation_steps
     batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
     return dataclasses.replace(
@@ -108,21 +126,7 @@ def make_datasets(
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
     _check_replicas(recipe, replicas)
-    common = {
-        "image_size": recipe.image_size,
-        "channels": recipe.channels,
-        "crop_fraction": recipe.crop_fraction,
-        "interpolation": recipe.interpolation,
-        "limit": recipe.limit,
-        "one_hot": True,
-    }
-
-    def finished(batches, weights=None):
-        if weights is not None:
-            batches = batches.map(lambda x, y: (x, y, tf.linalg.matvec(y, weights)))
-        if recipe.classes == 1 and len(source.class_names) == 2:
-            batches = batches.map(lambda x, y, *rest: (x, y[:, 1:], *rest))
-        return batches
+    finished = functools.partial(_finished, recipe=recipe, source=source)
 
     def training_part(worker=(0, 1)):
         batches = data.batches(
@@ -140,20 +144,16 @@ def make_datasets(
             step=step,
             worker=worker,
             drop_remainder=True,
-            **common,
+            **_common(recipe),
         )
-        return finished(batches, class_weights)
+        return finished(batches, class_weights=class_weights)
 
     def training_of_worker(context):
         worker = (context.input_pipeline_id, context.num_input_pipelines)
         size = context.get_per_replica_batch_size(recipe.step_batch_size)
         return training_part(worker).rebatch(size)
 
-    validation = finished(
-        data.batches(
-            source, recipe.validation_split, batch_size=recipe.step_batch_size, **common
-        )
-    )
+    validation = inference_batches(recipe, source, recipe.validation_split)
     if replicas > 1:
         images = source.part(recipe.validation_split).images
         images = min(images, recipe.limit or images)
@@ -161,6 +161,42 @@ def make_datasets(
     if not is_multi_worker(strategy):
         return training_part(), validation
     return strategy.distribute_datasets_from_function(training_of_worker), validation
+
+
+def inference_batches(
+    recipe: Recipe,
+    source: data.Source,
+    split: str,
+    class_weights: Sequence[float] | None = None,
+) -> tf.data.Dataset:
+    """Returns a split once, in its order, without any random change.
+
+    The arguments are those of `make_datasets`.
+    """
+    batches = data.batches(
+        source, split, batch_size=recipe.step_batch_size, **_common(recipe)
+    )
+    return _finished(batches, recipe, source, class_weights)
+
+
+def _common(recipe):
+    return {
+        "image_size": recipe.image_size,
+        "channels": recipe.channels,
+        "crop_fraction": recipe.crop_fraction,
+        "interpolation": recipe.interpolation,
+        "limit": recipe.limit,
+        "one_hot": True,
+    }
+
+
+def _finished(batches, recipe, source, class_weights=None):
+    if class_weights is not None:
+        weights = tf.constant(class_weights, tf.float32)
+        batches = batches.map(lambda x, y: (x, y, tf.linalg.matvec(y, weights)))
+    if recipe.classes == 1 and len(source.class_names) == 2:
+        batches = batches.map(lambda x, y, *rest: (x, y[:, 1:], *rest))
+    return batches
 
 
 def count_images(source: data.Source, split: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ A named recipe is a row of `RECIPES`. A variant only overrides:
 import dataclasses
 import itertools
 import json
+import math
 import os
 import runpy
 import typing
@@ -81,11 +82,19 @@ class Recipe:
         classes: Number of classes; None is the data's own. 1 makes of two classes one
             output, the probability of the second.
         limit: Use only this many images of each split.
+        linear_probe: Whether the classifier starts from a linear probe: fitted to
+            convergence on the features of the network as it starts, its regularisation
+            chosen on the held-out images. If training all layers does not beat it
+            there, it is what is kept.
         head_epochs: Passes over the training images in which only the classifier
             learns, before the others; 0 leaves them out.
         head_learning_rate: Their highest learning rate; it falls as a cosine, and
             scales as `learning_rate` does.
-        epochs: Passes over the training images in which all layers learn.
+        epochs: Passes over the training images in which all layers learn. None counts
+            updates instead, as many as `keras_senet.training.recipes.updates_for` says
+            for so many images.
+        passes: How many passes over the training images one epoch is, after which the
+            network is measured and a checkpoint written.
         global_batch_size: Images of one update of the weights, over all devices and
             `accumulation_steps` together; with `weights` at most all there are.
         accumulation_steps: Each batch goes through the network in so many equal parts,
@@ -160,9 +169,11 @@ class Recipe:
     channels: Literal[1, 3] | None = None
     classes: int | None = None
     limit: int | None = None
+    linear_probe: bool = False
     head_epochs: int = 0
     head_learning_rate: float = 1e-3
-    epochs: int = 10
+    epochs: int | None = 10
+    passes: int = 1
     global_batch_size: int = 128
     accumulation_steps: int = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -248,12 +259,12 @@ class Recipe:
                 "`warmup_epochs` belongs to schedule='cosine'. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, schedule={self.schedule!r}"
             )
-        if self.head_epochs + self.epochs == 0:
+        if not (self.linear_probe or self.head_epochs or self.epochs != 0):
             raise ValueError(
-                "`head_epochs` and `epochs` must not both be 0. Received: "
-                "head_epochs=0, epochs=0"
+                "`head_epochs` and `epochs` must not both be 0 without a "
+                "`linear_probe`. Received: head_epochs=0, epochs=0"
             )
-        if self.warmup_epochs >= max(self.epochs, 1):
+        if self.epochs is not None and self.warmup_epochs >= max(self.epochs, 1):
             raise ValueError(
                 "`warmup_epochs` must be below `epochs`. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
@@ -276,7 +287,8 @@ class Recipe:
 
     def _check_batch_normalisation(self):
         late = self.freeze_batch_norm_epochs
-        if late >= max(self.epochs, 1) or (late and self.freeze_batch_norm):
+        epochs = math.inf if self.epochs is None else max(self.epochs, 1)
+        if late >= epochs or (late and self.freeze_batch_norm):
             raise ValueError(
                 "`freeze_batch_norm_epochs` must be below `epochs`: batch "
                 "normalisation has to learn first, so freeze_batch_norm=False. "
@@ -334,7 +346,8 @@ class Recipe:
             classes=None,
             limit=64,
             head_epochs=min(self.head_epochs, 1),
-            epochs=min(self.epochs, 2) if self.head_epochs else 2,
+            epochs=min(self.epochs or 2, 2) if self.head_epochs else 2,
+            passes=1,
             global_batch_size=16,
             accumulation_steps=min(self.accumulation_steps, 2),
             freeze_batch_norm_epochs=min(self.freeze_batch_norm_epochs, 1),
@@ -368,6 +381,7 @@ class Recipe:
             raise ValueError("A recipe must name its `model`. Received none.")
         if "head_epochs" in values and "optimizer" not in values:
             cls = FinetuneRecipe  # as version 0.1 wrote them
+            values = {"linear_probe": False, "epochs": 15, **values}
         return cls(**values)
 
 
@@ -389,13 +403,13 @@ class Phase(NamedTuple):
 class FinetuneRecipe(Recipe):
     """A recipe with the defaults of fine-tuning: other images, a new classifier.
 
-    The classifier learns alone first, then all layers do at a lower rate. See `Recipe`
-    for the fields.
+    The classifier starts from a linear probe, then all layers learn. See `Recipe` for
+    the fields.
     """
 
     weights: str | None = "imagenet"
-    head_epochs: int = 5
-    epochs: int = 15
+    linear_probe: bool = True
+    epochs: int | None = None
     global_batch_size: int = 32
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = 1e-4
@@ -410,6 +424,33 @@ class FinetuneRecipe(Recipe):
     crop_fraction: float | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     on_error: Literal["raise", "skip"] = "skip"
+
+
+# An epoch of a recipe that counts updates is at least so many of all.
+_EPOCHS = 15
+
+
+def updates_for(images: int) -> int:
+    """Returns how often a network's weights are updated to fit it to so many images.
+
+    500 times for up to 1,000 images, then in proportion to their square root: 1,600 for
+    10,000, 5,000 for 100,000.
+
+    Args:
+        images: Training images.
+    """
+    return round(500 * max(1.0, images / 1000) ** 0.5)
+
+
+def epochs_and_passes(updates: int, steps: int) -> tuple[int, int]:
+    """Returns about so many updates as epochs of so many passes.
+
+    Args:
+        updates: How many.
+        steps: Updates of one pass over the training images.
+    """
+    passes = max(1, round(updates / (_EPOCHS * steps)))
+    return max(1, round(updates / (passes * steps))), passes
 
 
 RECIPES: dict[str, Recipe] = {name: Recipe(**row) for name, row in ROWS.items()}

@@ -34,6 +34,8 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.weights.h5"  # the whole state
         self.best = self.checkpoints / "best.weights.h5"
+        self.probe = self.checkpoints / "probe.npz"  # the linear probe
+        self.features = self.checkpoints / "features.npy"  # while it is fitted
         self.model = path / "model.keras"
         self.weights = path / "model.weights.h5"
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_senet import data
+from keras_senet.card import Card
 from keras_senet.training import callbacks as our_callbacks
 from keras_senet.training.checkpoints import (
     START,
@@ -25,6 +27,7 @@ from keras_senet.training.checkpoints import (
 from keras_senet.training.curves import read_history
 from keras_senet.training.datasets import (
     count_images,
+    inference_batches,
     make_datasets,
     resolve_recipe,
     weigh_classes,
@@ -37,6 +40,7 @@ from keras_senet.training.network import (
     let_learn,
     synchronize,
 )
+from keras_senet.training.probe import Probe, fit, see
 from keras_senet.training.recipes import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
 from keras_senet.training.state import find_state, load_state, read_progress
@@ -58,6 +62,9 @@ class TrainingResult:
         recipe: The resolved recipe.
         source: The data.
         run_folder: Where everything was written.
+        probe: The linear probe, where the recipe has one.
+        keeps_probe: Whether the model is that probe, since training all layers did not
+            beat it on the held-out images.
         history: Values of each epoch, by name; "phase", where there are two, is 1 or 2.
         seconds: Of `model.fit`.
         images_per_second: Training images over those seconds, evaluation included.
@@ -67,6 +74,8 @@ class TrainingResult:
     recipe: Recipe
     source: data.Source
     run_folder: Path
+    probe: Probe | None
+    keeps_probe: bool
     history: dict[str, list[float]]
     seconds: float
     images_per_second: float
@@ -102,6 +111,7 @@ def train(
     checkpoint_every: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
+    say: Callable[[str], Any] | None = None,
 ) -> TrainingResult:
     """Trains a network with `model.fit` and writes everything into a run folder.
 
@@ -129,6 +139,8 @@ def train(
         checkpoint_every: Write the state also after so many steps within an epoch.
         callbacks: More Keras callbacks, for each phase.
         verbose: Of `model.fit`.
+        say: Gets a line for people on the budget, the time, and the probe; by default
+            `print`, or nothing with verbose=0.
 
     Raises:
         ValueError: If the folder holds another run, or the recipe contradicts the
@@ -153,7 +165,7 @@ def train(
     recipe = resolve_recipe(recipe, source)
     if resume:
         folder.check_same(recipe)
-    steps = data.steps_per_epoch(
+    steps = recipe.passes * data.steps_per_epoch(
         source,
         recipe.train_split,
         batch_size=recipe.step_batch_size,
@@ -166,7 +178,7 @@ def train(
         network = build_model(recipe, source)
     with _written_folder(folder, strategy) as written, _stoppable(strategy) as stop:
         written.write_start(recipe, strategy)
-        fit = _Fit(
+        training = _Fit(
             recipe=recipe,
             source=source,
             steps=steps,
@@ -178,23 +190,28 @@ def train(
             checkpoint_every=checkpoint_every,
             callbacks=callbacks,
             verbose=verbose,
+            say=say or (print if verbose else lambda text: None),
         )
         with explained(source, several_workers=is_multi_worker(strategy)):
-            fit.run(find_state(folder.last) if resume else None)
+            training.run(find_state(folder.last) if resume else None)
         for layer in network.layers:
             layer.trainable = True
         synchronize(network, False)
         save_model(network, written.model, overwrite=True)
         save_weights(network, written.weights, overwrite=True)
-        history = read_history(written.history)
+        history = read_history(written.history) if written.history.exists() else {}
     return TrainingResult(
         model=network,
         recipe=recipe,
         source=source,
         run_folder=folder.path,
+        probe=training.probe,
+        keeps_probe=training.keeps_probe,
         history=history,
-        seconds=fit.seconds,
-        images_per_second=fit.steps_done * recipe.step_batch_size / fit.seconds,
+        seconds=training.seconds,
+        images_per_second=training.steps_done
+        * recipe.step_batch_size
+        / max(training.seconds, 1e-9),
     )
 
 
@@ -238,8 +255,11 @@ class _Fit:
     checkpoint_every: int | None
     callbacks: Sequence[keras.callbacks.Callback]
     verbose: str | int
+    say: Callable[[str], Any]
     steps_done: int = 0
     seconds: float = 0.0
+    probe: Probe | None = None
+    keeps_probe: bool = False
 
     def __post_init__(self):
         self.class_weights = None
@@ -257,6 +277,7 @@ class _Fit:
         """Goes through the phases, or on from a state's file."""
         progress = read_progress(found) if found else {}
         self.folder.cut_history(int(progress.get("epoch", 0)))
+        start = self._start_from_probe() if self.recipe.linear_probe else None
         begin = int(progress.get("begin", 0))
         # Version 0.1 wrote states of one phase, without its number.
         number = int(progress.get("phase", 2))
@@ -264,6 +285,78 @@ class _Fit:
             if found is None or phase.number >= number:
                 resumed = found if phase.number == number else None
                 begin = self._run_phase(phase, begin, resumed)
+        if self.probe is not None:
+            self._keep_the_better(start)
+
+    def _start_from_probe(self) -> list[np.ndarray]:
+        """Gives the classifier the weights of the probe; returns all weights."""
+        recipe, folder = self.recipe, self.folder
+        if folder.probe.exists():
+            self.probe = Probe.load(folder.probe)
+        else:
+            seen = []
+            for split, weights in (
+                (recipe.train_split, self.class_weights),
+                (recipe.validation_split, None),
+            ):
+                batches = inference_batches(recipe, self.source, split, weights)
+                images = self.source.part(split).images
+                images = min(images, recipe.limit or images)
+                file = folder.features.with_stem(f"features_{len(seen)}")
+                seen.append(see(self.network, batches, images, file))
+            self._tell_the_time(seen[0].seconds)
+            independent = Card.of(self.network).outputs == "sigmoid"
+            self.probe = fit(*seen, independent=independent)
+            self.probe.save(folder.probe)
+            del seen
+            for file in folder.checkpoints.glob(f"{folder.features.stem}_*"):
+                file.unlink()
+        with self.strategy.scope():
+            self.probe.put_into(self.network)
+        self.say(
+            f"Linear probe: {self.probe.accuracy:.1%} of the held-out images right."
+        )
+        return self.network.get_weights()
+
+    def _tell_the_time(self, seconds):
+        """Says the budget and how long it takes, from the time of inference."""
+        recipe = self.recipe
+        held_out = self.source.part(recipe.validation_split).images
+        updates = self.steps * recipe.epochs // recipe.accumulation_steps
+        if not updates:
+            return
+        # Back through the network takes about twice as long as forth.
+        trained = 3 * updates * recipe.global_batch_size
+        minutes = seconds * (trained + recipe.epochs * held_out) / 60
+        time = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute"
+        self.say(
+            f"All layers: {updates:,} updates of {recipe.global_batch_size} images, "
+            f"about {time} on this machine."
+        )
+
+    def _keep_the_better(self, start):
+        """Goes back to the probe where training all layers did not beat it."""
+        rows = read_history(self.folder.history) if self.recipe.phases else {}
+        if not rows:
+            self.keeps_probe = True
+            return
+        last = [
+            i for i, phase in enumerate(rows["phase"]) if phase == rows["phase"][-1]
+        ]
+        losses, accuracies = rows["val_loss"], rows["val_accuracy"]
+        taken = (
+            min(last, key=losses.__getitem__) if self.recipe.stop_early else last[-1]
+        )
+        trained = accuracies[taken], -losses[taken]
+        self.keeps_probe = trained <= (self.probe.accuracy, -self.probe.loss)
+        self.say(
+            f"All layers: {trained[0]:.1%} of the held-out images right. "
+            + ("The linear probe is kept." if self.keeps_probe else "They are kept.")
+        )
+        if self.keeps_probe:
+            self.model.set_weights(start)
+            if self.probe.accuracy >= max(accuracies):
+                self.write_best(self.folder.best)
 
     def _run_phase(self, phase: Phase, begin: int, found: Path | None) -> int:
         """Trains from an epoch on; returns the one that the next phase begins with."""
@@ -285,12 +378,13 @@ class _Fit:
             prepare=average_statistics,
         )
         epoch, step = (int(state.progress[name]) for name in ("epoch", "step"))
+        passed, place = divmod(step, self.steps // recipe.passes)
         training, validation = make_datasets(
             recipe,
             self.source,
             strategy=self.strategy,
-            epoch=epoch,
-            step=step,
+            epoch=epoch * recipe.passes + passed,
+            step=place,
             class_weights=self.class_weights,
         )
         logger = keras.callbacks.CSVLogger(
@@ -323,7 +417,8 @@ class _Fit:
         recipe, folder = phase.recipe, self.folder
         frozen = recipe.freeze_batch_norm_epochs
         title = f"{recipe.model} on {self.source.name}"
-        several = self.recipe.head_epochs or self.recipe.weights is not None
+        start = (recipe.linear_probe, self.recipe.head_epochs, recipe.weights)
+        several = any(start)
         ours = [
             our_callbacks.StopOnNaN(folder.last),
             our_callbacks.LearningRateLog(phase.number if several else None),

@@ -88,6 +88,7 @@ def recipe(tiny):
         train_split="train[:40]",
         validation_split="test[:20]",
         global_batch_size=20,
+        linear_probe=False,
         head_epochs=2,
         head_learning_rate=0.01,
         epochs=1,
@@ -502,6 +503,10 @@ def test_several_labels_an_image(recipe, tmp_path):
     source = in_memory(labels, multi_label=True, classes=3)
     several = dataclasses.replace(recipe, **COLOURS)
     result = finetune(several, source, tmp_path / "run", verbose=0)
+    probed = dataclasses.replace(several, linear_probe=True, epochs=0)
+    probed = finetune(probed, source, tmp_path / "probed", verbose=0)
+    assert probed.probe.accuracy > 0.9
+    assert probed.probe.kernel.shape[1] == 3
     assert result.image_counts == tuple(labels[:64].sum(0).astype(int))
     assert result.class_weights == (1, 1, 1)
     assert result.model.card.outputs == "sigmoid"
@@ -519,6 +524,10 @@ def test_one_output_for_two_classes(recipe, tmp_path):
     source = in_memory(labels, multi_label=False, classes=2)
     one = dataclasses.replace(recipe, **COLOURS, classes=1)
     result = finetune(one, source, tmp_path / "run", verbose=0)
+    probed = dataclasses.replace(one, linear_probe=True, epochs=0)
+    probed = finetune(probed, source, tmp_path / "probed", verbose=0)
+    assert probed.probe.accuracy > 0.9
+    assert probed.probe.kernel.shape[1] == 1
     assert result.class_weights == pytest.approx((2 / 3, 2.0))
     assert result.model.output_shape == (None, 1)
     assert result.model.card.binary

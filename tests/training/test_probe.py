@@ -1,0 +1,188 @@
+"""The linear probe: a classifier fitted to convergence, from which training starts."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from scipy import optimize
+
+import keras_senet
+from keras_senet.training import FinetuneRecipe, finetune, probe
+from keras_senet.training.datasets import inference_batches, resolve_recipe
+from keras_senet.training.recipes import epochs_and_passes, updates_for
+from keras_senet.weights import save_weights
+
+# Deterministic, and much too high a rate for what follows the probe.
+WILD = {"learning_rate": 30.0, "optimizer": "sgd", "augmentation": "none"}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    keras.utils.set_random_seed(5)
+    model = keras_senet.SEResNet(
+        block="basic",
+        blocks=(1, 1, 1, 1),
+        filters=(8, 8, 8, 8),
+        stem_filters=(8,),
+        reduction=4,
+        weights=None,
+        classes=10,
+        input_shape=(32, 32, 3),
+        include_preprocessing=True,
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    return FinetuneRecipe(
+        weights=str(save_weights(model, folder / "tiny.weights.h5")),
+        train_split="train[:80]",
+        validation_split="test[:40]",
+        global_batch_size=20,
+        epochs=2,
+        learning_rate=1e-3,
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(recipe, tmp_path_factory):
+    """The probe and nothing else."""
+    path = tmp_path_factory.mktemp("alone") / "run"
+    said = []
+    only = dataclasses.replace(recipe, epochs=0)
+    result = finetune(only, "bundled", path, verbose=0, say=said.append)
+    assert said == [
+        f"Linear probe: {result.probe.accuracy:.1%} of the held-out images right."
+    ]
+    return result
+
+
+def measured(result):
+    """Accuracy and loss of a result's model on the held-out images."""
+    images, labels = zip(*result.validation.as_numpy_iterator(), strict=True)
+    labels = np.concatenate(labels)
+    scores = result.model.predict(np.concatenate(images), verbose=0)
+    right = (scores.argmax(1) == labels.argmax(1)).mean()
+    return right, -np.log((scores * labels).sum(1)).mean()
+
+
+def same(one, other):
+    for a, b in zip(one.model.weights, other.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_the_gradient_is_the_losss(independent):
+    rng = np.random.default_rng(0)
+    labels = np.eye(3, dtype="float32")[rng.integers(0, 3, 20)]
+    weights = rng.uniform(0.5, 2, 20)
+    seen = probe.Seen(rng.normal(size=(20, 4)), labels, weights, None, 0.0)
+    options = {"seen": seen, "strength": 0.1, "independent": independent}
+    error = optimize.check_grad(
+        lambda v: probe._objective(v, **options)[0],
+        lambda v: probe._objective(v, **options)[1],
+        rng.normal(size=15),
+    )
+    assert error < 1e-5
+
+
+def test_the_probe_alone(alone, recipe):
+    assert alone.keeps_probe
+    assert alone.history == {}
+    assert alone.probe.accuracy > 0.4
+    assert alone.probe.copies == 0
+    accuracy, loss = measured(alone)
+    assert accuracy == pytest.approx(alone.probe.accuracy)
+    assert loss == pytest.approx(alone.probe.loss, rel=1e-3)
+    start = keras_senet.SEResNet(weights=recipe.weights, include_preprocessing=True)
+    for old, new in zip(start.weights, alone.model.weights, strict=True):
+        if not old.path.startswith("predictions"):
+            np.testing.assert_array_equal(old, new)
+
+
+def test_features_in_a_file(alone, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(probe, "_ROWS", 32)
+    only = dataclasses.replace(recipe, epochs=0)
+    result = finetune(only, "bundled", tmp_path, verbose=0)
+    np.testing.assert_allclose(
+        result.probe.kernel, alone.probe.kernel, rtol=0.02, atol=0.02
+    )
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["probe.npz"]
+
+
+def test_what_does_not_beat_the_probe_is_not_kept(alone, recipe, tmp_path):
+    said = []
+    wild = dataclasses.replace(recipe, **WILD, epochs=1, layer_decay=1.0)
+    result = finetune(wild, "bundled", tmp_path, verbose=0, say=said.append)
+    assert result.keeps_probe
+    assert "The linear probe is kept." in said[-1]
+    same(result, alone)
+    assert result.history["val_accuracy"][-1] < result.probe.accuracy
+
+
+class Stop(keras.callbacks.Callback):
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps -= 1
+        if self.steps == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_ends_as_the_undisturbed_one(recipe, tmp_path):
+    """Stopped in the second pass of the first epoch, where a state was written."""
+    long = dataclasses.replace(recipe, passes=2, freeze_batch_norm=False)
+    whole = finetune(long, "bundled", tmp_path / "whole", verbose=0)
+    assert len(whole.history["epoch"]) == 2
+    folder = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(
+            long,
+            "bundled",
+            folder,
+            callbacks=[Stop(6)],
+            checkpoint_every=5,
+            verbose=0,
+        )
+    again = finetune(long, "bundled", folder, resume=True, verbose=0)
+    assert again.history == whole.history
+    assert again.keeps_probe == whole.keeps_probe
+    same(again, whole)
+
+
+def test_near_copies():
+    rng = np.random.default_rng(0)
+    photos = rng.normal(size=(6, 256))
+    photos -= photos.mean(1, keepdims=True)
+    photos /= np.linalg.norm(photos, axis=1, keepdims=True)
+    assert probe.near_copies(photos[:3], photos[3:]) == 0
+    again = photos[:1] + 1e-4 * rng.normal(size=(1, 256))
+    assert probe.near_copies(photos[:3], np.concatenate([photos[3:], again])) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "budget"),
+    [(16, 16, 500), (128, 32, 500), (1_000, 32, 500), (10_000, 32, 1_581)],
+)
+def test_the_budget_is_counted_in_updates(images, batch, budget):
+    assert updates_for(images) == budget
+    epochs, passes = epochs_and_passes(budget, images // batch)
+    assert epochs * passes * (images // batch) == pytest.approx(budget, rel=0.2)
+    assert epochs <= 30
+
+
+def test_a_small_folder_gets_as_many_updates(recipe):
+    source = keras_senet.data.open_source("bundled")
+    small = resolve_recipe(dataclasses.replace(recipe, epochs=None), source)
+    assert small.epochs * small.passes * 4 == pytest.approx(500, rel=0.05)
+    assert resolve_recipe(small, source) == small
+
+
+def test_batches_of_inference_know_how_much_an_image_counts(recipe):
+    source = keras_senet.data.open_source("bundled")
+    resolved = resolve_recipe(recipe, source)
+    weights = np.linspace(1, 2, 10)
+    batches = inference_batches(resolved, source, "train[:40]", weights)
+    _, labels, counts = next(batches.as_numpy_iterator())
+    np.testing.assert_allclose(counts, labels @ weights, rtol=1e-6)
