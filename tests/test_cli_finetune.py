@@ -10,6 +10,7 @@ from PIL import Image
 
 import keras_senet
 from keras_senet.cli import main
+from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import TrainingStopped
 from keras_senet.weights import save_weights
 
@@ -156,3 +157,51 @@ def test_errors_are_one_line(words, message, tmp_path, capsys):
     assert code in (1, 2)
     assert message in line
     assert not run_folder.exists()
+
+
+@pytest.fixture(scope="module")
+def clothes(tmp_path_factory):
+    """40 enlarged JPEGs of each of four classes, from the images in the package."""
+    root = tmp_path_factory.mktemp("small") / "clothes"
+    found = arrays()
+    for label in (1, 5, 8, 9):
+        folder = root / CLASS_NAMES[label]
+        folder.mkdir(parents=True)
+        images = found["x_train"][found["y_train"] == label][:40]
+        for i, image in enumerate(images):
+            picture = Image.fromarray(image).resize((96, 96), Image.Resampling.BICUBIC)
+            picture.save(folder / f"{i}.jpg", quality=95)
+    return root
+
+
+def test_a_small_folder_with_no_option(clothes, tmp_path, capsys):
+    """The network has seen these very images: nearly all have to be right."""
+    words = ["finetune", clothes, "--model", "se_resnet20"]
+    words += ["--weights", "fashion_mnist", "--run-folder", tmp_path / "run"]
+    assert main([*map(str, words), "--probe", "--no-export"]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["probe"]["accuracy"] >= 0.97
+    assert report["accuracy"] == pytest.approx(report["probe"]["accuracy"])
+    assert report["probe"]["kept"]
+    assert report["phases"] == []
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{report['probe']['accuracy']:.1%} of the held-out" in out
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "A linear probe gets" in text
+    assert "Warning" not in text
+
+
+def test_all_layers_from_the_probe(clothes, tmp_path):
+    """Two epochs of it: what is better on held-out images is kept."""
+    result = keras_senet.training.finetune(
+        clothes,
+        tmp_path / "run",
+        model="se_resnet20",
+        weights="fashion_mnist",
+        epochs=2,
+        verbose=0,
+    )
+    assert min(result.accuracy, result.probe_accuracy) >= 0.97
+    assert result.accuracy >= result.probe_accuracy
+    assert result.report.exists()
+    assert result.evaluation.images == 32

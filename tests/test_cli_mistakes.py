@@ -9,7 +9,7 @@ from conformance import cases
 from PIL import Image
 
 from keras_senet.cli import main
-from keras_senet.cli.mistakes import Mistakes
+from keras_senet.mistakes import Mistakes
 
 NAMES = ("top", "<trousers>", "pullover")
 IMAGES = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
@@ -82,7 +82,7 @@ def test_a_file_has_a_page_without_overlays(tmp_path):
             raise ValueError("Received: 'a.tflite', an exported file.")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_senet.cli.mistakes.open_model", lambda model: File())
+        patch.setattr("keras_senet.mistakes.open_model", lambda model: File())
         _write(tmp_path, [0, 1, 0, 1], "a.tflite")
     page = (tmp_path / "worst.html").read_text("utf-8")
     assert "Without overlays: Received: &#x27;a.tflite&#x27;" in page

@@ -25,12 +25,13 @@ FLOORS = {
     "surgery": 7,
     "tracing": 8,
     "opening": 9,
-    "training": 10,
     "export": 10,
-    "evaluation": 11,
+    "evaluation": 10,
+    "mistakes": 10,
+    "training": 11,
     "hub": 11,
-    "benchmark": 11,
-    "cli": 12,
+    "benchmark": 12,
+    "cli": 13,
 }
 
 # A private module has two importers, or a subject of its own: which.

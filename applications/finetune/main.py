@@ -20,7 +20,7 @@ from recipe import SCRATCH_RATES, recipe, scratch, with_budget
 
 from keras_senet import SEResNet20, evaluate
 from keras_senet.data import open_source
-from keras_senet.training import FinetuneRecipe, finetune
+from keras_senet.training import FinetuneRecipe, train
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
 from keras_senet.weights import save_weights
@@ -125,7 +125,7 @@ class Finetuning:
                 )
             return True
         with atomic_path(folder, what="cell") as temporary:
-            tuned = finetune(cell.recipe, DATA, temporary, verbose=0)
+            tuned = train(cell.recipe, temporary, source=DATA, verbose=0)
             if set(tuned.image_counts) != {cell.images}:
                 raise ValueError(
                     "There must be as many images of each class. Received: "

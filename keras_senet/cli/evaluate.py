@@ -48,9 +48,9 @@ class Evaluate:
     TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
-        from keras_senet.cli.mistakes import Mistakes
         from keras_senet.data import open_source
         from keras_senet.evaluation import Evaluation, evaluate
+        from keras_senet.mistakes import Mistakes
         from keras_senet.opening import open_model
         from keras_senet.utils.files import atomic_path
 

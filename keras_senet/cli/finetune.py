@@ -10,7 +10,6 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.finetune_report import write_report
 from keras_senet.cli.reports import first_images, print_verifications
 from keras_senet.cli.train import (
     EXIT_STOPPED,
@@ -61,41 +60,31 @@ class Finetune:
     TITLES: ClassVar = RECIPE_TITLES
 
     def run(self) -> int:
-        from keras_senet.cli.mistakes import Mistakes
-        from keras_senet.evaluation import evaluate
-        from keras_senet.opening import open_model
         from keras_senet.training import finetune, make_strategy
+        from keras_senet.training.report import write_report
         from keras_senet.training.strategies import is_chief
 
         console, strategy = make_console(), make_strategy()
-        call = functools.partial(finetune, strategy=strategy)
-        recipe = self.values
-        if self.probe:
-            recipe = dataclasses.replace(
-                recipe, linear_probe=True, head_epochs=0, epochs=0
-            )
-        arguments = (recipe, self.data, self.run_folder)
-        result = run_training(self, "finetune", console, call, *arguments)
+        call = functools.partial(
+            finetune, recipe=self.values, probe=self.probe, strategy=strategy
+        )
+        result = run_training(
+            self, "finetune", console, call, self.data, self.run_folder
+        )
         if result is None:
             return EXIT_STOPPED
         if not is_chief(strategy):
             return 0
-        # As it was saved: without the devices that it was trained on.
-        model = open_model(str(self.run_folder)).keras_model()
-        result = dataclasses.replace(result, model=model)
-        mistakes, split = Mistakes(), result.recipe.validation_split
-        evaluation = evaluate(model, result.source, split=split, on_batch=mistakes.add)
-        evaluation.save_confusion_picture(
-            self.run_folder / "confusion.png", overwrite=True
-        )
-        worst = mistakes.write(self.run_folder, evaluation.class_names, model)
         reports = self._export(result) if self.export else []
-        write_report(result, evaluation, worst, reports)
+        if reports:
+            write_report(result, reports)
         console.print(
-            f"{100 * evaluation.top1:.1f} % of {evaluation.images} held-out images "
-            f"right. Report: {self.run_folder / 'report.md'}",
+            f"{100 * result.accuracy:.1f} % of {result.evaluation.images} held-out "
+            f"images right. Report: {result.report}",
             markup=False,
         )
+        if reports and result.at_chance:
+            console.print("These files are no better than chance:", style="bold red")
         if reports:
             size = (self.run_folder / "model.keras").stat().st_size
             print_verifications(console, reports, size)

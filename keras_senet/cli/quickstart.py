@@ -104,8 +104,8 @@ class Quickstart:
         return files
 
     def _verify(self, result, source, files):
-        from keras_senet.cli.pictures import draw_predictions
         from keras_senet.export import verify
+        from keras_senet.utils.pictures import draw_predictions
 
         limit = result.recipe.limit or source.splits["test"]
         images, labels = first_images(source, "test", result.model, limit)

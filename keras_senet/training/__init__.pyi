@@ -2,12 +2,12 @@
 
 from .arrays import fit_arrays as fit_arrays
 from .checkpoints import TrainingStopped as TrainingStopped
+from .finetuning import FinetuneResult as FinetuneResult
+from .finetuning import finetune as finetune
 from .recipes import RECIPES as RECIPES
 from .recipes import FinetuneRecipe as FinetuneRecipe
 from .recipes import Recipe as Recipe
 from .recipes import load_recipe as load_recipe
 from .strategies import make_strategy as make_strategy
-from .trainer import FinetuneResult as FinetuneResult
 from .trainer import TrainingResult as TrainingResult
-from .trainer import finetune as finetune
 from .trainer import train as train

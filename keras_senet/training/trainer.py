@@ -96,10 +96,6 @@ class TrainingResult:
         return weigh_classes(self.recipe, self.source, self.image_counts)
 
 
-# Its name in version 0.1, when fine-tuning had a result of its own.
-FinetuneResult = TrainingResult
-
-
 def train(
     recipe: Recipe,
     run_folder: str | os.PathLike,
@@ -213,25 +209,6 @@ def train(
         * recipe.step_batch_size
         / max(training.seconds, 1e-9),
     )
-
-
-def finetune(
-    recipe: Recipe,
-    source: str | os.PathLike | data.Source,
-    run_folder: str | os.PathLike,
-    **options: Any,
-) -> TrainingResult:
-    """Fits a trained network to the classes of other images.
-
-    It is `train` with the data as an argument.
-
-    Args:
-        recipe: How to train; of `FinetuneRecipe`, which has the defaults for it.
-        source: What `keras_senet.data.open_source` takes or returned.
-        run_folder: As in `train`.
-        **options: The other arguments of `train`.
-    """
-    return train(recipe, run_folder, source=source, **options)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -3,21 +3,25 @@
 import json
 import math
 
+import numpy as np
+
+from keras_senet.evaluation import Evaluation
+from keras_senet.training.datasets import count_images
 from keras_senet.utils.files import atomic_path
 
 
-def write_report(result, evaluation, worst, verifications) -> None:
+def write_report(result, verifications=()) -> None:
     """Writes report.json and report.md into the run folder.
 
     Args:
-        result: A `TrainingResult`.
-        evaluation: A `keras_senet.evaluate` of it on the validation split.
-        worst: What `Mistakes.write` returned.
+        result: A `FinetuneResult`.
         verifications: `keras_senet.verify` reports of the exported files.
     """
-    folder = result.run_folder
+    folder, evaluation = result.run_folder, result.evaluation
     values = {
         "data": result.source.name,
+        "warnings": result.warnings,
+        "accuracy": result.accuracy,
         "recipe": result.recipe.to_json(),
         "split": describe_split(result),
         "skipped_images": result.source.skipped,
@@ -28,13 +32,13 @@ def write_report(result, evaluation, worst, verifications) -> None:
         "probe": _probe(result),
         "phases": _phases(result.history),
         "evaluation": json.loads(evaluation.to_json()),
-        "worst": worst,
+        "worst": result.worst,
         "verifications": [json.loads(report.to_json()) for report in verifications],
     }
     text = json.dumps(values, indent=2, ensure_ascii=False)
     for name, content in (
         ("report.json", text + "\n"),
-        ("report.md", _markdown(result, evaluation, worst, verifications, values)),
+        ("report.md", _markdown(result, verifications, values)),
     ):
         with atomic_path(folder / name, overwrite=True) as path:
             path.write_text(content, encoding="utf-8")
@@ -65,8 +69,6 @@ def describe_split(result) -> str:
 
 
 def _rows(result):
-    from keras_senet.training.datasets import count_images
-
     held_out = count_images(result.source, result.recipe.validation_split)
     names = result.source.class_names
     counts, weights = result.image_counts, result.class_weights
@@ -74,9 +76,12 @@ def _rows(result):
 
 
 def _classes(result, evaluation):
-    for (name, count, weight, _), accuracy in zip(
-        _rows(result), evaluation.class_accuracy, strict=True
-    ):
+    rows = list(_rows(result))
+    if isinstance(evaluation, Evaluation):
+        accuracies = evaluation.class_accuracy
+    else:  # of one output for two classes: the same of both
+        accuracies = np.broadcast_to(evaluation.accuracy, len(rows))
+    for (name, count, weight, _), accuracy in zip(rows, accuracies, strict=True):
         yield name, count, weight, None if math.isnan(accuracy) else float(accuracy)
 
 
@@ -110,16 +115,16 @@ def _phases(history):
     return rows
 
 
-def _markdown(result, evaluation, worst, verifications, values):
-    recipe = result.recipe
+def _markdown(result, verifications, values):
+    recipe, evaluation = result.recipe, result.evaluation
+    one_class = isinstance(evaluation, Evaluation)
     lines = [
         f"# {result.model.name} on {result.source.name}",
         "",
+        *(f"- Warning: {warning}" for warning in result.warnings),
+        *([""] if result.warnings else []),
         *_probe_lines(values),
-        f"**{evaluation.top1:.1%}** of the held-out images right, "
-        f"{evaluation.top5:.1%} among the first {evaluation.top_k}, loss "
-        f"{evaluation.loss:.3f} nats, calibration error "
-        f"{evaluation.calibration_error:.1%}.",
+        _figures(evaluation),
         "",
         f"{values['split']} {_how_held_out(result)}",
     ]
@@ -154,9 +159,13 @@ def _markdown(result, evaluation, worst, verifications, values):
         f"{'-' if c['accuracy'] is None else format(c['accuracy'], '.1%')} |"
         for c in values["classes"]
     ]
-    lines += ["", "![confusion](confusion.png)", ""]
-    shown = "[![worst mistakes](worst.png)](worst.html)"
-    lines += [shown if worst else "There are no mistakes.", ""]
+    lines += [""]
+    if one_class:
+        shown = "[![worst mistakes](worst.png)](worst.html)"
+        shown = shown if result.worst else "There are no mistakes."
+        lines += ["![confusion](confusion.png)", "", shown, ""]
+    if verifications and result.at_chance:
+        lines += ["**These files are no better than chance.**", ""]
     if verifications:
         lines += ["| exported file | max. difference | verdict |", "|---|--:|---|"]
         lines += [
@@ -166,6 +175,17 @@ def _markdown(result, evaluation, worst, verifications, values):
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _figures(evaluation):
+    if not isinstance(evaluation, Evaluation):
+        return f"{evaluation.summary()}."
+    return (
+        f"**{evaluation.top1:.1%}** of the held-out images right, "
+        f"{evaluation.top5:.1%} among the first {evaluation.top_k}, loss "
+        f"{evaluation.loss:.3f} nats, calibration error "
+        f"{evaluation.calibration_error:.1%}."
+    )
 
 
 def _probe_lines(values):

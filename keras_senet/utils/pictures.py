@@ -1,4 +1,4 @@
-"""Pictures that the verbs write."""
+"""Pictures of images with what a model says of them."""
 
 from __future__ import annotations
 

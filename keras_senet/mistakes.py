@@ -11,10 +11,10 @@ import numpy as np
 
 from keras_senet.analysis import class_activation, overlay
 from keras_senet.analysis.class_activation import as_picture
-from keras_senet.cli.pictures import draw_predictions
 from keras_senet.opening import open_model
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import class_numbers
+from keras_senet.utils.pictures import draw_predictions
 
 _STYLE = """
 body { font: 15px/1.5 sans-serif; margin: 2em; }

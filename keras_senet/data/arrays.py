@@ -1,0 +1,137 @@
+"""Images in memory as a source: arrays, or a tf.data dataset that is read once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_senet.data.decoding import Window, crop
+from keras_senet.data.source import Part, Source
+from keras_senet.utils.labelled import class_numbers, read_labelled
+
+
+def open_arrays(
+    data: Any,
+    validation_data: Any = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    held_out: float = 0.2,
+) -> Source:
+    """Makes a source of images in memory, which are copied as uint8.
+
+    Args:
+        data: (images, labels): images (N, H, W, 1 or 3) in 0..255; labels (N,) from 0,
+            one-hot rows, or rows of ones and zeros where an image has several. Or a
+            tf.data dataset or other batches of that.
+        validation_data: What "test" is, the same; None holds some of `data` out.
+        class_names: One name a label; None is their numbers.
+        held_out: The share of each class that is held out.
+
+    Raises:
+        ValueError: If the images or labels are none.
+    """
+    images, labels = _read(data)
+    parts = {"train": (images, labels)}
+    if validation_data is not None:
+        parts["test"] = _read(validation_data)
+    several = any(y.ndim == 2 and (y.sum(1) != 1).any() for _, y in parts.values())
+    if not several:
+        parts = {
+            k: (x, class_numbers(y).astype(np.int64)) for k, (x, y) in parts.items()
+        }
+    labels = parts["train"][1]
+    classes = (
+        labels.shape[1] if several else 1 + max(int(y.max()) for _, y in parts.values())
+    )
+    names = tuple(class_names or map(str, range(classes)))
+    if len(names) < max(classes, 2):
+        raise ValueError(
+            f"`class_names` must name each of the {classes} classes, two or more. "
+            f"Received: {names}"
+        )
+    if "test" not in parts:
+        places = _held_out(labels, held_out)
+        parts = {
+            "train": tuple(np.delete(part, places, 0) for part in parts["train"]),
+            "test": tuple(part[places] for part in parts["train"]),
+        }
+    if not several:
+        parts = {k: tuple(v[_in_turn(p[1])] for v in p) for k, p in parts.items()}
+    shapes = {x.shape[1:] for x, _ in parts.values()}
+    if len(shapes) != 1:
+        raise ValueError(f"Images must have one shape. Received: {sorted(shapes)}")
+    height, width, channels = images.shape[1:]
+    return Source(
+        name="arrays",
+        class_names=names,
+        splits={name: len(labels) for name, (_, labels) in parts.items()},
+        channels=channels,
+        image_size=(height, width),
+        multi_label=several,
+        reader=_ArraysReader(parts),
+    )
+
+
+class _ArraysReader:
+    def __init__(self, parts):
+        self._parts = parts
+        self.record_bytes = int(np.prod(parts["train"][0].shape[1:]))
+
+    def records(self, part: Part) -> tf.data.Dataset:
+        wanted = slice(part.start, part.stop)
+        images, labels = (values[wanted] for values in self._parts[part.split])
+        if labels.ndim == 2:
+            labels = labels.astype(np.float32)
+        return tf.data.Dataset.from_tensor_slices((images, labels))
+
+    def reordered(self, part: Part, seed: tf.Tensor) -> None:
+        return None
+
+    def first_unreadable(self) -> None:
+        return None
+
+    def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
+        return crop(record, window)
+
+
+def _read(data):
+    spec = getattr(data, "element_spec", (None,))[0]
+    if spec is not None and spec.shape.rank == 3:
+        data = data.batch(64)
+    images, labels = map(np.concatenate, zip(*read_labelled(data), strict=True))
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(
+            "Images must be (N, H, W, 1) or (N, H, W, 3). "
+            f"Received: images of shape {images.shape}."
+        )
+    if images.dtype != np.uint8:
+        if images.min() < 0 or images.max() > 255 or images.max() <= 1:
+            raise ValueError(
+                "Images must be raw, 0..255. Received: values from "
+                f"{images.min()} to {images.max()}."
+            )
+        images = np.rint(images).astype(np.uint8)
+    return images, labels
+
+
+def _held_out(labels, share):
+    """Places, of each class, that its seed chooses: the same ones every time."""
+    groups = labels if labels.ndim == 1 else np.zeros(len(labels), int)
+    chosen = []
+    for group in np.unique(groups):
+        places = np.random.default_rng(0).permutation(np.flatnonzero(groups == group))
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        chosen += list(places[:count])
+    if not chosen:
+        raise ValueError("There is one image a class, so none can be held out.")
+    return np.sort(chosen)
+
+
+def _in_turn(labels):
+    """An order in which each stretch has its share of every class."""
+    places = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        places[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return np.argsort(places, kind="stable")

@@ -1,0 +1,143 @@
+"""What a reader of a fine-tuning's accuracy must know: one line each, with a remedy."""
+
+import numpy as np
+
+from keras_senet.training.datasets import count_images
+from keras_senet.training.network import weights_file
+from keras_senet.weights import open_checkpoint
+
+# Standard errors beyond which a difference is taken for real.
+_ERRORS = 2.0
+_FEW = 10
+_GAP = 0.15
+
+
+def is_at_chance(right: float, images: int, share: float) -> bool:
+    """Whether an accuracy could be that of always naming the most frequent class.
+
+    Args:
+        right: Share of the held-out images that are right.
+        images: How many they are.
+        share: Of the most frequent class among them.
+    """
+    return right <= share + _ERRORS * np.sqrt(share * (1 - share) / images)
+
+
+def find_doubts(result, accuracy: float, predicted: np.ndarray) -> list[str]:
+    """Returns what is doubtful about a fine-tuning, the worst first.
+
+    Args:
+        result: A `TrainingResult`.
+        accuracy: On the held-out images.
+        predicted: How many of them each class is predicted for.
+    """
+    source, recipe = result.source, result.recipe
+    held_out = np.array(count_images(source, recipe.validation_split))
+    names = source.class_names
+    return [
+        *_chance(result, accuracy, held_out),
+        *_never(names, held_out, predicted, source.multi_label),
+        *_over_fitting(result, accuracy, held_out.sum()),
+        *_weights(recipe, source),
+        *_few(names, result.image_counts),
+        *_copies(result.probe, held_out.sum()),
+    ]
+
+
+def _chance(result, accuracy, held_out):
+    if at_chance(result, accuracy, held_out):
+        yield (
+            f"The accuracy of {accuracy:.1%} is no better than chance. Check that the "
+            "labels are right, give more images, or choose weights trained on images "
+            "more like yours."
+        )
+
+
+def at_chance(result, accuracy: float, held_out: np.ndarray) -> bool:
+    """Whether a network says no more than its data's shares do.
+
+    Args:
+        result: A `TrainingResult`.
+        accuracy: On the held-out images; of single labels where an image has several.
+        held_out: How many of them have each class.
+    """
+    part = result.source.part(result.recipe.validation_split)
+    images = min(part.images, result.recipe.limit or part.images)
+    shares = held_out / images
+    if result.source.multi_label:
+        common = np.maximum(shares, 1 - shares).mean()
+        return is_at_chance(accuracy, images, float(common))
+    return is_at_chance(accuracy, images, float(shares.max()))
+
+
+def _never(names, held_out, predicted, multi_label):
+    never = [
+        n for n, h, p in zip(names, held_out, predicted, strict=True) if h and not p
+    ]
+    if never:
+        yield (
+            f"Never predicted on the held-out images: {_some(never)}. Add images of "
+            "them, or look for wrong labels."
+        )
+
+
+def _over_fitting(result, accuracy, images):
+    training = result.probe.training_accuracy if result.keeps_probe else None
+    if training is None:
+        training = max(result.history.get("accuracy", [0.0]))
+    error = np.sqrt(max(accuracy * (1 - accuracy), 1e-9) / max(images, 1))
+    if training - accuracy > max(_GAP, _ERRORS * error):
+        yield (
+            f"The training images are {training:.1%} right, the held-out ones "
+            f"{accuracy:.1%}: the network knows the training images by heart. More "
+            "images help most, then --augmentation imagenet, or --probe."
+        )
+
+
+def _weights(recipe, source):
+    if recipe.weights is None:
+        return
+    checkpoint = open_checkpoint(weights_file(recipe.weights), recipe.model)
+    if checkpoint.channels == 1 and source.channels == 3:
+        yield (
+            f"The weights {recipe.weights!r} were trained on grey images: the colours "
+            "of yours are not used as colours. Choose weights trained on colour photos."
+        )
+    record = checkpoint.card.preprocessing
+    images = source.dataset(recipe.train_split).take(5)
+    sizes = [min(image.shape[:2]) for image, _ in images.as_numpy_iterator()]
+    typical = int(np.median(sizes))
+    if (
+        record is not None
+        and record.image_size <= 64
+        and typical >= 4 * record.image_size
+    ):
+        yield (
+            f"The weights {recipe.weights!r} were trained on images of "
+            f"{record.image_size} pixels, and yours have about {typical}: they are "
+            "shrunk to that. Choose weights trained on large photos, such as "
+            "--model se_resnet50 with weights of ImageNet."
+        )
+
+
+def _few(names, counts):
+    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < _FEW]
+    if few:
+        yield (
+            f"Fewer than {_FEW} training images: {_some(few)}. Their accuracy is a "
+            "guess; add images of them."
+        )
+
+
+def _copies(probe, images):
+    if probe is not None and probe.copies:
+        yield (
+            f"{probe.copies} of {images} held-out images look like a training image: "
+            "what is measured on them says nothing about new images. Put photos of one "
+            "scene into one part, train/ or test/."
+        )
+
+
+def _some(words):
+    more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+    return f"{', '.join(words[:5])}{more}"

@@ -1,0 +1,176 @@
+"""Fine-tuning: training that starts from weights, with a report on what it gave."""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_senet import data as data_room
+from keras_senet.data.arrays import open_arrays
+from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
+from keras_senet.mistakes import Mistakes
+from keras_senet.opening import open_model
+from keras_senet.training.datasets import count_images
+from keras_senet.training.doubts import at_chance, find_doubts
+from keras_senet.training.recipes import FinetuneRecipe, Recipe
+from keras_senet.training.report import write_report
+from keras_senet.training.strategies import is_chief, make_strategy
+from keras_senet.training.trainer import TrainingResult, train
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneResult(TrainingResult):
+    """What a fine-tuning gave; the attributes of `TrainingResult` come first.
+
+    Attributes:
+        evaluation: `keras_senet.evaluate` of the network on the held-out images.
+        warnings: What is doubtful about it, a line each.
+        at_chance: Whether its accuracy is no better than chance.
+        worst: The worst mistakes, as worst.png has them.
+        report: The report, report.md in the run folder.
+    """
+
+    evaluation: Evaluation | LabelEvaluation
+    warnings: tuple[str, ...]
+    at_chance: bool
+    worst: list[dict[str, Any]]
+    report: Path
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the held-out images that are right, or of their labels."""
+        return accuracy_of(self.evaluation)
+
+    @property
+    def probe_accuracy(self) -> float | None:
+        """The same of the linear probe."""
+        return self.probe and self.probe.accuracy
+
+
+def finetune(
+    data: Any,
+    run_folder: str | os.PathLike | None = None,
+    *,
+    recipe: Recipe | None = None,
+    validation_data: Any = None,
+    class_names: Sequence[str] | None = None,
+    probe: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+    say=print,
+    **values: Any,
+) -> FinetuneResult | TrainingResult:
+    """Fits a trained network to the classes of other images, and reports.
+
+    The classifier starts from a linear probe on the network's features; then all layers
+    are trained, as many updates as so many images need; what is better on the held-out
+    images is kept. See `train` for what the run folder gets; report.md, report.json,
+    confusion.png, worst.png and worst.html come to it.
+
+    Args:
+        data: A folder with a subfolder of images a class or another name that
+            `keras_senet.data.open_source` takes, its source; or (images, labels), or a
+            tf.data dataset of them, see `keras_senet.data.arrays.open_arrays`.
+        run_folder: A new or empty folder; None is runs/finetune-1 or the next number.
+        recipe: How to train; by default `FinetuneRecipe`.
+        validation_data: Of arrays and datasets, what is held out; by default a part.
+        class_names: Of arrays and datasets, the names of the classes.
+        probe: Whether to stop after the linear probe.
+        strategy: Where to train; defaults to `make_strategy()`.
+        say: Gets lines for people: the budget, the probe, what is doubtful.
+        **values: Other arguments of `train`, and values of the recipe: model="...",
+            weights="...".
+
+    Returns:
+        The network and what was measured; on a worker that is not the chief without
+        evaluation and report.
+
+    Example:
+
+    >>> result = keras_senet.training.finetune(
+    ...     "photos", model="se_resnet20", weights="cifar10"
+    ... )
+    >>> result.model, result.probe_accuracy, result.accuracy, result.report
+    """
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    changes = {k: values.pop(k) for k in list(values) if k in fields}
+    if probe:
+        changes |= {"linear_probe": True, "head_epochs": 0, "epochs": 0}
+    if recipe is None:
+        recipe = FinetuneRecipe(**changes)
+    else:
+        recipe = dataclasses.replace(recipe, **changes)
+    source = data
+    if not isinstance(data, (str, os.PathLike, data_room.Source)):
+        source = open_arrays(
+            data, validation_data, class_names=class_names, held_out=recipe.held_out
+        )
+    elif validation_data is not None or class_names is not None:
+        raise ValueError(
+            "`validation_data` and `class_names` belong to arrays and datasets; a "
+            f"folder has its own. Received: data={data!r}"
+        )
+    folder = Path(run_folder or _next_folder())
+    strategy = strategy or make_strategy()
+    trained = train(recipe, folder, source=source, strategy=strategy, say=say, **values)
+    if not is_chief(strategy):
+        return trained
+    # As it was saved: without the devices that it was trained on.
+    model = open_model(str(folder)).keras_model()
+    mistakes = Mistakes()
+    evaluation = evaluate(
+        model,
+        trained.source,
+        split=trained.recipe.validation_split,
+        on_batch=mistakes.add if model.card.outputs == "softmax" else None,
+    )
+    if isinstance(evaluation, Evaluation):
+        evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
+    trained = dataclasses.replace(trained, model=model)
+    accuracy = accuracy_of(evaluation)
+    doubts = find_doubts(trained, accuracy, _predicted(trained, evaluation))
+    held_out = count_images(trained.source, trained.recipe.validation_split)
+    result = FinetuneResult(
+        **{f.name: getattr(trained, f.name) for f in dataclasses.fields(trained)},
+        evaluation=evaluation,
+        warnings=tuple(doubts),
+        at_chance=at_chance(trained, accuracy, np.array(held_out)),
+        worst=mistakes.write(folder, evaluation.class_names, model),
+        report=folder / "report.md",
+    )
+    for doubt in doubts:
+        say(f"Warning: {doubt}")
+    write_report(result)
+    return result
+
+
+def accuracy_of(evaluation: Evaluation | LabelEvaluation) -> float:
+    """Share of the images that are right, or of the labels of all images."""
+    if isinstance(evaluation, Evaluation):
+        return float(evaluation.top1)
+    return float(np.nanmean(evaluation.accuracy))
+
+
+def _predicted(result, evaluation):
+    """How many held-out images each class is predicted for."""
+    if isinstance(evaluation, Evaluation):
+        return evaluation.confusion.sum(0)
+    counts = np.sum(
+        [
+            (result.model.predict_on_batch(images) > 0.5).sum(0)
+            for images, _ in result.validation.as_numpy_iterator()
+        ],
+        axis=0,
+    )
+    if len(counts) == 1 and len(result.source.class_names) == 2:
+        return np.array([evaluation.images - counts[0], counts[0]])
+    return counts
+
+
+def _next_folder():
+    folders = (Path("runs") / f"finetune-{n}" for n in itertools.count(1))
+    return next(folder for folder in folders if not folder.exists())

@@ -1,0 +1,176 @@
+"""`keras_senet.training.finetune`: from data of any kind to a network and a report."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_senet.data.arrays import open_arrays
+from keras_senet.data.bundled import CLASS_NAMES, arrays
+from keras_senet.training import FinetuneRecipe, finetune
+from keras_senet.training.doubts import find_doubts, is_at_chance
+
+PRESET = {"model": "se_resnet20", "weights": "fashion_mnist", "verbose": 0}
+
+
+def bundled(count, classes=10):
+    labels = arrays()["y_train"]
+    chosen = np.flatnonzero(labels < classes)[:count]
+    return arrays()["x_train"][chosen][..., None], labels[chosen]
+
+
+def test_arrays(tmp_path):
+    said = []
+    images, labels = bundled(200)
+    result = finetune(
+        (images, labels),
+        tmp_path / "run",
+        probe=True,
+        class_names=CLASS_NAMES,
+        say=said.append,
+        **PRESET,
+    )
+    assert result.accuracy == result.probe_accuracy > 0.8
+    assert result.evaluation.class_names == CLASS_NAMES
+    assert result.report == tmp_path / "run" / "report.md"
+    assert result.model.card.labels == CLASS_NAMES
+    assert not result.at_chance
+    assert result.source.splits == {"train": 160, "test": 40}
+
+
+def test_a_dataset_and_its_validation(tmp_path):
+    images, labels = bundled(120, classes=2)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    result = finetune(
+        dataset,
+        tmp_path / "run",
+        validation_data=dataset.take(30).batch(7),
+        probe=True,
+        **PRESET,
+    )
+    assert result.source.splits == {"train": 120, "test": 30}
+    assert result.accuracy > 0.9
+    # What is measured was trained on, and that is said.
+    assert any("30 of 30 held-out images look like" in text for text in result.warnings)
+    assert result.warnings[-1] in result.report.read_text()
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["warnings"] == list(result.warnings)
+
+
+def test_random_labels_are_said_to_be_chance(tmp_path):
+    images, _ = bundled(120)
+    labels = np.random.default_rng(0).integers(0, 4, 120)
+    result = finetune((images, labels), tmp_path / "run", probe=True, **PRESET)
+    assert result.at_chance
+    assert "no better than chance" in result.warnings[0]
+    assert "knows the training images by heart" in " ".join(result.warnings)
+
+
+def test_several_labels_an_image(tmp_path):
+    images, numbers = bundled(100, classes=3)
+    labels = np.eye(3)[numbers]
+    labels[:, 2] = 1
+    result = finetune((images, labels), tmp_path / "run", probe=True, **PRESET)
+    assert result.source.multi_label
+    assert result.accuracy == pytest.approx(result.probe_accuracy)
+    assert "mean average precision" in result.report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((np.zeros((4, 8, 8, 2)), np.zeros(4, int)), "Images must be"),
+        ((np.full((4, 8, 8, 3), 0.5), np.arange(4)), "Images must be raw, 0..255"),
+        ((np.zeros((4, 8, 8, 3), "uint8"), np.zeros(4, int)), "two or more"),
+    ],
+)
+def test_arrays_that_are_no_images(data, message):
+    with pytest.raises(ValueError, match=message):
+        open_arrays(data)
+
+
+def test_class_names_of_a_folder():
+    with pytest.raises(ValueError, match="belong to arrays and datasets"):
+        finetune("bundled", class_names=("a", "b"), **PRESET)
+
+
+def test_held_out_parts_of_arrays():
+    images = np.arange(40, dtype="uint8").repeat(64).reshape(40, 8, 8, 1)
+    source = open_arrays((images, np.repeat([0, 1], [30, 10])))
+    assert source.splits == {"train": 32, "test": 8}
+    seen = {
+        split: [int(x[0, 0, 0]) for x, _ in source.dataset(split)]
+        for split in source.splits
+    }
+    assert sorted(seen["train"] + seen["test"]) == list(range(40))
+    first = [int(y) for _, y in source.dataset("train").take(8)]
+    assert sum(first) == 2  # each stretch has its share of every class
+
+
+def doubts(accuracy=0.9, predicted=(10, 10), train=20, **changes):
+    """What is said of a result on arrays with two classes."""
+    images = np.random.default_rng(0).integers(0, 255, (2 * train + 20, 64, 64, 3))
+    labels = np.arange(len(images)) % 2
+    source = open_arrays(
+        (images[20:], labels[20:]), (images[:20], labels[:20]), class_names=("a", "b")
+    )
+    recipe = FinetuneRecipe(model="se_resnet20", weights="cifar10")
+    probe = types.SimpleNamespace(copies=0, training_accuracy=accuracy)
+    values = {
+        "source": source,
+        "recipe": recipe,
+        "probe": probe,
+        "keeps_probe": True,
+        "history": {},
+        "image_counts": (train, train),
+    }
+    result = types.SimpleNamespace(**(values | changes))
+    return find_doubts(result, accuracy, np.array(predicted))
+
+
+def test_nothing_is_doubtful():
+    assert doubts() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy": 0.6}, "is no better than chance"),
+        ({"predicted": (20, 0)}, "Never predicted on the held-out images: b."),
+        (
+            {
+                "history": {"accuracy": [0.5, 1.0]},
+                "keeps_probe": False,
+                "accuracy": 0.75,
+            },
+            "knows the training images by heart",
+        ),
+        ({"train": 9}, "Fewer than 10 training images: a (9), b (9)"),
+        (
+            {"recipe": FinetuneRecipe(model="se_resnet20", weights="fashion_mnist")},
+            "were trained on grey images",
+        ),
+        (
+            {"probe": types.SimpleNamespace(copies=3, training_accuracy=0.9)},
+            "3 of 20 held-out images look like a training image",
+        ),
+    ],
+)
+def test_one_line_with_what_to_do(changes, message):
+    found = doubts(**changes)
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_small_weights_on_large_photos():
+    images = np.zeros((24, 300, 300, 3), "uint8")
+    source = open_arrays((images, np.arange(24) % 2), (images, np.arange(24) % 2))
+    (found,) = doubts(source=source, image_counts=(12, 12))
+    assert "trained on images of 32 pixels, and yours have about 300" in found
+
+
+def test_chance_needs_enough_images():
+    assert is_at_chance(0.30, 32, 0.25)
+    assert not is_at_chance(0.30, 3200, 0.25)
