@@ -91,10 +91,10 @@ def finetune(
 
     Example:
 
-    >>> result = keras_senet.training.finetune(
+    >>> result = keras_senet.training.finetune(  # doctest: +SKIP
     ...     "photos", model="se_resnet20", weights="cifar10"
     ... )
-    >>> result.model, result.probe_accuracy, result.accuracy, result.report
+    >>> result.probe_accuracy, result.accuracy, result.report  # doctest: +SKIP
     """
     fields = {field.name for field in dataclasses.fields(Recipe)}
     changes = {k: values.pop(k) for k in list(values) if k in fields}
