@@ -50,6 +50,8 @@ class ModelArguments(typing.TypedDict, total=False):
     cardinality: int
     width: int
     half_reduce: bool
+    group_width: int
+    padding: str
     alpha: float
     batch_norm: bool
     fused: bool
@@ -309,12 +311,13 @@ class Recipe:
             warmup_epochs=0.0,
             freeze_batch_norm_epochs=0,
         )
-        everything = dataclasses.replace(self, epochs=self.epochs or 1, head_epochs=0)
+        epochs = 1 if self.epochs == 0 else self.epochs
+        everything = dataclasses.replace(self, epochs=epochs, head_epochs=0)
         both = (
-            (self.head_epochs, Phase(1, "new classifier", head)),
-            (self.epochs, Phase(2, "all layers", everything)),
+            (self.head_epochs != 0, Phase(1, "new classifier", head)),
+            (self.epochs != 0, Phase(2, "all layers", everything)),
         )
-        return tuple(phase for epochs, phase in both if epochs)
+        return tuple(phase for learns, phase in both if learns)
 
     @property
     def step_batch_size(self) -> int:
@@ -336,6 +339,7 @@ class Recipe:
         from keras_senet.models import CONSTRUCTORS  # not before: it loads Keras
 
         least = CONSTRUCTORS[self.model].family.min_size
+        epochs = 2 if self.epochs is None else self.epochs
         own = 28  # What the bundled images have.
         return dataclasses.replace(
             self,
@@ -346,12 +350,12 @@ class Recipe:
             classes=None,
             limit=64,
             head_epochs=min(self.head_epochs, 1),
-            epochs=min(self.epochs or 2, 2) if self.head_epochs else 2,
+            epochs=min(epochs, 2) if self.head_epochs else 2,
             passes=1,
             global_batch_size=16,
             accumulation_steps=min(self.accumulation_steps, 2),
             freeze_batch_norm_epochs=min(self.freeze_batch_norm_epochs, 1),
-            warmup_epochs=self.warmup_epochs * 2 / max(self.epochs, 2),
+            warmup_epochs=self.warmup_epochs * 2 / max(epochs, 2),
         )
 
     def to_json(self) -> dict[str, Any]:
