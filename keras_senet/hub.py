@@ -18,6 +18,7 @@ from keras_senet.utils.files import atomic_path, sha256
 from keras_senet.version import __version__
 
 WEIGHTS, README = "model.weights.h5", "README.md"
+MARK = "library_name: keras_senet"  # in the head of a card
 
 
 def save_pretrained(
@@ -163,6 +164,8 @@ def convert(
             f"Received: target={str(target)!r}"
         )
     card_path = target.with_name(target.name.removesuffix(ending) + ".md")
+    # The card is there first, so that a card without its file is a killed one's.
+    alone = _is_card(card_path) and not target.exists()
     checkpoint = weights_room.open_checkpoint(source, model)
     known = checkpoint.card
     name = model or network_of(known)
@@ -179,7 +182,7 @@ def convert(
     network = _constructor(name)(weights=source, **arguments)
     with (
         atomic_path(target, overwrite=overwrite) as temporary,
-        atomic_path(card_path, overwrite=overwrite, what="card") as card,
+        atomic_path(card_path, overwrite=overwrite or alone, what="card") as card,
     ):
         endings[ending](network, temporary)
         error = _difference(network, temporary, arguments, name)
@@ -204,6 +207,15 @@ def convert(
         layout=checkpoint.layout,
         relative_error=error,
     )
+
+
+def _is_card(path):
+    """Whether a file is a card that this module wrote."""
+    try:
+        with path.open("rb") as file:
+            return MARK.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def _difference(network, path, arguments, name):
@@ -243,7 +255,7 @@ def _snapshot(folder):
 
 def _readme(name, card, description, facts=None):
     """A model card: what the hub reads from its head, then text for people."""
-    head = ["---", "library_name: keras_senet", "pipeline_tag: image-classification"]
+    head = ["---", MARK, "pipeline_tag: image-classification"]
     if card.licence:
         head.append(f"license: {card.licence.lower()}")
     head += ["tags:", "- keras", "- squeeze-and-excitation", "---", ""]

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import os
+import tempfile
 import threading
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +19,12 @@ from keras_senet.data import Source
 from keras_senet.models import create_model, list_models
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
-from keras_senet.utils.files import ImplausibleArchive, check_archive
+from keras_senet.utils.files import (
+    DiskFull,
+    ImplausibleArchive,
+    check_archive,
+    disk_full_explained,
+)
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.quiet import quiet
 from keras_senet.views import SourceView, view_source
@@ -647,8 +653,10 @@ def _load_keras(path: Path) -> keras.Model:
         raise _unreadable(path, "a .keras file", error)
     try:
         check_archive(path)
-        model = keras.saving.load_model(path, compile=False)
-    except ImplausibleArchive:
+        # Keras unpacks it there.
+        with disk_full_explained(tempfile.gettempdir()):
+            model = keras.saving.load_model(path, compile=False)
+    except (ImplausibleArchive, DiskFull):
         raise
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise _unreadable(path, "a .keras file", error) from error

@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.reconfigure(errors="replace")  # names that it cannot write
         if not debug:
             be_quiet()
+    interrupts = _watch_signals() if argv is None else []
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -71,7 +73,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if interrupts:  # native code that is being imported makes others of it
+            return _fail("interrupted", 130)
         return _fail(_describe(error, debug), 1)
+    finally:
+        if argv is None:  # What is left to do is short.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _watch_signals():
+    """Lets SIGTERM tidy up as ctrl-C does; returns a list that tells of ctrl-C."""
+    interrupts = []
+
+    def interrupt(*_):
+        interrupts.append(True)
+        raise KeyboardInterrupt
+
+    def terminate(*_):
+        sys.exit(143)
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, terminate)
+    return interrupts
 
 
 def _dispatch(arguments):

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_senet.training.state import RESUME, State, save_state
+from keras_senet.utils.files import DiskFull
 
 # A training from its first step.
 START = State({}, [], [])
@@ -136,7 +136,7 @@ class Checkpoints(keras.callbacks.Callback):
         value = logs.get("accuracy", -math.inf)
         if math.isfinite(logs["loss"]) and value > self.progress["best"]:
             self.progress["best"] = value
-            self.write_best(self.folder / "best.weights.h5")
+            self._write(self.write_best, self.folder / "best.weights.h5")
         if self.patience is None:
             return
         self.progress["wait"] += 1
@@ -165,15 +165,15 @@ class Checkpoints(keras.callbacks.Callback):
             self.prepare(self.model)
         last = self.folder / "last.weights.h5"
         self.progress["step"] = step
+        self._write(save_state, self.model, last, self.progress, self.best_weights)
+
+    def _write(self, write, *arguments):
         try:
-            save_state(self.model, last, self.progress, self.best_weights)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else error
-            kept = f"The one before, {last}, is whole." if last.exists() else ""
-            raise OSError(
-                f"The checkpoint could not be written: {reason}. {kept} Make room, "
-                f"then {RESUME}."
-            ) from error
+            write(*arguments)
+        except DiskFull as error:
+            last = self.folder / "last.weights.h5"
+            kept = f" The state before, {last}, is whole." if last.exists() else ""
+            raise DiskFull(f"{error}{kept} Make room, then {RESUME}.") from error
 
     def _stop_if_asked(self):
         if self.termination.requested:

@@ -1,5 +1,6 @@
 """What a training leaves behind, and where."""
 
+import contextlib
 import csv
 import json
 import os
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from keras_senet.training.recipes import Recipe, load_recipe
 from keras_senet.training.state import RESUME
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import HOLDER, atomic_path
 from keras_senet.version import __version__
 
 
@@ -46,7 +47,7 @@ class RunFolder:
                 f"The run folder must be a folder. Received: {str(self.path)!r}, "
                 "a file."
             )
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and {p.name for p in self.path.iterdir()} - {HOLDER}:
             holds = "holds a run" if self.recipe.exists() else "is not empty"
             raise ValueError(
                 "The run folder must be new or empty. Received: "
@@ -84,16 +85,27 @@ class RunFolder:
                     shutil.rmtree(leftover, ignore_errors=True)
 
     def cut_history(self, epochs: int) -> None:
-        """Drops the rows of epochs that no checkpoint has."""
+        """Drops the rows of epochs that no checkpoint has, and what is no row.
+
+        Of an epoch that two processes wrote, the row that came last stays.
+        """
         if not self.history.exists():
             return
-        with open(self.history, newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))  # None, if it stopped in its first epoch.
+        with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
+            lines = list(csv.reader(file))  # None, if it stopped in its first epoch.
+        head = next((line for line in lines if line[:1] == ["epoch"]), None)
+        rows = {}
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                values = [float(value) for value in line]
+                if head and len(values) == len(head) and values[0] < epochs:
+                    rows[values[0]] = line
         with (
             atomic_path(self.history, overwrite=True) as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
-            csv.writer(file).writerows(rows[: epochs + 1])
+            whole = [row for _, row in sorted(rows.items())]
+            csv.writer(file).writerows([head, *whole] if head else [])
 
     def write_start(self, recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
         """Writes the resolved recipe and what the training runs on."""
@@ -112,6 +124,7 @@ class RunFolder:
                 "seed": recipe.seed,
             },
         )
+        self.checkpoints.mkdir(exist_ok=True)
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

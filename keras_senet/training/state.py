@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from keras_senet.utils.files import atomic_path
+from keras_senet.weights import file_size
 
 # How a run goes on, for messages.
 RESUME = "resume the run (resume=True, or --resume on the command line)"
@@ -61,7 +62,8 @@ def save_state(
         OSError: If the file cannot be written; the older ones are as they were.
     """
     path = Path(path)
-    with atomic_path(path, overwrite=True) as temporary:
+    room = file_size(model) + sum(value.nbytes for value in best)
+    with atomic_path(path, overwrite=True, room=room) as temporary:
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
             group = file.create_group("training")

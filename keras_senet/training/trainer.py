@@ -50,6 +50,7 @@ from keras_senet.training.strategies import (
     is_multi_worker,
     make_strategy,
 )
+from keras_senet.utils.files import disk_full_explained, locked_folder
 from keras_senet.weights import save_model, save_weights
 
 
@@ -143,7 +144,8 @@ def train(
             data, the weights or the model; nothing has been written then.
         FileNotFoundError: If there are no such data or weights.
         FloatingPointError: If the loss is no longer finite.
-        OSError: If the data cannot be read, or a file cannot be written.
+        OSError: If the data cannot be read, a file cannot be written, or another
+            process trains in the folder.
         ConnectionError: If another worker is gone.
         keras_senet.training.TrainingStopped: After SIGTERM.
     """
@@ -172,7 +174,10 @@ def train(
     keras.utils.set_random_seed(recipe.seed + 1)
     with dtype_policy(recipe.dtype_policy), strategy.scope():
         network = build_model(recipe, source)
-    with _written_folder(folder, strategy) as written, _stoppable(strategy) as stop:
+    with (
+        _written_folder(folder, strategy, resume) as written,
+        _stoppable(strategy) as stop,
+    ):
         written.write_start(recipe, strategy)
         training = _Fit(
             recipe=recipe,
@@ -188,7 +193,10 @@ def train(
             verbose=verbose,
             say=say or (print if verbose else lambda text: None),
         )
-        with explained(source, several_workers=is_multi_worker(strategy)):
+        with (
+            disk_full_explained(written.path),
+            explained(source, several_workers=is_multi_worker(strategy)),
+        ):
             training.run(find_state(folder.last) if resume else None)
         for layer in network.layers:
             layer.trainable = True
@@ -413,7 +421,7 @@ class _Fit:
 
 @contextlib.contextmanager
 def _written_folder(
-    folder: RunFolder, strategy: tf.distribute.Strategy
+    folder: RunFolder, strategy: tf.distribute.Strategy, resume: bool
 ) -> Iterator[RunFolder]:
     """The run's folder, or one that vanishes where another process writes the run's.
 
@@ -423,8 +431,12 @@ def _written_folder(
         if not is_chief(strategy):
             path = stack.enter_context(tempfile.TemporaryDirectory())
             folder = RunFolder(path)
+        stack.enter_context(disk_full_explained(folder.path))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked_folder(folder.path, "run folder"))
+        if not resume:
+            folder.check_new()  # Another run may have begun in it meanwhile.
         folder.remove_leftovers()
-        folder.checkpoints.mkdir(parents=True, exist_ok=True)
         yield folder
 
 

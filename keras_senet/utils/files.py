@@ -1,19 +1,62 @@
 """Files appear under their final name only when they are whole."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+# Whose a folder is that `locked_folder` locks.
+HOLDER = ".running"
+
+
+class DiskFull(OSError):
+    """A file that could not be written because there is no room for it."""
+
+
+@contextlib.contextmanager
+def disk_full_explained(path: str | os.PathLike) -> Iterator[None]:
+    """Lets errors of any library that come from a full disk be one line.
+
+    Args:
+        path: What is written while the block runs.
+
+    Raises:
+        DiskFull: If there is no room.
+    """
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        number, text = getattr(error, "errno", None), str(error)
+        for full in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            if number == full or os.strerror(full) in text:
+                reason = f"{str(path)!r} could not be written: {os.strerror(full)}."
+                raise DiskFull(reason) from error
+        raise
 
 
 @contextlib.contextmanager
 def atomic_path(
-    path: str | os.PathLike, *, overwrite: bool = False, what: str = "file"
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    what: str = "file",
+    room: int = 0,
 ) -> Iterator[Path]:
     """Yields a path beside `path` to write to, and renames it when all went well.
 
@@ -22,30 +65,147 @@ def atomic_path(
     the block raises, what was written is removed and `path` is left as it was. A
     file takes the place of a file only, a folder that of a folder.
 
+    What a killed process left beside `path` is removed first; where it was killed
+    between the two steps in which a folder is replaced, the new one takes its place.
+
     Args:
         path: The final path.
         overwrite: Whether an existing `path` is replaced.
         what: What is written, for the error message ("SavedModel", "file").
+        room: How many bytes there must be room for, for libraries that end the
+            process where there is none.
 
     Raises:
         ValueError: If `path` exists and `overwrite` is False, or it is a folder and a
             file was written, or the other way round.
+        DiskFull: If there is no room.
     """
     path = Path(path)
+    _clear_leftovers(path)
     if path.exists() and not overwrite:
         raise ValueError(
             f"The {what} must not exist yet. Received: {str(path)!r}, which exists. "
             "Choose another path or remove it first."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with disk_full_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder, lock = _own_folder(path)
+        try:
+            temporary = folder / path.name
+            if room:
+                _reserve(temporary, room)
+            yield temporary
+            _check_kind(temporary, path, what)
+            _replace(temporary, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.close()
+
+
+class _Lock:
+    """The system's lock of a folder; it ends with the process, killed or not.
+
+    Raises:
+        BlockingIOError: If another one has it.
+        OSError: If there is no such folder, or its file system has no locks.
+    """
+
+    def __init__(self, folder: Path):
+        self._descriptor = None
+        if fcntl is None:
+            return
+        self._descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _own_folder(path: Path) -> tuple[Path, Any]:
+    """A new hidden folder beside a path, with its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            lock = _Lock(folder)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # Another process took it for a leftover.
+        except OSError:
+            return folder, contextlib.ExitStack()
+        if folder.exists():
+            return folder, lock
+        lock.close()
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Ends what killed processes began: the folders of `atomic_path` without a lock."""
+    names = {path.name, f"{path.name}.replaced"}
+    kind = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
     try:
-        temporary = folder / path.name
-        yield temporary
-        _check_kind(temporary, path, what)
-        _replace(temporary, path)
+        found = [e.path for e in os.scandir(path.parent) if kind.fullmatch(e.name)]
+    except OSError:
+        return
+    for folder in map(Path, found):
+        with contextlib.suppress(OSError), contextlib.closing(_Lock(folder)):
+            if fcntl is None or not {e.name for e in folder.iterdir()} <= names:
+                continue
+            # It was about to be renamed, so it is whole.
+            if (folder / f"{path.name}.replaced").exists() and not path.exists():
+                for name in sorted(names):
+                    if (folder / name).exists() and not path.exists():
+                        os.replace(folder / name, path)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str | os.PathLike, what: str) -> Iterator[None]:
+    """Keeps others that call this out of an existing folder while the block runs.
+
+    Args:
+        folder: The folder; the file `HOLDER` in it says whose it is.
+        what: What the folder is, for the message.
+
+    Raises:
+        BlockingIOError: If another process is in it, or another thread.
+    """
+    holder = Path(folder) / HOLDER
+    try:
+        lock = _Lock(Path(folder))
+    except BlockingIOError:
+        try:
+            name = holder.read_text("utf-8")[:200]
+        except OSError:
+            name = "another process"
+        raise BlockingIOError(
+            f"The {what} must be used by one at a time. Received: {str(folder)!r}, "
+            f"which {name!r} is using. Wait until it has ended, or choose another."
+        ) from None
+    except OSError:  # a file system without locks
+        yield
+        return
+    try:
+        with disk_full_explained(holder):
+            holder.write_text(f"process {os.getpid()} on {platform.node()}", "utf-8")
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        holder.unlink(missing_ok=True)
+        lock.close()
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Raises an OSError if a file of this size cannot be written."""
+    if not hasattr(os, "posix_fallocate"):
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+    path.unlink()
 
 
 def _check_kind(source: Path, target: Path, what: str) -> None:

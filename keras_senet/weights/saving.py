@@ -4,6 +4,7 @@ Keras reads them too.
 """
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def network_card(model: keras.Model, **changes) -> Card:
             "other models with their own `save`."
         )
     return dataclasses.replace(card, **changes)
+
+
+def file_size(model: keras.Model) -> int:
+    """Returns how many bytes a file of a model's weights and optimizer has at most."""
+    variables = [*model.variables]
+    if getattr(model, "optimizer", None) is not None:
+        variables += model.optimizer.variables
+    values = sum((8 if "64" in v.dtype else 4) * math.prod(v.shape) for v in variables)
+    # Groups, names and headers; a layer without variables has some, too.
+    return values + 4096 * (len(variables) + len(model.layers)) + 2**16
 
 
 def save_weights(
@@ -76,7 +87,8 @@ def _save(model, path, card, overwrite, ending, method):
     if not str(path).endswith(ending):
         raise ValueError(f"`path` must end in {ending!r}. Received: path={str(path)!r}")
     card = network_card(model) if card is None else card
-    with atomic_path(path, overwrite=overwrite) as temporary:
+    room = file_size(model)
+    with atomic_path(path, overwrite=overwrite, room=room) as temporary:
         getattr(model, method)(temporary)
         card.write(temporary)
     return Path(path)

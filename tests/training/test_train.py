@@ -252,6 +252,23 @@ def test_the_run_folder_speaks_of_its_parts(tmp_path):
     assert folder.last == tmp_path / "checkpoints" / "last.weights.h5"
 
 
+@pytest.mark.faults
+def test_a_history_that_two_processes_wrote_is_mended(tmp_path):
+    folder = RunFolder(tmp_path)
+    head = "epoch,accuracy,loss\n"
+    folder.history.write_bytes(
+        head.encode() + b"0,.1,9\n0,.2,8\n" + head.encode() + b"1,.3\n\n\xff\n1,.4,7"
+        b"\n2,.5,6\n1,.6,x\n5,.1,1\n"
+    )
+    folder.cut_history(2)
+    assert folder.history.read_text() == f"{head}0,.2,8\n1,.4,7\n"
+    folder.cut_history(0)
+    assert folder.history.read_text() == head
+    folder.history.write_text("0,.1,9\n")
+    folder.cut_history(2)
+    assert folder.history.read_text() == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"senet154", "places365"}))
 def test_smoke_of_every_recipe(name, tmp_path):

@@ -1,10 +1,16 @@
 """A path holds the old or the new, whole."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import HOLDER, DiskFull, atomic_path, locked_folder
+
+pytestmark = pytest.mark.faults
 
 
 def _fill(folder, text):
@@ -61,3 +67,98 @@ def test_a_folder_does_not_replace_a_file(tmp_path):
         _fill(temporary, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Does something with the path that it is given, says so, and waits to be killed.
+HOLDERS = {
+    "writing": "stack.enter_context(atomic_path(path)).write_text('half')",
+    "locking": "os.mkdir(path); stack.enter_context(locked_folder(path, 'folder'))",
+}
+
+
+@contextlib.contextmanager
+def other_process(kind, path):
+    program = (
+        "import contextlib, os, sys, time\n"
+        "from keras_senet.utils.files import atomic_path, locked_folder\n"
+        "path, stack = sys.argv[1], contextlib.ExitStack()\n"
+        f"{HOLDERS[kind]}\nprint('ready', flush=True)\ntime.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_killed_process_left_is_removed_and_nobody_elses(tmp_path):
+    path = tmp_path / "o[u]t.txt"
+    kept = [tmp_path / ".out.txt.abcdefgh", tmp_path / ".o[u]t.txt.mine"]
+    _fill(kept[0], "of another name")
+    _fill(kept[1], "of another length")
+    _fill(tmp_path / ".o[u]t.txt.abcdefgh", "with other things in it")
+    with other_process("writing", path) as process:
+        (left,) = set(tmp_path.iterdir()) - {*kept, tmp_path / ".o[u]t.txt.abcdefgh"}
+        with atomic_path(path) as temporary:
+            temporary.write_text("new")
+        assert (left / path.name).read_text() == "half"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with atomic_path(path, overwrite=True) as temporary:
+            temporary.write_text("newer")
+    kept.append(tmp_path / ".o[u]t.txt.abcdefgh")
+    assert set(tmp_path.iterdir()) == {path, *kept}
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_folder_whose_replacement_was_killed_between_two_steps(tmp_path, renamed):
+    path, left = tmp_path / "out", tmp_path / ".out.abcdefgh"
+    left.mkdir()
+    _fill(left / "out.replaced", "old")
+    _fill(path if renamed else left / "out", "new")
+    with pytest.raises(ValueError, match="exists"), atomic_path(path):
+        pass
+    assert (path / "a").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_of_one_process(tmp_path):
+    path = tmp_path / "run"
+    with other_process("locking", path) as process:
+        with (
+            pytest.raises(
+                BlockingIOError, match=rf"run', which 'process {process.pid}"
+            ),
+            locked_folder(path, "run folder"),
+        ):
+            pass
+        process.kill()
+        process.wait()
+        assert (path / HOLDER).exists()
+        with locked_folder(path, "run folder"), pytest.raises(BlockingIOError):  # noqa: SIM117
+            with locked_folder(path, "run folder"):
+                pass
+        assert list(path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(bytes(50_000)),
+        lambda path: exec("raise RuntimeError('errno = 27, File too large')"),
+    ],
+)
+def test_a_full_disk_is_one_line_with_the_path(tmp_path, small_files, write):
+    path = tmp_path / "out"
+    with small_files(20_000):
+        for room in (0, 30_000):
+            with (
+                pytest.raises(DiskFull, match=r"/out' could not be written: File too"),
+                atomic_path(path, room=room) as temporary,
+            ):
+                assert not room
+                write(temporary)
+    assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,8 @@ from keras_senet.weights.readers import read_file
 GOLDEN = Path(__file__).parent / "golden"
 ROW = {"blocks": [1, 1, 1, 1], "filters": [4, 8, 8, 16]}
 
+pytestmark = pytest.mark.faults
+
 few = hypothesis.settings(
     derandomize=True,
     max_examples=40,
