@@ -66,7 +66,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and not self.synchronized
-            and not self.renorm
+            and not getattr(self, "renorm", False)  # older Keras has none
             and keras.backend.standardize_dtype(inputs.dtype)
             == self.compute_dtype
             in ("float32", "float16", "bfloat16")
