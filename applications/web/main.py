@@ -141,8 +141,9 @@ def with_gates(model: keras.Model) -> keras.Model:
             _, gate = folded.get_layer(layer.name).input
             outputs[layer.name] = keras.ops.mean(gate, (1, 2))
     network = keras.Model(folded.inputs, outputs, name=model.name)
-    record = getattr(model, "preprocessing", None)
-    if record is None or any(layer.name == "preprocessing" for layer in model.layers):
+    card = keras_senet.Card.of(model)
+    record = card.preprocessing
+    if record is None or card.normalises:
         network.preprocessing = record
         return network
     raw = keras.Input(model.input_shape[1:], name="images")
