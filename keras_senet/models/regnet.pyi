@@ -35,7 +35,7 @@ def preprocess_input(
 ) -> Any: ...
 def RegNetY002(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -64,7 +64,7 @@ def RegNetY002(
 
 def RegNetY004(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -93,7 +93,7 @@ def RegNetY004(
 
 def RegNetY006(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -122,7 +122,7 @@ def RegNetY006(
 
 def RegNetY008(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -151,7 +151,7 @@ def RegNetY008(
 
 def RegNetY016(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -180,7 +180,7 @@ def RegNetY016(
 
 def RegNetY032(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -209,7 +209,7 @@ def RegNetY032(
 
 def RegNetY040(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -238,7 +238,7 @@ def RegNetY040(
 
 def RegNetY064(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -267,7 +267,7 @@ def RegNetY064(
 
 def RegNetY080(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -296,7 +296,7 @@ def RegNetY080(
 
 def RegNetY120(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -325,7 +325,7 @@ def RegNetY120(
 
 def RegNetY160(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -354,7 +354,7 @@ def RegNetY160(
 
 def RegNetY320(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,

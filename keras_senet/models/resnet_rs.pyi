@@ -17,7 +17,7 @@ def preprocess_input(
 ) -> Any: ...
 def ResNetRS50(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -45,7 +45,7 @@ def ResNetRS50(
 
 def ResNetRS101(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -73,7 +73,7 @@ def ResNetRS101(
 
 def ResNetRS152(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -101,7 +101,7 @@ def ResNetRS152(
 
 def ResNetRS200(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -129,7 +129,7 @@ def ResNetRS200(
 
 def ResNetRS270(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -157,7 +157,7 @@ def ResNetRS270(
 
 def ResNetRS350(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,
@@ -185,7 +185,7 @@ def ResNetRS350(
 
 def ResNetRS420(
     include_top: bool = True,
-    weights: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: Literal["avg", "max"] | None = None,

@@ -4,6 +4,9 @@ Sources of the numbers: timm's results tables (`results-imagenet.csv`) and model
 configurations; the README of image-classifiers; keras.io/api/applications.
 """
 
+import json
+from pathlib import Path
+
 from keras_senet.card import Card, Preprocessing
 from keras_senet.utils.errors import nearest
 from keras_senet.weights.presets import Accuracy, File, Host, Preset
@@ -221,12 +224,124 @@ def _keras(constructor, stem, md5, md5_no_top, row, published):
         )
 
 
+# timm's other networks: constructor and row, by the name before the dot.
+_D101 = {**_DEPTH_101, **_DEEP, "width": 8, "divisor": 8}
+_OTHERS = {
+    "seresnext26t_32x4d": (
+        "se_resnext",
+        {**_DEPTH_26, **_DEEP, "divisor": 8, "stem_filters": [24, 32, 64]},
+    ),
+    "seresnext101d_32x8d": ("se_resnext", _D101),
+    "seresnextaa101d_32x8d": ("se_resnext", {**_D101, "anti_alias": True}),
+    "seresnextaa201d_32x8d": (
+        "se_resnext",
+        {
+            **_D101,
+            "blocks": [3, 24, 36, 4],
+            "stem_filters": [64, 64, 128],
+            "anti_alias": True,
+        },
+    ),
+    "regnety_008_tv": (
+        "regnety",
+        {"blocks": [1, 3, 8, 2], "filters": [64, 144, 320, 784], "group_width": 16},
+    ),
+    "regnety_080_tv": (
+        "regnety",
+        {"blocks": [2, 4, 10, 1], "filters": [224, 448, 896, 2016], "group_width": 56},
+    ),
+    "regnety_2560": (
+        "regnety",
+        {
+            "blocks": [2, 7, 17, 1],
+            "filters": [746, 1492, 4103, 10444],
+            "group_width": 373,
+        },
+    ),
+}
+NOT_COMMERCIAL = frozenset({"CC-BY-NC-4.0", "SEER"})
+
+
+def _records(name):
+    return json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def _hub(timm, licence, classes, size, crop, trained, tested, pth):
+    """A record of timm_hub.json: a network whose name is timm's."""
+    model = timm.partition(".")[0]
+    constructor, row = _OTHERS.get(model, (model, {}))
+    name = timm.replace("seresnext", "se_resnext")
+    files = [File(url=_HUB.format(timm), name=f"{name}.safetensors")]
+    if pth:
+        stem = pth.rpartition("/")[2]
+        digits = stem.rpartition("-")[2].removesuffix(".pth")
+        files.append(File(url=pth, sha256=digits, name=stem))
+    refused = "its SiLU stem and units (timm's byobnet) are not built here."
+    is_built = not model.endswith("ts")
+    return Preset(
+        name=name,
+        card=Card(
+            constructor=constructor if is_built else "se_resnext",
+            architecture=row,
+            licence=licence,
+            include_top=classes > 0,
+            classes=classes or None,
+            preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
+            normalises=False,
+        ),
+        files=tuple(files),
+        layout="regnet" if model.startswith("regnet") else "timm_modern",
+        accuracy=_accuracy((size, crop, *trained), "timm") if trained else None,
+        test_accuracy=_accuracy(tested, "timm"),
+        source="timm",
+        aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
+        refusal="" if is_built else refused,
+    )
+
+
+def _dropped(url, digest):
+    """A record of keras_dropped.json: the files of networks that Keras 3 dropped."""
+    file = url.rpartition("/")[2]
+    stem, _, ending = file.removesuffix(".h5").partition("_")
+    suffix = "_no_top" if ending else ""
+    if stem.startswith("regnety"):
+        constructor, size, layout = f"regnety_{stem.removeprefix('regnety')}", 224, ""
+        tag, row = "keras_in1k", {"padding": "same"}
+        record = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    else:
+        depth, size = map(int, stem.removeprefix("resnet-rs-").split("-i"))
+        constructor, tag, row, record = f"resnetrs{depth}", f"keras_i{size}", {}, {}
+        layout = "resnet_rs"
+    return Preset(
+        name=f"{constructor}.{tag}{suffix}",
+        card=_card(
+            constructor,
+            row,
+            "Apache-2.0",
+            include_top=not suffix,
+            classes=None if suffix else 1000,
+            preprocessing=Preprocessing(image_size=size, **record),
+        ),
+        files=(
+            File(
+                url=url,
+                name=file,
+                **{"md5" if len(digest) == 32 else "sha256": digest},
+            ),
+        ),
+        layout=layout or "regnet",
+        source="tf.keras",
+    )
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         *(_modern(*row) for row in _MODERN),
         *(_legacy(*row) for row in _LEGACY),
         *(preset for row in _KERAS for preset in _keras(*row)),
+        *(_hub(*row) for row in _records("timm_hub.json")),
+        *(_dropped(*row) for row in _records("keras_dropped.json")),
         *shipped_presets(),
     )
 }
@@ -243,6 +358,15 @@ IMAGENET = {
     "se_resnext101": "gluon_in1k",
     "senet154": "gluon_in1k",
 }
+# Of the others it is the most accurate one whose licence allows every use.
+for _preset in sorted(
+    (p for p in PRESETS.values() if p.accuracy and p.card.classes == 1000),
+    key=lambda preset: preset.accuracy.top1,
+):
+    if _preset.card.constructor.startswith(("regnety_", "resnetrs")) and (
+        _preset.card.licence not in NOT_COMMERCIAL
+    ):
+        IMAGENET[_preset.card.constructor] = _preset.tag
 
 _UNIT = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 # keras.applications' "caffe" mode: blue first, means subtracted, no scaling.

@@ -1,7 +1,9 @@
 """`weights=` -> a checkpoint in our names, with its architecture row."""
 
 import dataclasses
+import functools
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,18 @@ from typing import Any
 import keras
 
 from keras_senet.weights import layouts
-from keras_senet.weights.catalogue import HOSTS, find_preset, unknown_weights
+from keras_senet.weights.catalogue import (
+    HOSTS,
+    NOT_COMMERCIAL,
+    find_preset,
+    unknown_weights,
+)
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.presets import Host, Preset
 from keras_senet.weights.readers import read_file
 from keras_senet.weights.store import fetch
 
-_GENERIC = ("se_resnet", "se_resnext")
+_GENERIC = ("se_resnet", "se_resnext", "regnety")
 
 
 def open_checkpoint(
@@ -42,6 +49,8 @@ def open_checkpoint(
     preset = find_preset(str(weights), constructor)
     if preset is not None:
         check_preset(preset, constructor)
+        if preset.card.licence in NOT_COMMERCIAL:
+            _say_licence(preset.name, preset.card.licence)
         return read_checkpoint(fetch(preset), preset=preset)
     if weights == "imagenet_host" and constructor in HOSTS:
         return layouts.read_host(HOSTS[constructor])
@@ -50,6 +59,16 @@ def open_checkpoint(
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
         raise FileNotFoundError(f"There is no weights file {str(weights)!r}.")
     raise ValueError(unknown_weights(str(weights), constructor))
+
+
+@functools.cache
+def _say_licence(name: str, licence: str) -> None:
+    """Warns once that a preset may not be used for everything."""
+    warnings.warn(
+        f"The weights of {name!r} have the licence {licence}, which does not allow "
+        "commercial use.",
+        stacklevel=4,
+    )
 
 
 def find_host(constructor: str) -> Host | None:
@@ -64,9 +83,10 @@ def check_preset(preset: Preset, constructor: str | None) -> None:
     if constructor in (None, preset.card.constructor):
         return
     own = preset.card.constructor
-    if constructor.startswith(_GENERIC) and own in _GENERIC:
+    if own in _GENERIC and constructor.startswith(own[:6]):
         return
-    if constructor in _GENERIC and own.startswith(("se_res", "senet")):
+    families = {"regnety": ("regnety",)}.get(constructor, ("se_res", "senet"))
+    if constructor in _GENERIC and own.startswith(families):
         return
     raise ValueError(
         f"`weights` must be a preset of {constructor}. Received: {preset.name!r}, "

@@ -21,6 +21,8 @@ def reference(preset) -> str:
     if preset.layout == "image_classifiers":
         name = preset.files[0].name.partition("_imagenet")[0]
         return name if preset.card.include_top else f"{name}_no_top"
+    if preset.source == "tf.keras":
+        return preset.card.constructor.replace("_", "")
     timm = next((a for a in preset.aliases if a.startswith("timm/")), preset.name)
     return timm.removeprefix("timm/").partition(".")[0]
 
