@@ -56,6 +56,8 @@ class Architecture:
     )
 
     stages: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
+    # Whether SE's width follows from its unit's input, not from what SE acts on.
+    squeezes_by_input: ClassVar[bool] = False
     # Option of another family -> why this one does not take it.
     reasons: ClassVar[Mapping[str, str]] = {}
 

@@ -39,6 +39,7 @@ class RegNetArchitecture(Architecture):
         unseen=True,
     )
 
+    squeezes_by_input: ClassVar[bool] = True
     reasons: ClassVar[Mapping[str, str]] = {
         "cardinality": "its groups have a fixed width, `group_width`.",
         "width": "its groups have a fixed width, `group_width`.",

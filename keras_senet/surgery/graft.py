@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
+from keras_senet.models import CONSTRUCTORS
 from keras_senet.network import with_card
 from keras_senet.surgery.places import After, check_graftable, places
 from keras_senet.utils import graph
@@ -198,12 +199,20 @@ def _described(copy, model, changes):
     """The copy with the model's card, and of the changes what its row has."""
     card = Card.of(model)
     row = card.architecture
+    if changes and changes["se"] and _squeezes_by_input(card):
+        changes = None
     if changes and row and row.placement == "standard" and row.se_stages == "all":
         row = {name: changes.get(name, value) for name, value in row.items()}
         return with_card(copy, dataclasses.replace(card, architecture=row))
     return with_card(
         copy, dataclasses.replace(card, constructor=None, architecture=None)
     )
+
+
+def _squeezes_by_input(card):
+    """Whether the family gives SE another width than `graft` does."""
+    build = CONSTRUCTORS.get(card.constructor)
+    return build is not None and build.spec.family.architecture.squeezes_by_input
 
 
 def _no_place(model, found):

@@ -405,3 +405,19 @@ def test_frozen_se_stays_frozen():
 def test_ungraft_of_a_plain_model_is_said():
     with pytest.raises(ValueError, match="0 SE layers"):
         keras_senet.ungraft(residual())
+
+
+def test_a_family_with_another_width_of_se_is_not_described():
+    """RegNetY's SE is as wide as its unit's input says, `graft`'s as its own map."""
+    row = {"blocks": (1, 1, 1, 1), "filters": (8, 8, 16, 16), "group_width": 8}
+    plain = keras_senet.RegNetY(
+        **row,
+        se=False,
+        placement="standard",
+        weights=None,
+        input_shape=(32, 32, 3),
+        classes=3,
+    )
+    grafted = keras_senet.graft(plain)
+    assert (grafted.card.constructor, grafted.card.architecture) == (None, None)
+    assert grafted.card.classes == 3
