@@ -14,7 +14,7 @@ import tyro
 try:
     import detector
 except ImportError as error:
-    sys.exit(f"error: {error}. Install: pip install 'keras-senet[detection]'")
+    sys.exit(f"error: {error}. Install: python -m pip install '.[detection]'")
 import tensorflow as tf
 from running import Program
 

@@ -20,7 +20,7 @@ try:
     from detector import fit_image
     from pycocotools import mask as coco_mask
 except ImportError as error:
-    sys.exit(f"error: {error}. Install: pip install 'keras-senet[detection]'")
+    sys.exit(f"error: {error}. Install: python -m pip install '.[detection]'")
 import keras
 import tensorflow as tf
 from running import Program
