@@ -18,6 +18,7 @@ from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import class_numbers, read_labelled
 from keras_senet.utils.measures import average_precision, hits, roc_auc
+from keras_senet.utils.pictures import save_figure
 
 _CALIBRATION_BINS = 15
 _LEAST_PROBABILITY = 1e-7
@@ -108,7 +109,7 @@ class Evaluation(_Measured):
             ValueError: If the file exists and `overwrite` is not set.
         """
         with atomic_path(path, overwrite=overwrite, what="picture") as temporary:
-            _draw_confusion(self).savefig(temporary, dpi=150)
+            save_figure(_draw_confusion(self), temporary, dpi=150, format=None)
         return Path(path)
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 import keras_senet
 from keras_senet.tracing import freeze
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pictures import save_figure
 
 _FORMAT = "yxyx"
 
@@ -212,7 +213,7 @@ def draw(detections, class_names, path: Path, *, threshold: float = 0.3) -> None
                     left, top, text, fontsize=7, color="white", backgroundcolor=colour
                 )
     with atomic_path(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+        save_figure(figure, temporary, dpi=110)
 
 
 def export(detector, class_names, path, *, threshold: float = 0.05) -> Path:

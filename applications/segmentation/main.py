@@ -27,6 +27,7 @@ from running import Program
 
 import keras_senet
 from keras_senet.utils.files import atomic_path, write_json
+from keras_senet.utils.pictures import save_figure
 
 # The label of pixels that are neither learned nor measured.
 IGNORED = 255
@@ -161,7 +162,7 @@ def draw(shown, names, path):
     for axes, title in zip(grid[0], ("image", "labels", "found"), strict=True):
         axes.set_title(title)
     with atomic_path(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=100, format="png")
+        save_figure(figure, temporary, dpi=100)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from keras_senet.analysis._probe import open_probe
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import class_numbers, read_images, read_labelled
+from keras_senet.utils.names import in_csv
 
 # A gate is open from this share of its largest value on, and closed below the other.
 OPEN, CLOSED = 0.9, 0.1
@@ -115,7 +116,7 @@ def write_csv(path: Path, rows: Iterable[Sequence]) -> Path:
     """Writes rows of values, the head first, replacing an older file."""
     with atomic_path(path, overwrite=True) as temporary:  # noqa: SIM117
         with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
+            csv.writer(file).writerows(map(in_csv, row) for row in rows)
     return path
 
 

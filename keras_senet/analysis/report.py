@@ -9,6 +9,7 @@ from keras_senet.analysis import plots
 from keras_senet.analysis.excitation import Excitation
 from keras_senet.analysis.removal import Removal
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.report_page import Picture, report_page
 
 _ALTS = {
@@ -72,7 +73,7 @@ def write_report(
         temporary.mkdir()
         files = {}
         for name, figure in pictures.items():
-            figure.savefig(temporary / f"{name}.png", dpi=120, format="png")
+            save_figure(figure, temporary / f"{name}.png")
             files[name] = (temporary / f"{name}.png").read_bytes()
         statistics.save_csv(temporary)
         if removal is not None:

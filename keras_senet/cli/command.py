@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from keras_senet.cli.quiet import be_quiet
 from keras_senet.utils.errors import nearest
+from keras_senet.utils.names import visible
 from keras_senet.version import __version__
 
 # Verb -> what it does. Its module in this package defines `parse(arguments)`, which
@@ -133,7 +134,7 @@ def _usage():
 
 
 def _fail(message, code):
-    print(f"keras-senet: error: {message}", file=sys.stderr)
+    print(visible(f"keras-senet: error: {message}"), file=sys.stderr)
     return code
 
 

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from keras_senet.utils.names import visible
+
 
 def make_console():
     """Returns a rich console on the standard output.
@@ -11,7 +13,12 @@ def make_console():
     """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    class NamesAreData(Console):
+        def print(self, *objects, **options):
+            texts = (visible(o) if isinstance(o, str) else o for o in objects)
+            super().print(*texts, **options)
+
+    return NamesAreData(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def print_table(
@@ -36,7 +43,7 @@ def print_table(
     widest = console.options.update(width=1000)
     if console.measure(table, options=widest).maximum > console.width:
         table = _table([column.replace(" ", "\n") for column in columns], rows)
-    console.print(Text(title, style="bold"))
+    console.print(Text(visible(title), style="bold"))
     console.print(table)
 
 
@@ -55,5 +62,5 @@ def _table(columns, rows):
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(c) if isinstance(c, str) else c for c in row))
+        table.add_row(*(Text(visible(c)) if isinstance(c, str) else c for c in row))
     return table

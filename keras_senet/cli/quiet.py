@@ -12,6 +12,8 @@ import sys
 import threading
 import warnings
 
+from keras_senet.utils.names import visible
+
 # INFO and WARNING: of absl and TensorFlow, of LiteRT, and what follows one on lines of
 # its own; and errors that are none: no driver of a GPU, another way of oneDNN.
 _NOTE = re.compile(
@@ -62,4 +64,4 @@ def _pass_on(notes, terminal):
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     if issubclass(category, UserWarning):
-        print(f"keras-senet: warning: {message}", file=sys.stderr)
+        print(visible(f"keras-senet: warning: {message}"), file=sys.stderr)

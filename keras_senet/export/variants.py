@@ -21,6 +21,8 @@ from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.labelled import class_numbers, read_labelled
+from keras_senet.utils.names import in_markdown
+from keras_senet.utils.pictures import save_figure
 from keras_senet.views import view_source
 
 # For phones; the others, for servers, are made when they are asked for.
@@ -127,6 +129,7 @@ class VariantsReport:
             f"{self.model} on {self.images:,} images{where}; the Keras model has a "
             f"top-1 accuracy of {self.model_accuracy:.2%}. Latency is of one image."
         )
+        rows = [[in_markdown(cell) for cell in row] for row in rows]
         lines = [columns, ["---"] * len(columns), *rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         return f"{head}\n\n{table}\n"
@@ -360,7 +363,7 @@ def _draw(report, path: Path) -> None:
     _draw_sizes(bars, report.variants)
     where = f" of {report.data}, {report.split}" if report.data else ""
     figure.suptitle(f"{report.model} on {report.images:,} images{where}", fontsize=12)
-    figure.savefig(path, dpi=130, format="png")
+    save_figure(figure, path, dpi=130)
 
 
 def _draw_front(axes, report) -> None:

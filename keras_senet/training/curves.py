@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pictures import save_figure
 
 _TRAINING, _VALIDATION, _RATE = "#8c96a3", "#1b5e9e", "#b3561d"
 
@@ -53,7 +54,7 @@ def plot_curves(
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
     with atomic_path(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+        save_figure(figure, temporary)
 
 
 def _pair(axes, history, name, scale):

@@ -8,6 +8,7 @@ import numpy as np
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.names import in_markdown
 
 
 def write_report(result, verifications=()) -> None:
@@ -119,14 +120,14 @@ def _markdown(result, verifications, values):
     recipe, evaluation = result.recipe, result.evaluation
     one_class = isinstance(evaluation, Evaluation)
     lines = [
-        f"# {result.model.name} on {result.source.name}",
+        f"# {result.model.name} on {in_markdown(result.source.name)}",
         "",
-        *(f"- Warning: {warning}" for warning in result.warnings),
+        *(f"- Warning: {in_markdown(warning)}" for warning in result.warnings),
         *([""] if result.warnings else []),
         *_probe_lines(values),
         _figures(evaluation),
         "",
-        f"{values['split']} {_how_held_out(result)}",
+        f"{in_markdown(values['split'])} {_how_held_out(result)}",
     ]
     if recipe.patience is not None:
         lines += [
@@ -155,7 +156,7 @@ def _markdown(result, verifications, values):
     ]
     lines += ["|---|--:|--:|--:|"]
     lines += [
-        f"| {c['name']} | {c['images']} | {c['weight']:.2f} | "
+        f"| {in_markdown(c['name'])} | {c['images']} | {c['weight']:.2f} | "
         f"{'-' if c['accuracy'] is None else format(c['accuracy'], '.1%')} |"
         for c in values["classes"]
     ]

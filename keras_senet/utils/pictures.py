@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_senet.utils.files import atomic_path
+
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
 _RIGHT, _WRONG = "#1b7a3d", "#b3261e"
 
@@ -34,8 +39,6 @@ def draw_predictions(
     import numpy as np
     from matplotlib.figure import Figure
 
-    from keras_senet.utils.files import atomic_path
-
     columns = min(max(len(images), 3), 8)  # three are as wide as the title
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.6 * columns, 1.95 * rows + 0.5), layout="constrained")
@@ -52,4 +55,29 @@ def draw_predictions(
         axes.set_title(text, fontsize=8, color=color)
     figure.suptitle(title, fontsize=11)
     with atomic_path(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+        save_figure(figure, temporary)
+
+
+def save_figure(
+    figure: Figure,
+    path: str | os.PathLike,
+    *,
+    dpi: int = 120,
+    format: str | None = "png",
+) -> None:
+    """Writes a figure. A `$` in the name of a class begins no formula.
+
+    Args:
+        figure: It is changed: its texts are plain then.
+        path: The file to write.
+        dpi: Pixels an inch.
+        format: As of matplotlib; None is what the file's ending says.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with warnings.catch_warnings():
+        # Names in letters that the font does not have.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path, dpi=dpi, format=format)

@@ -1,0 +1,25 @@
+"""Names of classes, files and layers are data: wherever they stand, they do nothing."""
+
+import re
+
+# Control characters but for the line break and the tab, and the marks that turn the
+# direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    r"""Returns a text for the terminal: `\x1b` stands for an escape character."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def in_markdown(name: str) -> str:
+    """Returns a name for a line or a table's cell of Markdown, which shows it as is."""
+    line = visible(" ".join(name.split()))
+    return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+
+
+def in_csv(value):
+    """Returns a cell of a table for spreadsheets: no text of it is a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value
