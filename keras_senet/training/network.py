@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import keras
 
 from keras_senet.card import Card, Preprocessing
-from keras_senet.models import create_model
+from keras_senet.models import architecture_options, create_model
 from keras_senet.network import Network
 from keras_senet.training.optimization import make_optimizer
 from keras_senet.training.recipes import Recipe
@@ -40,6 +40,13 @@ def build_model(recipe: Recipe, source: Images) -> Network:
     Raises:
         ValueError: If the weights do not fit the network.
     """
+    taken = [*architecture_options(recipe.model), "fused"]
+    for name in recipe.model_arguments:
+        if name not in taken:
+            raise ValueError(
+                f"`model_arguments` must be options of {recipe.model}: "
+                f"{', '.join(taken)}. Received: {name!r}"
+            )
     independent = source.multi_label or recipe.classes == 1
     options = {"classifier_activation": "sigmoid"} if independent else {}
     if recipe.dropout_rate is not None:

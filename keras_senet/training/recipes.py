@@ -40,6 +40,7 @@ class ModelArguments(typing.TypedDict, total=False):
     stem: str
     stem_pool: str
     shortcut: str
+    anti_alias: bool
     divisor: int
     preactivation: bool
     block: str

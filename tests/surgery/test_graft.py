@@ -114,7 +114,8 @@ def test_mobilenet_keeps_its_output_compiled():
     assert "block_2_se" in se_names(grafted)
 
 
-@pytest.mark.parametrize("name", cases.TINY)
+# RegNetY's SE has another place and width.
+@pytest.mark.parametrize("name", [n for n in cases.TINY if n != "regnet"])
 def test_own_host_becomes_the_zoos_network(name):
     host = cases.build(name, se=False)
     network = cases.build(name, identity_start=True)
@@ -130,7 +131,7 @@ def test_own_host_becomes_the_zoos_network(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", cases.FULL)
+@pytest.mark.parametrize("name", [n for n in cases.FULL if "RegNet" not in n])
 def test_own_full_host_becomes_the_zoos_network(name):
     host = cases.build(name, se=False)
     network = cases.build(name, identity_start=True)

@@ -226,6 +226,7 @@ def test_a_rate_scales_the_update():
         learning_rate=0.01,
         layer_decay=0.5,
         weight_decay=0.1,
+        epochs=1,
     )
     optimizer = make_optimizer(recipe, 10, model)
     variables = model.trainable_variables
