@@ -261,6 +261,7 @@ def time_model(
     batches: Sequence[int] = (1, 8),
     rounds: int = 9,
     threads: int | None = None,
+    trust: bool = False,
     progress: Progress = lambda line: None,
 ) -> Iterator[Timing]:
     """Times a model in several forms, in turn with another one.
@@ -275,6 +276,7 @@ def time_model(
         rounds: How many turns each gets.
         threads: Threads of LiteRT, ONNX Runtime and OpenVINO; TensorFlow's are the
             process'.
+        trust: Of a SavedModel, see `open_model`.
         progress: Is given a line for each thing that takes a while.
 
     Raises:
@@ -292,7 +294,8 @@ def time_model(
             opened = {}
             for name, subject in subjects.items():
                 progress(f"preparing {form}: {name}")
-                opened[name] = _open(subject, form, Path(folder, name), threads)
+                path = Path(folder, name)
+                opened[name] = _open(subject, form, path, threads, trust)
             for batch in batches:
                 progress(f"{form}, batch {batch}: {rounds} rounds")
                 calls = {name: prepare(batch) for name, prepare in opened.items()}
@@ -314,7 +317,7 @@ _SUFFIXES = {
 }
 
 
-def _open(subject, form, path, threads) -> Callable[[int], Call]:
+def _open(subject, form, path, threads, trust) -> Callable[[int], Call]:
     """What makes the call of a batch."""
     if form == "training":
         return lambda batch: training_step(
@@ -323,7 +326,7 @@ def _open(subject, form, path, threads) -> Callable[[int], Call]:
     if form in _SUFFIXES and isinstance(subject, keras.Model):
         export = getattr(keras_senet, f"export_{form}")
         subject = export(subject, path.with_suffix(_SUFFIXES[form]))
-    runner = keras_senet.open_model(subject, threads=threads)
+    runner = keras_senet.open_model(subject, threads=threads, trust=trust)
 
     def prepare(batch):
         images = random_images(runner.input_shape, batch)

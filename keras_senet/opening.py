@@ -18,6 +18,7 @@ from keras_senet.card import CONFIG, KEY, Card, Preprocessing
 from keras_senet.data import Source
 from keras_senet.models import create_model, list_models
 from keras_senet.preprocessing import imagenet_classes
+from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
 from keras_senet.utils.files import (
     DiskFull,
@@ -203,7 +204,7 @@ class _KerasRunner(Runner):
 class _SavedModelRunner(Runner):
     kind = "saved_model"
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, trust: bool):
         import tensorflow as tf
 
         self.name = str(path)
@@ -211,9 +212,18 @@ class _SavedModelRunner(Runner):
             file.stat().st_size for file in path.rglob("*") if file.is_file()
         )
         try:
-            self._loaded = tf.saved_model.load(str(path))
+            foreign = [] if trust else foreign_operations(path)
+            if not foreign:
+                self._loaded = tf.saved_model.load(str(path))
         except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
             raise _unreadable(path, "a SavedModel", error) from error
+        if foreign:
+            raise ValueError(
+                "A SavedModel is a program, and must only compute. Received: "
+                f"{self.name!r}, with operations that may do more: "
+                f"{', '.join(foreign[:5])}{', …' if len(foreign) > 5 else ''}. Only if "
+                "you trust its author, open it with trust=True (--trust)."
+            )
         self._function = self.signature("serving_default")
         if self._function is None:
             raise ValueError(
@@ -512,6 +522,7 @@ def open_model(
     image_size: int | None = None,
     threads: int | None = None,
     precision: str | None = None,
+    trust: bool = False,
 ) -> Runner:
     """Opens a model, whatever it is or lies in.
 
@@ -528,12 +539,14 @@ def open_model(
             core, of TFLite's at most 4. TensorFlow's are a setting of the process.
         precision: For OpenVINO's file: "float32" or "bfloat16", which processors with
             AVX512_BF16 or AMX compute in. `None` is float32.
+        trust: Open a SavedModel whose graph has other operations than those known to
+            only compute: it may read and write files, or run code.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If the package that runs such files is not installed.
-        ValueError: If it is none of these, or damaged, or `precision` is not one that
-            the file and this processor have.
+        ValueError: If it is none of these, or damaged, `precision` is not one that the
+            file and this processor have, or a SavedModel needs `trust`.
 
     Example:
 
@@ -567,7 +580,7 @@ def open_model(
     if (path / CONFIG).is_file() or path.name.endswith(".weights.h5"):
         return _KerasRunner(_load_weights(path, image_size), path)
     if (path / "saved_model.pb").is_file():
-        return _SavedModelRunner(path)
+        return _SavedModelRunner(path, trust)
     if path.suffix == ".tflite":
         return _TFLiteRunner(path, threads)
     if path.suffix == ".onnx":

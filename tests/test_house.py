@@ -13,6 +13,7 @@ PACKAGE = Path(keras_senet.__file__).parent
 FLOORS = {
     "utils": 0,
     "version": 0,
+    "trust": 0,
     "card": 1,
     "network": 2,
     "layers": 2,

@@ -46,6 +46,7 @@ class Benchmark:
         rounds: Turns of each.
         threads: Threads of TensorFlow, LiteRT and ONNX Runtime, if not one a core.
         image_size: Height and width that a network is built for, if not its own.
+        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet benchmark se_resnet50 --batches 1
@@ -61,6 +62,7 @@ class Benchmark:
     rounds: int = 9
     threads: int | None = None
     image_size: int | None = None
+    trust: bool = False
 
     TITLES: ClassVar = {"forms": "What is timed"}
 
@@ -90,6 +92,7 @@ class Benchmark:
                 batches=self.batches,
                 rounds=self.rounds,
                 threads=machine["threads"],
+                trust=self.trust,
                 progress=lambda line: console.print(f"  {line}", markup=False),
             )
         )
@@ -107,7 +110,13 @@ class Benchmark:
     def _open(self, name, weights=None):
         from keras_senet.opening import open_model
 
-        opened = open_model(name, weights, trained=False, image_size=self.image_size)
+        opened = open_model(
+            name,
+            weights,
+            trained=False,
+            image_size=self.image_size,
+            trust=self.trust,
+        )
         return opened.keras_model() if opened.kind == "keras" else Path(name)
 
 

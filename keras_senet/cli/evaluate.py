@@ -28,6 +28,7 @@ class Evaluate:
         crop_fraction: The centre crop's share of the resized image.
         batch_size: Images that go through the model at a time.
         limit: Use only so many images.
+        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet evaluate se_resnet20.cifar10 --data cifar10
@@ -44,6 +45,7 @@ class Evaluate:
     crop_fraction: float | None = None
     batch_size: int = 64
     limit: int | None = None
+    trust: bool = False
 
     TITLES: ClassVar = {"data": "Images"}
 
@@ -59,7 +61,12 @@ class Evaluate:
                 "`output` must not exist yet. Received: "
                 f"{str(self.output)!r}, which exists. Choose another folder."
             )
-        model = open_model(self.model, self.weights, image_size=self.image_size)
+        model = open_model(
+            self.model,
+            self.weights,
+            image_size=self.image_size,
+            trust=self.trust,
+        )
         mistakes, is_kept = Mistakes(), self.output and model.card.outputs != "sigmoid"
         result = evaluate(
             model,

@@ -20,6 +20,7 @@ class Info:
             name of a network.
         weights: For a network: a preset or a file.
         layers: Also list what each layer costs.
+        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet info se_resnet50 --layers
@@ -29,11 +30,12 @@ class Info:
     model: Positional[str]
     weights: str | None = None
     layers: bool = False
+    trust: bool = False
 
     def run(self) -> int:
         from keras_senet.opening import open_model
 
-        opened = open_model(self.model, self.weights, trained=False)
+        opened = open_model(self.model, self.weights, trained=False, trust=self.trust)
         rows = _model_rows(opened) if opened.kind == "keras" else _file_rows(opened)
         console = make_console()
         print_table(console, opened.name, ("", ""), rows)

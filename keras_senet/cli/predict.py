@@ -31,6 +31,7 @@ class Predict:
         top: How many classes to show.
         explain: Also write what in each image speaks for its first class, beside the
             photograph: cat.jpg.explained.png.
+        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet predict cat.jpg dog.jpg --model runs/photos
@@ -43,6 +44,7 @@ class Predict:
     labels: Path | None = None
     top: int = 5
     explain: bool = False
+    trust: bool = False
 
     def run(self) -> int:
         import numpy as np
@@ -50,7 +52,7 @@ class Predict:
         from keras_senet.data import read_image
         from keras_senet.opening import open_model
 
-        runner = open_model(self.model, self.weights)
+        runner = open_model(self.model, self.weights, trust=self.trust)
         names = runner.class_names()
         if self.labels is not None:
             names = _read_labels(self.labels)
