@@ -15,6 +15,7 @@ from keras_senet.card import CONFIG, Card
 from keras_senet.models import CONSTRUCTORS, network_of
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path, sha256
+from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.version import __version__
 
 WEIGHTS, README = "model.weights.h5", "README.md"
@@ -276,12 +277,10 @@ def _readme(name, card, description, facts=None):
     return "\n".join(
         [
             *head,
-            f"# {name}",
+            f"# {in_markdown(name)}",
             "",
             *([description, ""] if description else []),
-            "| | |",
-            "|---|---|",
-            *(f"| {name} | {value} |" for name, value in rows.items()),
+            markdown_table(("", ""), rows.items()),
             "",
             images,
             "EXIF orientation is not applied.",

@@ -1,7 +1,5 @@
 """The worst mistakes of a classifier: found, drawn, and on a page with overlays."""
 
-import base64
-import html
 import io
 import operator
 from collections.abc import Sequence
@@ -15,12 +13,9 @@ from keras_senet.opening import open_model
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import class_numbers
 from keras_senet.utils.pictures import draw_predictions
+from keras_senet.utils.report_page import Picture, report_page
 
-_STYLE = """
-body { font: 15px/1.5 sans-serif; margin: 2em; }
-figure { display: inline-block; margin: 0 1.5em 1.5em 0; }
-img { width: 150px; margin-right: 4px; } figcaption { max-width: 460px; }
-"""
+_HEIGHT = 140
 _CAPTION = (
     "Beside each image: what in it speaks for the predicted class, then for its own "
     "(Grad-CAM, bright is much)."
@@ -88,29 +83,30 @@ class Mistakes:
                     pair.append(overlay(picture, one))
         except ValueError as error:  # an exported file, a network without a last map
             caption = f"Without overlays: {error}"
+        texts = [
+            f"{row['predicted']} {row['score']:.1%}, "
+            f"is {row['class']} {row['score_of_class']:.1%}"
+            for row in rows
+        ]
+        page = report_page(
+            title,
+            [caption],
+            pictures=[
+                Picture(_png(pictures), text, text)
+                for pictures, text in zip(shown, texts, strict=True)
+            ],
+        )
         with atomic_path(folder / "worst.html", overwrite=True) as path:
-            path.write_text(_page(title, caption, shown, rows), encoding="utf-8")
+            path.write_text(page, encoding="utf-8")
         return rows
 
 
-def _page(title, caption, shown, rows):
-    parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
-        f"<style>{_STYLE}</style><h1>{title}</h1><p>{html.escape(caption)}",
-    ]
-    for pictures, row in zip(shown, rows, strict=True):
-        text = html.escape(
-            f"{row['predicted']} {row['score']:.1%}, "
-            f"is {row['class']} {row['score_of_class']:.1%}"
-        )
-        images = "".join(f'<img alt="" src="{_data(one)}">' for one in pictures)
-        parts.append(f"<figure>{images}<figcaption>{text}</figcaption></figure>")
-    return "\n".join(parts) + "\n</html>\n"
-
-
-def _data(picture):
+def _png(pictures):
+    """Pictures of one size beside each other, as the bytes of a PNG file."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    shown = Image.fromarray(np.concatenate(pictures, 1))
+    times = -(-_HEIGHT // shown.height)  # small images are hard to see
+    shown.resize((times * shown.width, times * shown.height), 0).save(buffer, "PNG")
+    return buffer.getvalue()

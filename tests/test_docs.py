@@ -148,4 +148,5 @@ def _mentioned():
 def test_mentioned_names_exist(name):
     value = importlib.import_module("keras_senet")
     for part in name.split(".")[1:]:
+        assert hasattr(value, part)
         value = getattr(value, part)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pages import write_block
 
 
@@ -35,9 +36,8 @@ class Table:
             network = options["model"] + ("" if options["se"] else " without SE")
             cells = [network, str(options["seed"]), str(options["epochs"])]
             rows.append([*cells, *(f"{100 * value:.1f}" for value in figures.values())])
-        head = ["network", "seed", "epochs", *figures]
-        lines = [head, ["---", *["--:"] * (len(head) - 1)], *sorted(rows)]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        columns = ["network", ">seed", ">epochs", *(f">{name}" for name in figures)]
+        text = markdown_table(columns, sorted(rows))
         print(text)
         if self.page is not None:
             write_block(self.page, "results", text)

@@ -9,6 +9,7 @@ from keras_senet.analysis import plots
 from keras_senet.analysis.excitation import Excitation
 from keras_senet.analysis.removal import Removal
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.report_page import Picture, report_page
 
@@ -81,8 +82,11 @@ def write_report(
         tables = [layer_rows(statistics, removal)]
         if removal is not None and removal.groups:
             tables.append(group_rows(statistics, removal))
-        text = "\n".join(map(_markdown, tables))
-        (temporary / "layers.md").write_text(text, "utf-8")
+        text = "\n\n".join(
+            markdown_table([head[0], *(f">{name}" for name in head[1:])], rows)
+            for head, *rows in tables
+        )
+        (temporary / "layers.md").write_text(f"{text}\n", "utf-8")
         facts = _facts(statistics, removal, data)
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (temporary / "report.json").write_text(f"{text}\n", "utf-8")
@@ -147,11 +151,6 @@ def group_rows(statistics: Excitation, removal: Removal) -> list[tuple]:
 def _loss_columns(removal):
     unit = "points lost" if removal.top1 is not None else "% changed"
     return [f"{unit}, gate 1", f"{unit}, gate's mean"]
-
-
-def _markdown(rows):
-    head, *body = (f"| {' | '.join(row)} |\n" for row in rows)
-    return "".join([head, f"|---{'|---:' * (len(rows[0]) - 1)}|\n", *body])
 
 
 def verdict(statistics: Excitation, removal: Removal) -> str:

@@ -21,7 +21,7 @@ from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.labelled import class_numbers, read_labelled
-from keras_senet.utils.names import in_markdown
+from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.utils.pictures import save_figure
 from keras_senet.views import view_source
 
@@ -129,10 +129,7 @@ class VariantsReport:
             f"{self.model} on {self.images:,} images{where}; the Keras model has a "
             f"top-1 accuracy of {self.model_accuracy:.2%}. Latency is of one image."
         )
-        rows = [[in_markdown(cell) for cell in row] for row in rows]
-        lines = [columns, ["---"] * len(columns), *rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return f"{head}\n\n{table}\n"
+        return f"{in_markdown(head)}\n\n{markdown_table(columns, rows)}\n"
 
 
 def _threads(number: int) -> str:

@@ -23,19 +23,22 @@ def is_at_chance(right: float, images: int, share: float) -> bool:
     return right <= share + _ERRORS * np.sqrt(share * (1 - share) / images)
 
 
-def find_doubts(result, accuracy: float, predicted: np.ndarray) -> list[str]:
+def find_doubts(
+    result, accuracy: float, predicted: np.ndarray, *, at_chance: bool
+) -> list[str]:
     """Returns what is doubtful about a fine-tuning, the worst first.
 
     Args:
         result: A `TrainingResult`.
         accuracy: On the held-out images.
         predicted: How many of them each class is predicted for.
+        at_chance: What `is_no_better` says of it.
     """
     source, recipe = result.source, result.recipe
     held_out = np.array(count_images(source, recipe.validation_split))
     names = source.class_names
     return [
-        *_chance(result, accuracy, held_out),
+        *_chance(accuracy, at_chance),
         *_never(names, held_out, predicted, source.multi_label),
         *_over_fitting(result, accuracy, held_out.sum()),
         *_weights(recipe, source),
@@ -44,8 +47,8 @@ def find_doubts(result, accuracy: float, predicted: np.ndarray) -> list[str]:
     ]
 
 
-def _chance(result, accuracy, held_out):
-    if at_chance(result, accuracy, held_out):
+def _chance(accuracy, at_chance):
+    if at_chance:
         yield (
             f"The accuracy of {accuracy:.1%} is no better than chance. Check that the "
             "labels are right, give more images, or choose weights trained on images "
@@ -53,14 +56,14 @@ def _chance(result, accuracy, held_out):
         )
 
 
-def at_chance(result, accuracy: float, held_out: np.ndarray) -> bool:
+def is_no_better(result, accuracy: float) -> bool:
     """Whether a network says no more than its data's shares do.
 
     Args:
         result: A `TrainingResult`.
         accuracy: On the held-out images; of single labels where an image has several.
-        held_out: How many of them have each class.
     """
+    held_out = np.array(count_images(result.source, result.recipe.validation_split))
     part = result.source.part(result.recipe.validation_split)
     images = min(part.images, result.recipe.limit or part.images)
     shares = held_out / images

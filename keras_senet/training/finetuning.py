@@ -15,8 +15,7 @@ from keras_senet.data.arrays import open_arrays
 from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
 from keras_senet.mistakes import Mistakes
 from keras_senet.opening import open_model
-from keras_senet.training.datasets import count_images
-from keras_senet.training.doubts import at_chance, find_doubts
+from keras_senet.training.doubts import find_doubts, is_no_better
 from keras_senet.training.recipes import FinetuneRecipe, Recipe
 from keras_senet.training.report import write_report
 from keras_senet.training.strategies import is_chief, make_strategy
@@ -132,13 +131,14 @@ def finetune(
         evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
     trained = dataclasses.replace(trained, model=model)
     accuracy = accuracy_of(evaluation)
-    doubts = find_doubts(trained, accuracy, _predicted(trained, evaluation))
-    held_out = count_images(trained.source, trained.recipe.validation_split)
+    chance = is_no_better(trained, accuracy)
+    predicted = _predicted(trained, evaluation)
+    doubts = find_doubts(trained, accuracy, predicted, at_chance=chance)
     result = FinetuneResult(
         **{f.name: getattr(trained, f.name) for f in dataclasses.fields(trained)},
         evaluation=evaluation,
         warnings=tuple(doubts),
-        at_chance=at_chance(trained, accuracy, np.array(held_out)),
+        at_chance=chance,
         worst=mistakes.write(folder, evaluation.class_names, model),
         report=folder / "report.md",
     )

@@ -8,7 +8,7 @@ import numpy as np
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.names import in_markdown
+from keras_senet.utils.markdown import in_markdown, markdown_table
 
 
 def write_report(result, verifications=()) -> None:
@@ -138,29 +138,29 @@ def _markdown(result, verifications, values):
     if result.source.skipped:
         lines += ["", f"{result.source.skipped} images could not be read: skipped."]
     if values["phases"]:
-        lines += [
-            "",
-            "| phase | epochs | best epoch | loss | top-1 |",
-            "|---|--:|--:|--:|--:|",
+        columns = ("phase", ">epochs", ">best epoch", ">loss", ">top-1")
+        rows = [
+            (
+                p["title"],
+                p["epochs"],
+                p["best_epoch"],
+                f"{p['val_loss']:.3f}",
+                f"{p['val_accuracy']:.1%}",
+            )
+            for p in values["phases"]
         ]
-    lines += [
-        f"| {p['title']} | {p['epochs']} | {p['best_epoch']} | {p['val_loss']:.3f} | "
-        f"{p['val_accuracy']:.1%} |"
-        for p in values["phases"]
-    ]
-    if values["phases"]:
-        lines += ["", "![curves](curves.png)"]
-    lines += [
-        "",
-        "| class | trained on | weight | top-1 |",
-    ]
-    lines += ["|---|--:|--:|--:|"]
-    lines += [
-        f"| {in_markdown(c['name'])} | {c['images']} | {c['weight']:.2f} | "
-        f"{'-' if c['accuracy'] is None else format(c['accuracy'], '.1%')} |"
+        lines += ["", markdown_table(columns, rows), "", "![curves](curves.png)"]
+    columns = ("class", ">trained on", ">weight", ">top-1")
+    rows = [
+        (
+            c["name"],
+            c["images"],
+            f"{c['weight']:.2f}",
+            "-" if c["accuracy"] is None else f"{c['accuracy']:.1%}",
+        )
         for c in values["classes"]
     ]
-    lines += [""]
+    lines += ["", markdown_table(columns, rows), ""]
     if one_class:
         shown = "[![worst mistakes](worst.png)](worst.html)"
         shown = shown if result.worst else "There are no mistakes."
@@ -168,13 +168,16 @@ def _markdown(result, verifications, values):
     if verifications and result.at_chance:
         lines += ["**These files are no better than chance.**", ""]
     if verifications:
-        lines += ["| exported file | max. difference | verdict |", "|---|--:|---|"]
-        lines += [
-            f"| {v.file.rpartition('/')[2]} | {v.max_difference:.1e} | "
-            f"{'pass' if v.passed else 'FAIL'} |"
+        columns = ("exported file", ">max. difference", "verdict")
+        rows = [
+            (
+                v.file.rpartition("/")[2],
+                f"{v.max_difference:.1e}",
+                "pass" if v.passed else "FAIL",
+            )
             for v in verifications
         ]
-        lines.append("")
+        lines += [markdown_table(columns, rows), ""]
     return "\n".join(lines)
 
 

@@ -12,12 +12,6 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
-def in_markdown(name: str) -> str:
-    """Returns a name for a line or a table's cell of Markdown, which shows it as is."""
-    line = visible(" ".join(name.split()))
-    return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
-
-
 def in_csv(value):
     """Returns a cell of a table for spreadsheets: no text of it is a formula."""
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):

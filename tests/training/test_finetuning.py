@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_senet.data.arrays import open_arrays
 from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import FinetuneRecipe, finetune
-from keras_senet.training.doubts import find_doubts, is_at_chance
+from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
 
 PRESET = {"model": "se_resnet20", "weights": "fashion_mnist", "verbose": 0}
 
@@ -127,7 +127,8 @@ def doubts(accuracy=0.9, predicted=(10, 10), train=20, **changes):
         "image_counts": (train, train),
     }
     result = types.SimpleNamespace(**(values | changes))
-    return find_doubts(result, accuracy, np.array(predicted))
+    chance = is_no_better(result, accuracy)
+    return find_doubts(result, accuracy, np.array(predicted), at_chance=chance)
 
 
 def test_nothing_is_doubtful():

@@ -12,7 +12,8 @@ from keras_senet.analysis.excitation import write_csv
 from keras_senet.cli import main
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.evaluation import Evaluation
-from keras_senet.utils.names import in_csv, in_markdown, visible
+from keras_senet.utils.markdown import in_markdown, markdown_table
+from keras_senet.utils.names import in_csv, visible
 from keras_senet.utils.pictures import draw_predictions, save_figure
 
 TITLE = "\x1b]0;owned\x07"  # sets the title of a terminal
@@ -37,6 +38,8 @@ def test_markdown_shows_names_as_they_are():
         assert "<img" not in text and "<em>" not in text
     assert in_markdown("a|b\nc") == r"a\|b c"
     assert in_markdown("ankle_boot") == "ankle_boot"
+    table = markdown_table(("class", ">images"), [("a|b", 3)])
+    assert table == "| class | images |\n| --- | --: |\n| a\\|b | 3 |"
 
 
 def test_spreadsheets_see_no_formula(tmp_path):
