@@ -36,8 +36,12 @@ def test_convert_of_another_file(tmp_path, capsys):
 def test_list_weights(capsys):
     assert main(["list", "se_resnet50", "--weights"]) == 0
     out = capsys.readouterr().out
-    assert "se_resnet50.ra2_in1k" in out
-    assert "80.26" in out
+    rows = [line.split() for line in out.splitlines() if "se_resnet50." in line]
+    assert rows[0] == ["se_resnet50.ra2_in1k", "80.26", "224", "28.1", "4.10",
+                       "Apache-2.0"]  # fmt: skip
+    accuracies = [float(row[1]) for row in rows if row[1] != "-"]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert rows[-1][:2] == ["se_resnet50.keras_in1k_no_top", "-"]
 
 
 def test_info_layers(capsys):

@@ -10,7 +10,7 @@ from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.networks import known_networks
-from keras_senet.weights.catalogue import find_preset, list_weights
+from keras_senet.weights.catalogue import by_accuracy, find_preset, list_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class List:
 
     Attributes:
         pattern: Only networks whose name fits this shell pattern, "se_res*".
-        weights: List the published checkpoints of these networks instead.
+        weights: List the published checkpoints of these networks instead, the most
+            accurate first.
 
     Examples:
         keras-senet list "se_resnet*"
@@ -39,10 +40,7 @@ class List:
             )
         console = make_console()
         if self.weights:
-            presets = [preset for name in names for preset in list_weights(name)]
-            columns = ("preset", ">top-1, %", ">size", "layout", "licence", "publisher")
-            rows = [_preset_row(preset) for preset in presets]
-            print_table(console, "Checkpoints, as their publishers say", columns, rows)
+            _print_weights(console, names)
             return 0
         rows = [_row(name, networks[name]) for name in names]
         columns = (
@@ -70,19 +68,29 @@ def _row(name, network):
     )
 
 
-def _preset_row(name):
-    preset = find_preset(name)
-    if preset is None:
-        return (name, "", "", "the host's, SE untrained", "", "keras.applications")
-    top1 = "" if preset.accuracy is None else f"{preset.accuracy.top1:.2f}"
-    return (
-        preset.name,
-        top1,
-        str(preset.card.preprocessing.image_size),
-        (preset.refusal and "refused") or preset.layout,
-        preset.card.licence,
-        preset.source,
+def _print_weights(console, names):
+    presets = [find_preset(weights) for name in names for weights in list_weights(name)]
+    columns = (
+        "preset",
+        ">top-1, %",
+        ">size",
+        ">parameters, M",
+        ">multiply-adds, G",
+        "licence",
     )
+    rows = [
+        (
+            preset.name,
+            f"{preset.accuracy.top1:.2f}" if preset.accuracy else "-",
+            str(preset.card.preprocessing.image_size),
+            f"{preset.parameters / 1e6:.1f}",
+            f"{preset.multiply_adds / 1e9:.2f}",
+            preset.card.licence,
+        )
+        for preset in by_accuracy(presets)
+    ]
+    title = "Checkpoints, as their publishers say; multiply-adds are at that size"
+    print_table(console, title, columns, rows)
 
 
 def parse(arguments: Sequence[str]) -> List | None:

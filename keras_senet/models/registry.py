@@ -24,6 +24,7 @@ from keras_senet.models import (
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._records import Option, options_of
 from keras_senet.utils.errors import nearest
+from keras_senet.weights.catalogue import PRESETS, by_accuracy
 
 _MODULES = (
     se_resnet,
@@ -48,13 +49,20 @@ CONSTRUCTORS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
-def list_models(pattern: str = "*") -> list[str]:
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """Returns the names of the networks, in the order of the families.
 
     Args:
         pattern: Shell pattern, for example "se_res*".
+        pretrained: Only those with published checkpoints (`list_weights`): the network
+            of the most accurate one first, those not trained on ImageNet last.
     """
-    return fnmatch.filter(CONSTRUCTORS, pattern)
+    names = fnmatch.filter(CONSTRUCTORS, pattern)
+    if not pretrained:
+        return names
+    presets = [PRESETS[preset] for preset in weights_room.list_weights()]
+    order = dict.fromkeys(p.card.constructor for p in by_accuracy(presets))
+    return [name for name in order if name in names]
 
 
 def create_model(name: str, /, **kwargs) -> keras.Model:

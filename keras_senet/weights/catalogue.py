@@ -4,7 +4,9 @@ Sources of the numbers: timm's results tables (`results-imagenet.csv`) and model
 configurations; the README of image-classifiers; keras.io/api/applications.
 """
 
+import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_senet.card import Card, Preprocessing
@@ -334,8 +336,19 @@ def _dropped(url, digest):
     )
 
 
+# Parameters and multiply-adds; scripts/make_accuracy_page.py counts them.
+_COSTS = _records("costs.json")
+
+
+def _counted(preset):
+    parameters, multiply_adds = _COSTS.get(preset.name, (0, 0))
+    return dataclasses.replace(
+        preset, parameters=parameters, multiply_adds=multiply_adds
+    )
+
+
 PRESETS: dict[str, Preset] = {
-    preset.name: preset
+    preset.name: _counted(preset)
     for preset in (
         *(_modern(*row) for row in _MODERN),
         *(_legacy(*row) for row in _LEGACY),
@@ -424,6 +437,17 @@ def list_weights(constructor: str | None = None) -> list[str]:
         for name, preset in PRESETS.items()
         if not preset.refusal and constructor in (None, preset.card.constructor)
     ]
+
+
+def by_accuracy(presets: Iterable[Preset]) -> list[Preset]:
+    """Sorts presets: ImageNet's first, then the most accurate; untold ones last."""
+
+    def key(preset):
+        if preset.accuracy is None:
+            return 2, 0.0
+        return "ImageNet" not in preset.accuracy.images, -preset.accuracy.top1
+
+    return sorted(presets, key=key)
 
 
 def default_weights(constructor: str) -> str | None:

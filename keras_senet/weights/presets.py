@@ -58,6 +58,8 @@ class Preset:
         source: The publisher.
         aliases: Other names of it, its publisher's among them.
         refusal: Why it cannot be loaded; such a record exists to say so.
+        parameters: Of its network; 0 for one that is refused.
+        multiply_adds: Of its network, for one image of the card's size.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Preset:
     source: str
     aliases: tuple[str, ...] = ()
     refusal: str = ""
+    parameters: int = 0
+    multiply_adds: int = 0
 
     def __post_init__(self):
         object.__setattr__(

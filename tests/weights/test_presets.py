@@ -142,6 +142,14 @@ def test_list_and_default():
     assert default_weights("se_mobilenet") is None
 
 
+def test_networks_with_weights_the_most_accurate_first():
+    names = keras_senet.list_models(pretrained=True)
+    assert names[:2] == ["regnety_1280", "se_resnext"]
+    assert names[-2:] == ["se_resnet20", "se_mobilenet"]  # small images
+    assert set(names) == {p.card.constructor for p in LOADABLE}
+    assert keras_senet.list_models("regnety_00*", pretrained=True)[-1] == "regnety_002"
+
+
 @pytest.mark.parametrize(
     ("weights", "constructor", "message"),
     [
