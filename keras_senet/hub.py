@@ -17,6 +17,7 @@ from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import atomic_path, sha256
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.version import __version__
+from keras_senet.weights.repository import SCHEME, parse_address
 
 WEIGHTS, README = "model.weights.h5", "README.md"
 MARK = "library_name: keras_senet"  # in the head of a card
@@ -30,6 +31,9 @@ def save_pretrained(
     description: str = "",
     licence: str = "",
     overwrite: bool = False,
+    push_to_hub: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
 ) -> Path:
     """Writes a network as a folder in the layout of the Hugging Face hub.
 
@@ -44,11 +48,18 @@ def save_pretrained(
         description: What the card says of the training and its data.
         licence: SPDX identifier of the weights' licence, for the card.
         overwrite: Whether an existing folder is replaced.
+        push_to_hub: "user/model", where the folder is uploaded to, or
+            "user/model@branch"; such a repository is made where there is none.
+        private: Whether a new repository is private; by default as the hub has it.
+        token: Of the hub; by default the one that the machine is logged in with.
 
     Raises:
+        ImportError: If the upload's package, huggingface_hub, is missing.
+        OSError: If it cannot be uploaded; the folder is there all the same.
         ValueError: If the folder exists, the model is none of ours, or there are more
             or fewer labels than classes.
     """
+    target = None if push_to_hub is None else _repository(push_to_hub, token=token)
     changes = {"labels": labels, "licence": licence}
     changes = {name: value for name, value in changes.items() if value}
     card = weights_room.network_card(model, **changes)
@@ -60,15 +71,26 @@ def save_pretrained(
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         readme = _readme(model.name, card, description)
         (temporary / README).write_text(readme, encoding="utf-8")
+    if target is not None:
+        target.upload(Path(folder), private=private)
     return Path(folder)
 
 
-def load_pretrained(folder: str | os.PathLike, **kwargs: Any) -> keras.Model:
+def load_pretrained(
+    folder: str | os.PathLike,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    **kwargs: Any,
+) -> keras.Model:
     """Loads a network that `save_pretrained` wrote.
 
     Args:
-        folder: The folder, or a repository in the hub's local cache
-            (`models--NAME--MODEL`): then its main revision.
+        folder: The folder, a repository in the hub's local cache
+            (`models--NAME--MODEL`): then its main revision; or, where no such folder
+            is, "user/model" on the hub.
+        revision: A branch, a tag or a commit of the repository on the hub.
+        token: Of the hub; by default the one that the machine is logged in with.
         **kwargs: Arguments of the constructor, such as `include_top=False`; those that
             contradict the file are errors.
 
@@ -78,15 +100,17 @@ def load_pretrained(folder: str | os.PathLike, **kwargs: Any) -> keras.Model:
 
     Raises:
         FileNotFoundError: If there is no such folder or it lacks a file.
+        ImportError: If the hub's package, huggingface_hub, is missing.
+        OSError: If the repository cannot be fetched; one line says why.
         ValueError: If the config is none of ours.
     """
-    folder = _snapshot(Path(folder))
+    folder = _fetched(folder, revision, token)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"The folder must hold {CONFIG} and {WEIGHTS}. Received: "
-                f"{str(folder)!r}, which has no {name}. To load from the hub, fetch it "
-                "first: huggingface_hub.snapshot_download(repo_id)"
+                f"{str(folder)!r}, which has no {name}. A repository of the hub is "
+                "named 'user/model'."
             )
     config = folder / CONFIG
     card = Card.read(folder)
@@ -237,6 +261,47 @@ def _constructor(name):
             f"Received: {name!r}.{nearest(str(name), CONSTRUCTORS)}"
         )
     return CONSTRUCTORS[name]
+
+
+def _fetched(folder, revision, token):
+    """The folder itself, or that of a repository's files in the hub's cache."""
+    name = os.fspath(folder)
+    is_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@.+)?", name)
+    if not name.startswith(SCHEME) and (Path(name).exists() or not is_name):
+        if revision is not None:
+            raise ValueError(
+                "`revision` is of a repository on the hub, 'user/model'. Received: "
+                f"revision={revision!r} for the folder {name!r}"
+            )
+        return _snapshot(Path(name))
+    repository = _repository(name, revision=revision, token=token)
+    missing = "" if name.startswith(SCHEME) else f"There is no folder {name!r}; "
+    try:
+        config = repository.fetch_config()
+        if config is None:
+            raise FileNotFoundError(f"{repository} has no {CONFIG}")
+        # A commit, so that both files are of one even if another is pushed meanwhile.
+        commit = dataclasses.replace(repository, revision=config.parent.name)
+        return commit.fetch(WEIGHTS).parent
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{missing}{error}, so save_pretrained did not write it. Weights of timm "
+            f"are loaded with keras_senet.create_model({str(repository)!r})"
+        ) from None
+    except (OSError, ImportError) as error:
+        kind = ImportError if isinstance(error, ImportError) else OSError
+        raise kind(f"{missing}{error}") from None
+
+
+def _repository(address, **fields):
+    repository, file = parse_address(address)
+    if file or (repository.revision and fields.get("revision")):
+        raise ValueError(
+            "A repository on the hub is named 'user/model' or 'user/model@revision', "
+            f"with one revision. Received: {address!r}"
+        )
+    fields = {name: value for name, value in fields.items() if value is not None}
+    return dataclasses.replace(repository, **fields)
 
 
 def _snapshot(folder):

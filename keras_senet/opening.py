@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_senet.card import CONFIG, KEY, Card, Preprocessing
 from keras_senet.data import Source
-from keras_senet.models import create_model, list_models
+from keras_senet.models import create_model, list_models, network_of
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
@@ -30,6 +30,7 @@ from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.quiet import quiet
 from keras_senet.views import SourceView, view_source
 from keras_senet.weights import open_checkpoint
+from keras_senet.weights.repository import SCHEME
 
 # More threads than this rarely make one small image faster.
 _MOST_THREADS = 4
@@ -529,8 +530,8 @@ def open_model(
     Args:
         source: A `keras.Model`; a run folder or a folder of `save_pretrained`; a .keras
             file; a .weights.h5 file that names its network; a SavedModel folder, a
-            .tflite or an .onnx file, OpenVINO's .xml file; a network's name or a
-            preset's. A runner is returned as it is.
+            .tflite or an .onnx file, OpenVINO's .xml file; a network's name, a
+            preset's or "hf://user/model". A runner is returned as it is.
         weights: The weights of a network: a preset or a file.
         trained: Whether a network without weights is refused.
         image_size: Height and width that a network is built for, if not its own; a
@@ -596,6 +597,9 @@ def open_model(
 
 def _network(name, weights, trained, image_size) -> keras.Model:
     known = list_models()
+    if weights is None and name.startswith(SCHEME):
+        network = network_of(open_checkpoint(name).card)
+        return _from_weights(network or name, name, image_size)
     if (
         Path(name).suffix in (".keras", ".tflite", ".onnx", ".xml", ".h5")
         or os.sep in name

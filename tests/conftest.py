@@ -91,3 +91,23 @@ def trainable():
         return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
     return count
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub on this machine, its cache in the test's folder."""
+    pytest.importorskip("huggingface_hub")
+    import hub_server
+    from huggingface_hub import constants
+
+    with hub_server.running() as running:
+        template = running.url + "/{repo_id}/resolve/{revision}/{filename}"
+        # The environment's variables are read once, when the package is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", running.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield running

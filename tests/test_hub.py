@@ -2,6 +2,7 @@
 
 import json
 
+import hub_server
 import keras
 import numpy as np
 import pytest
@@ -187,3 +188,64 @@ def test_convert_refuses_other_targets(model, tmp_path):
         "source.weights.h5",
         "there.keras",
     ]
+
+
+# huggingface_hub's own uploads warn with its own HTTP library.
+uploads = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+
+@uploads
+def test_to_the_hub_and_back(model, images, hub, tmp_path):
+    keras_senet.save_pretrained(
+        model, tmp_path / "mine", labels=LABELS, licence="MIT",
+        push_to_hub="me/mine", token="hf_me",
+    )  # fmt: skip
+    assert sorted(hub.files["me/mine", "main"]) == [
+        *("README.md", "config.json", "model.weights.h5")
+    ]
+    x = 100 * np.abs(images(2, 32, 40, 3))
+    copy = keras_senet.load_pretrained("me/mine")
+    np.testing.assert_array_equal(copy(x), model(x))
+    assert (copy.labels, copy.card.licence) == (tuple(LABELS), "MIT")
+    raw = keras_senet.create_model(
+        "hf://me/mine", input_shape=(32, 40, 3), include_preprocessing=RECORD
+    )
+    np.testing.assert_array_equal(raw(x), model(x))
+    with pytest.raises(ValueError, match="`weights` must be left out where `name`"):
+        keras_senet.create_model("hf://me/mine", weights=None)
+
+
+@uploads
+def test_revisions_on_the_hub(model, hub, tmp_path, monkeypatch):
+    push = {"push_to_hub": "me/mine@dev", "token": "hf_me", "overwrite": True}
+    for _ in range(2):  # the branch is there the second time
+        keras_senet.save_pretrained(model, tmp_path / "mine", **push)
+    assert ("me/mine", "dev") in hub.files and not hub.files["me/mine", "main"]
+    built = []
+
+    def build(weights, **arguments):
+        built.append(weights.parent.name)
+        return model
+
+    monkeypatch.setattr("keras_senet.hub._constructor", lambda name: build)
+    keras_senet.load_pretrained("me/mine", revision="dev")
+    hub.private["me/mine"] = "hf_me"
+    with pytest.raises(OSError, match=r"no folder 'me/mine'; There is no repository"):
+        keras_senet.load_pretrained("me/mine", revision="main")
+    keras_senet.load_pretrained("me/mine@dev", token="hf_me")
+    assert built == 2 * [hub_server.commit("dev")]
+    with pytest.raises(ValueError, match="with one revision"):
+        keras_senet.load_pretrained("me/mine@dev", revision="dev")
+    with pytest.raises(ValueError, match="`revision` is of a repository"):
+        keras_senet.load_pretrained(tmp_path / "mine", revision="dev")
+
+
+def test_repositories_that_others_wrote(hub, tmp_path):
+    hub.add("me/timms", {"config.json": b'{"architecture": "seresnet50"}'})
+    hub.add("me/bare", {"model.safetensors": b""})
+    for name, missing in (("timms", r"model\.weights\.h5"), ("bare", r"config\.json")):
+        message = rf"has no {missing}, so .*create_model\('hf://me/{name}'\)"
+        with pytest.raises(FileNotFoundError, match=message):
+            keras_senet.load_pretrained(f"me/{name}")
+    with pytest.raises(ValueError, match="A repository on the hub is named"):
+        keras_senet.save_pretrained(None, tmp_path / "no", push_to_hub="me/a/b.h5")

@@ -27,8 +27,9 @@ class Options:
     )
     weights: str | os.PathLike[str] | None = option(
         None,
-        "None, a tag or preset (`keras_senet.list_weights({network!r})`), or a path to "
-        "a weights file. The file's architecture is the network's.",
+        "None, a tag or preset (`keras_senet.list_weights({network!r})`), a path to a "
+        'weights file, or "hf://user/model" on the Hugging Face hub. The network\'s '
+        "architecture is the file's.",
         positional=True,
         remedy="None is random weights; keras_senet.list_weights() names others.",
     )

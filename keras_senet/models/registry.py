@@ -25,6 +25,7 @@ from keras_senet.models._architecture import Architecture
 from keras_senet.models._records import Option, options_of
 from keras_senet.utils.errors import nearest
 from keras_senet.weights.catalogue import PRESETS, by_accuracy
+from keras_senet.weights.repository import SCHEME
 
 _MODULES = (
     se_resnet,
@@ -69,8 +70,8 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     """Builds a network by its name.
 
     Args:
-        name: A name of `list_models`, or a preset of `list_weights`: then the
-            network's weights are the preset's.
+        name: A name of `list_models`, or weights: a preset of `list_weights` or
+            "hf://user/model", a repository of the Hugging Face hub.
         **kwargs: Arguments of the network's constructor.
 
     Raises:
@@ -79,19 +80,28 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name](**kwargs)
     preset = weights_room.find_preset(name) if "." in name else None
-    if preset is not None and "weights" in kwargs:
+    if preset is None and not name.startswith(SCHEME):
+        raise ValueError(
+            "`name` must be a network of keras_senet.list_models(), a preset of "
+            "keras_senet.list_weights() or 'hf://user/model'. "
+            f"Received: name={name!r}.{nearest(name, CONSTRUCTORS)}"
+        )
+    if preset is not None:
+        weights, network = preset.name, preset.card.constructor
+    else:
+        weights, network = name, network_of(weights_room.open_checkpoint(name).card)
+    if network is None:
+        raise ValueError(
+            f"{name!r} does not say which network it holds. Give the network: "
+            f"create_model(NETWORK, weights={name!r})."
+        )
+    if "weights" in kwargs:
         raise ValueError(
             "`weights` must be left out where `name` is a preset, which has its own. "
             f"Received: name={name!r}, weights={kwargs['weights']!r}. For others give "
-            f"the network: create_model({preset.card.constructor!r}, weights=...)."
+            f"the network: create_model({network!r}, weights=...)."
         )
-    if preset is not None:
-        return CONSTRUCTORS[preset.card.constructor](weights=preset.name, **kwargs)
-    raise ValueError(
-        "`name` must be a network of keras_senet.list_models() or a preset of "
-        f"keras_senet.list_weights(). Received: name={name!r}."
-        f"{nearest(name, CONSTRUCTORS)}"
-    )
+    return CONSTRUCTORS[network](weights=weights, **kwargs)
 
 
 def architecture_options(network: str) -> dict[str, Option]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_senet.weights import layouts
+from keras_senet.weights import layouts, repository
 from keras_senet.weights.catalogue import (
     HOSTS,
     NOT_COMMERCIAL,
@@ -31,8 +31,8 @@ def open_checkpoint(
     """Reads what the `weights` argument of a constructor names.
 
     Args:
-        weights: None, a preset's tag, name or alias, "imagenet_host" or the path of a
-            file.
+        weights: None, a preset's tag, name or alias, "imagenet_host", the path of a
+            file or a model on the hub, "hf://user/model".
         constructor: The registry's name of the network; None for any.
 
     Returns:
@@ -46,11 +46,16 @@ def open_checkpoint(
     """
     if weights is None:
         return None
-    preset = find_preset(str(weights), constructor)
+    address = str(weights) if str(weights).startswith(repository.SCHEME) else ""
+    known = address.removeprefix(repository.SCHEME).partition("@")[0]
+    preset = find_preset(known or str(weights), constructor)
     if preset is not None:
         check_preset(preset, constructor)
         if preset.card.licence in NOT_COMMERCIAL:
             _say_licence(preset.name, preset.card.licence)
+    if "@" in address or (address and preset is None):
+        return read_checkpoint(repository.fetch_address(address), preset=preset)
+    if preset is not None:
         return read_checkpoint(fetch(preset), preset=preset)
     if weights == "imagenet_host" and constructor in HOSTS:
         return layouts.read_host(HOSTS[constructor])

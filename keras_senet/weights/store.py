@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 
 from keras_senet.utils.files import sha256
+from keras_senet.weights import repository
 from keras_senet.weights.presets import File, Preset
 from keras_senet.weights.shipped import shipped_folder
 
@@ -23,6 +24,7 @@ _CHUNK = 2**20
 _TIMEOUT = 30
 _TRIES = 5
 MIRROR = "KERAS_SENET_WEIGHTS_MIRROR"
+_HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/main/(.+)")
 
 
 class _Transient(Exception):
@@ -44,6 +46,7 @@ def fetch(preset: Preset) -> Path:
 
     The formats are tried in the record's order. `KERAS_SENET_WEIGHTS_MIRROR`, a URL or
     a folder with the files under the names of the records, replaces the publishers.
+    Where huggingface_hub is installed, files of the hub lie in its cache.
 
     Raises:
         OSError: If no file can be had; its one line says why.
@@ -60,10 +63,15 @@ def fetch(preset: Preset) -> Path:
             )
     problems = []
     for file in preset.files:
+        on_hub = _HUB.fullmatch(file.url)
         try:
+            if on_hub and not os.environ.get(MIRROR) and repository.is_installed():
+                return repository.Repository(name=on_hub[1]).fetch(on_hub[2])
             return fetch_file(file)
         except OSError as error:
             problems.append(str(error))
+            if on_hub and repository.is_installed() and repository.is_offline():
+                break
     raise OSError(
         f"The weights {preset.name!r} cannot be had: {'; '.join(problems)}. A file "
         f"fetched elsewhere can be given as weights=PATH, and {MIRROR} can name a "

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from keras_senet import create_model
+from keras_senet import Preprocessing, create_model
 from keras_senet.models import network_of
 from keras_senet.weights import read_checkpoint
 from keras_senet.weights.layouts import LAYOUTS, image_classifiers, timm_modern
@@ -210,6 +210,27 @@ def test_a_name_tells_what_arrays_do_not(tmp_path):
     copy_of("any", tmp_path, architecture="resnetblur50")
     with pytest.raises(ValueError, match="'resnetblur50' strides by blurring"):
         read_checkpoint(bare)
+
+
+def test_timms_configuration_says_how_images_are_prepared(tmp_path):
+    known = {"mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.95, "first_conv": "x"}
+    known |= {"input_size": [3, 160, 160], "interpolation": "bilinear"}
+    path = copy_of(
+        "model.safetensors", tmp_path, architecture="seresnext26d", pretrained_cfg=known
+    )
+    assert read_checkpoint(path).card.preprocessing == Preprocessing(
+        mean=known["mean"], std=known["std"], image_size=160, crop_fraction=0.95,
+        interpolation="bilinear",
+    )  # fmt: skip
+    for name, value in {"mean": "half", "input_size": 160, "crop_pct": 2}.items():
+        broken = {"architecture": "x", "pretrained_cfg": {**known, name: value}}
+        copy_of("model.safetensors", tmp_path, **broken)
+        with pytest.raises(ValueError, match="must say how images are prepared"):
+            read_checkpoint(path)
+    # What is no configuration of timm's says nothing.
+    for text in ("[" * 100_000, "[]", '{"architecture": {}, "pretrained_cfg": 1}'):
+        (tmp_path / "config.json").write_text(text)
+        assert read_checkpoint(path).card.preprocessing is None
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "module.net."])

@@ -1,10 +1,10 @@
 """Foreign layouts: how their names map to ours. A file's arrays say which it is."""
 
-import json
 import os
 from pathlib import Path
 
-from keras_senet.card import Card
+from keras_senet.card import CONFIG, Card, Preprocessing
+from keras_senet.utils.files import parse_json
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts import (
     image_classifiers,
@@ -28,6 +28,15 @@ LAYOUTS = {
     "resnet_rs": resnet_rs,
 }
 
+# Fields of `Preprocessing` and what they are in timm's config.json.
+_FIELDS = {
+    "mean": "mean",
+    "std": "std",
+    "image_size": "input_size",
+    "crop_fraction": "crop_pct",
+    "interpolation": "interpolation",
+}
+
 
 def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
     """Finds a file's layout and puts its arrays under our names.
@@ -45,13 +54,12 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
             raise ValueError(
                 f"{str(path)!r} looks like {name} but is no network of it: {error}"
             ) from None
-        untold = ()
+        config, untold = _config_beside(Path(path)), ()
         if layout is timm_modern:
-            told = _named_row(Path(path))
+            told = _named_row(config, Path(path).name)
             row, untold = {**row, **told}, () if told else ("anti_alias",)
-        return Checkpoint(
-            arrays=arrays, card=Card(architecture=row), layout=name, untold=untold
-        )
+        card = Card(architecture=row, preprocessing=_prepared(config, path))
+        return Checkpoint(arrays=arrays, card=card, layout=name, untold=untold)
     if raw.format in ("weights.h5", "keras"):
         # Keras' own format without our header: the names are the model's.
         return Checkpoint(arrays=raw.arrays, layout="keras")
@@ -62,18 +70,43 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
     )
 
 
-def _named_row(path):
-    """What the names of a file of timm's say that its arrays do not.
-
-    The hub's folders have a config.json beside the file; a file's own name may say
-    that its network is another one, and nothing for certain otherwise.
-    """
+def _config_beside(path):
+    """The config.json beside a file of timm's, as the hub's folders have it, or {}."""
     try:
-        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        name = config.get("architecture") if isinstance(config, dict) else None
+        text = (path.parent / CONFIG).read_text(encoding="utf-8")
+        config = parse_json(text, CONFIG)
     except (OSError, ValueError):
-        name = None
-    if isinstance(name, str):
-        return timm_modern.named_row(name)
-    row = timm_modern.named_row(path.name)
+        return {}
+    is_timms = isinstance(config, dict) and isinstance(config.get("architecture"), str)
+    return config if is_timms else {}
+
+
+def _named_row(config, file):
+    """What a network's name in timm says of it that its arrays do not.
+
+    A file's own name may say that its network is another one, and nothing for certain
+    otherwise.
+    """
+    if config:
+        return timm_modern.named_row(config["architecture"])
+    row = timm_modern.named_row(file)
     return row if row["anti_alias"] else {}
+
+
+def _prepared(config, path):
+    """How images are prepared, as timm's configuration says it, or None."""
+    known = config.get("pretrained_cfg")
+    if not isinstance(known, dict):
+        return None
+    record = {
+        ours: known[theirs] for ours, theirs in _FIELDS.items() if theirs in known
+    }
+    try:
+        if "image_size" in record:
+            record["image_size"] = record["image_size"][-1]
+        return Preprocessing.from_json(record)
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(
+            f"The `pretrained_cfg` of the {CONFIG} beside {str(path)!r} must say how "
+            f"images are prepared. {error}"
+        ) from None
