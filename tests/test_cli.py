@@ -100,6 +100,10 @@ def test_usage(shell, words, message, encoding, monkeypatch):
         (["info", "none.keras"], "There is no model 'none.keras'"),
         (["evaluate", "se_resnet20"], "needs its weights here"),
         (["evaluate", "se_resnet50"], "needs its weights here"),
+        (
+            ["evaluate", "se_resnet20.cifar10", "--precision", "bfloat16"],
+            "of OpenVINO's .xml file",
+        ),
         (["convert", "se_resnet20.cifar1", "x.keras"], "Did you mean 'se_resnet20.cif"),
         (
             ["export", "se_resnet20.cifar10", "--output", "x.h5"],

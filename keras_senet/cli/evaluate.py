@@ -29,6 +29,8 @@ class Evaluate:
         batch_size: Images that go through the model at a time.
         limit: Use only so many images.
         trust: Open a SavedModel that may do more than compute.
+        precision: Of OpenVINO's .xml file: what it is computed in, "float32" or, where
+            the processor can, "bfloat16".
 
     Examples:
         keras-senet evaluate se_resnet20.cifar10 --data cifar10
@@ -46,6 +48,7 @@ class Evaluate:
     batch_size: int = 64
     limit: int | None = None
     trust: bool = False
+    precision: str | None = None
 
     TITLES: ClassVar = {"data": "Images"}
 
@@ -66,6 +69,7 @@ class Evaluate:
             self.weights,
             image_size=self.image_size,
             trust=self.trust,
+            precision=self.precision,
         )
         mistakes, is_kept = Mistakes(), self.output and model.card.outputs != "sigmoid"
         result = evaluate(

@@ -16,7 +16,7 @@ from keras_senet.data.augmentation import (
     resize_and_crop,
     to_grey,
 )
-from keras_senet.data.decoding import crop
+from keras_senet.data.decoding import Window, crop
 from keras_senet.data.mixing import LEAST_ALPHA, Mixer, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
@@ -157,7 +157,7 @@ def batches(
     seen = min(channels, source.channels)
     augment = _augmenter(augmentation, seen, size, **random)
     area = WINDOW_AREAS.get(augmentation)
-    records, make = _image_maker(decode, records, fit, augment, area, cache)
+    records, make = _image_maker(decode, records, fit, augment, area, size, cache)
     finish = functools.partial(
         _finished,
         size=size,
@@ -329,6 +329,7 @@ def _image_maker(
     fit: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     area: tuple[float, float] | None,
+    size: tuple[int, int],
     cache: bool,
 ) -> tuple[tf.data.Dataset, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
     """Returns records to iterate and the function (record, seed) -> image.
@@ -352,7 +353,8 @@ def _image_maker(
 
     def make_from_window(record, seed):
         key = tf.random.fold_in(seed, 2)
-        window = functools.partial(random_window, seed=key, area=area)
+        place = functools.partial(random_window, seed=key, area=area)
+        window = Window(place, size)
         return augment(fit(part(record, window), crop_fraction=1.0), seed)
 
     return records, make_from_window if area else make

@@ -1,3 +1,4 @@
+import io
 import os
 import shutil
 import threading
@@ -13,6 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from keras_senet.data import batches, open_source, read_image
 from keras_senet.data import images as images_room
+from keras_senet.data.decoding import Window, decode_jpeg
 
 
 def records(source, split):
@@ -318,10 +320,17 @@ def test_colours_become_grey_by_their_luma(folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*byte for byte")
-def test_fused_decode_and_crop_equals_decode_then_crop(tmp_path, folder, picture):
+@pytest.mark.parametrize(
+    ("shape", "most", "mean"),
+    # The large one is decoded smaller, from corners that are up to 7 pixels off.
+    [((90, 131), 4, 0.05), ((900, 1310), 8, 1.5)],
+)
+def test_fused_decode_and_crop_equals_decode_then_crop(
+    folder, picture, shape, most, mean
+):
     root = folder({"a": 2, "b": 2})
     for path in root.rglob("*.jpg"):
-        Image.fromarray(picture(90, 131)).save(path)
+        Image.fromarray(picture(*shape)).save(path)
     source = open_source(root)
     kwargs = {
         "image_size": 24, "batch_size": 2, "training": True, "epoch": 0,
@@ -331,9 +340,18 @@ def test_fused_decode_and_crop_equals_decode_then_crop(tmp_path, folder, picture
     whole = batches(source, "train", cache=True, **kwargs).take(20)
     for (images, labels), (same, same_labels) in zip(fused, whole, strict=True):
         # Colours are stored at half the size: at a window's border they differ a bit.
-        assert np.max(np.abs(images - same)) < 4
-        assert np.mean(np.abs(images - same)) < 0.05
+        assert np.max(np.abs(images - same)) < most
+        assert np.mean(np.abs(images - same)) < mean
         assert np.array_equal(labels, same_labels)
+
+
+def test_large_photographs_are_decoded_smaller(picture):
+    file = io.BytesIO()
+    Image.fromarray(picture(900, 1310)).save(file, "JPEG")
+    for side, ratio in ((24, 8), (60, 4), (110, 2), (250, 1)):
+        window = Window(lambda shape: tf.constant([9, 7, 800, 1000]), (side, side))
+        image = decode_jpeg(tf.constant(file.getvalue()), channels=3, window=window)
+        assert image.shape == (800 // ratio, 1000 // ratio, 3)
 
 
 def test_odd_formats_are_cropped_too(folder, picture):
