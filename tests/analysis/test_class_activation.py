@@ -82,6 +82,7 @@ def test_channels_first_is_the_reference(method):
     close(found, reference(IMAGES, np.full(3, 1), method))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_reference_on_other_backends(backend):
     pytest.importorskip(backend)

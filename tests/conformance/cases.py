@@ -7,6 +7,8 @@ has every constructor but the LARGE, at the smallest image it takes.
 import dataclasses
 from functools import partial
 
+import pytest
+
 import keras_senet
 from keras_senet.models import (
     CONSTRUCTORS,
@@ -139,6 +141,12 @@ TINY = {
         keras_senet.SEMobileNet, alpha=0.25, reduction=4, input_shape=(32, 32, 3)
     ),
 }
+
+# What takes long is tried on a few of them by default, and with `-m slow` on all.
+FEW = "resnet_bottleneck", "regnet", "shufflenet", "small_preactivated"
+SOME = [
+    name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in TINY
+]
 
 # What `tests/conformance/test_table.py` holds against the families' blocks.
 BLOCKS = {

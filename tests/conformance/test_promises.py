@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conformance.cases import FULL, TINY, build
+from conformance.cases import FEW, FULL, SOME, TINY, build
 
 import keras_senet
 from keras_senet.export import open_runner
@@ -18,6 +18,8 @@ from keras_senet.export.tflite import Conversion
 from keras_senet.models.registry import CONSTRUCTORS
 from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import read_tflite
+
+_FULL = [pytest.param(name, marks=pytest.mark.slow) for name in FULL]
 
 
 @pytest.fixture
@@ -61,13 +63,14 @@ TFLITE = {
 }
 
 
-def test_tflite(case, randomize, images, tmp_path):
+@pytest.mark.parametrize("name", [*SOME, *_FULL])
+def test_tflite(name, randomize, images, tmp_path):
     """Every quantisation, layer by layer, in builtin operations only.
 
     With a gain of 1: a deep network with He's makes other scores of any rounding, so
     that two kernels that are both right disagree as much as int8 and float32.
     """
-    model = randomize(build(case), gain=1)
+    model = randomize(build(name), gain=1)
     batch = images(4, *model.input_shape[1:])
     samples = list(batch[:, None])
     expected = open_runner(model).predict(batch)
@@ -92,13 +95,10 @@ def test_tflite(case, randomize, images, tmp_path):
         )
 
 
-_ANY_SIZE = ["resnet_bottleneck", "resnext", "inception", "shufflenet"]
+_ANY_SIZE = ["resnet_bottleneck", "regnet", "shufflenet"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*_ANY_SIZE, *(pytest.param(name, marks=pytest.mark.slow) for name in FULL)],
-)
+@pytest.mark.parametrize("name", [*_ANY_SIZE, *_FULL])
 def test_tflite_of_any_size(name, randomize, images, tmp_path):
     """One file for images of every size, where the family allows it."""
     family = CONSTRUCTORS[name].family if name in FULL else None
@@ -219,14 +219,15 @@ def _mirrored(cases):
 
 
 @pytest.fixture(scope="session")
-def mirrored_tiny():
-    return _mirrored(TINY)
+def mirrored_few():
+    return _mirrored(FEW)
 
 
-def test_mirrored_strategy(case, request):
-    tiny = case in TINY
-    results = request.getfixturevalue("mirrored_tiny") if tiny else _mirrored([case])
-    result = results[case]
+@pytest.mark.parametrize("name", [*SOME, *_FULL])
+def test_mirrored_strategy(name, request):
+    few = name in FEW
+    results = request.getfixturevalue("mirrored_few") if few else _mirrored([name])
+    result = results[name]
     assert result["replicas"] == 2
     assert np.isfinite(result["loss"])
     assert result["equal"]

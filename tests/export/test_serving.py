@@ -258,6 +258,7 @@ def test_the_limit_of_pixels_is_inclusive():
         assert (problem == b"") == good
 
 
+@pytest.mark.slow
 def test_an_empty_batch_and_a_fixed_one(mirror, tmp_path):
     assert mirror().shape[0] == 0
     fixed = _export_mirror(tmp_path / "served", batch_size=2)
@@ -378,6 +379,7 @@ class Subclassed(keras.Model):
         return self.inner(inputs)
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_that_has_run(model, images, tmp_path):
     subclassed = Subclassed(model)
     subclassed(images)

@@ -21,7 +21,7 @@ TOLERANCE, DEEP_TOLERANCE = 1e-5, 2e-5
 
 @pytest.fixture(autouse=True)
 def _clear():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
 
 
@@ -94,7 +94,7 @@ def foreign(model):
     }
 
 
-@pytest.mark.parametrize("name", cases.TINY)
+@pytest.mark.parametrize("name", cases.SOME)
 def test_zoo(name, calibrate, images, relative_error):
     model = calibrate(logits(name))
     folded = fold(model)
@@ -164,6 +164,7 @@ MERGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MERGED)
 def test_squeeze_is_read_off_the_inner_map(name):
     model = cases.build(name)
@@ -187,6 +188,7 @@ def kernels(model, *, folded):
     return sum(int(np.prod(x.kernel.shape)) for x in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "ratio"),
     [

@@ -11,12 +11,10 @@ import keras_senet
 from keras_senet.export import open_runner
 from keras_senet.utils.flatbuffer import graph_operations, open_flatbuffer
 
-QUICK = ("resnet_bottleneck", "inception", "shufflenet", "mobilenet")
-
 
 @pytest.fixture(autouse=True)
 def _clear():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
 
 
@@ -28,13 +26,7 @@ def sizes(model, folder):
         yield path.stat().st_size
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in cases.TINY
-    ],
-)
+@pytest.mark.parametrize("name", cases.SOME)
 def test_folded_file_is_never_larger(name, randomize, tmp_path):
     folded, plain = sizes(randomize(cases.build(name)), tmp_path)
     if name in ("resnet_bottleneck", "shufflenet"):

@@ -30,7 +30,7 @@ QUICK = ("EfficientNetV2B0", "InceptionV3", "MobileNetV2", "ResNet50", "VGG16")
 
 @pytest.fixture(autouse=True)
 def _clear():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
 
 
@@ -103,6 +103,7 @@ def test_every_application_keeps_its_output(name):
     equal(model, keras_senet.graft(model), x)
 
 
+@pytest.mark.slow
 def test_mobilenet_keeps_its_output_compiled():
     model = SCRIPT.build("MobileNetV2")
     grafted = keras_senet.graft(model, reduction=8)
@@ -115,7 +116,7 @@ def test_mobilenet_keeps_its_output_compiled():
 
 
 # RegNetY's SE has another place and width.
-@pytest.mark.parametrize("name", [n for n in cases.TINY if n != "regnet"])
+@pytest.mark.parametrize("name", [n for n in cases.SOME if n != "regnet"])
 def test_own_host_becomes_the_zoos_network(name):
     host = cases.build(name, se=False)
     network = cases.build(name, identity_start=True)

@@ -22,7 +22,7 @@ WIDTHS = {
 
 @pytest.fixture(autouse=True)
 def _clear():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
 
 
