@@ -139,6 +139,7 @@ def test_a_smoke_run_writes_figures_and_a_page(app, run, tmp_path, capsys):
     assert page.read_text() == text
 
 
+@pytest.mark.slow
 def test_a_part_is_measured_in_a_process_with_fixed_threads(app):
     measuring, groups = app("measuring"), app("parts").PARTS["kernels"].groups[:1]
     options = measuring.Options(threads=1, smoke=True)

@@ -119,11 +119,14 @@ def test_tflite_of_any_size(name, randomize, images, tmp_path):
         np.testing.assert_allclose(runner.predict(batch), expected, atol=1e-5)
 
 
-def test_mixed_precision(case, model, batch):
+@pytest.mark.parametrize("name", [*SOME, *_FULL])
+def test_mixed_precision(name, randomize, images):
+    model = randomize(build(name))
+    batch = images(2, *model.input_shape[1:])
     policy = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
-        mixed = build(case)
+        mixed = build(name)
     finally:
         keras.config.set_dtype_policy(policy)
     mixed.set_weights(model.get_weights())
@@ -144,9 +147,10 @@ def test_channels_first(case, model, batch, relative_error):
     assert relative_error(other(np.moveaxis(batch, -1, 1)), model(batch)) < 1e-4
 
 
-def test_every_weight_is_trained(case, images):
+@pytest.mark.parametrize("name", [*SOME, *_FULL])
+def test_every_weight_is_trained(name, images):
     keras.utils.set_random_seed(1)
-    model = build(case)
+    model = build(name)
     x = images(8, *model.input_shape[1:])
     y = np.arange(8) % model.output_shape[-1]
     optimizer = keras.optimizers.SGD(0.01)

@@ -337,6 +337,7 @@ def test_models_that_are_no_classifiers_keep_what_fits(model, tmp_path):
         assert reason in card
 
 
+@pytest.mark.slow
 def test_a_model_of_any_size(tmp_path):
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
@@ -394,6 +395,7 @@ def test_a_subclassed_model_that_has_run(model, images, tmp_path):
     np.testing.assert_allclose(open_runner(path).predict(images), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_verification_looks_at_the_files_too(model, images, tmp_path, monkeypatch):
     path = export_saved_model(model, tmp_path / "right", preprocessing=RECORD)
     report = verify(model, path, images, latency_runs=0)

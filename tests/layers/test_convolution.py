@@ -197,6 +197,7 @@ assert losses[2] < losses[0], losses
 """
 
 
+@pytest.mark.slow
 def test_training_without_onednn():
     """As on processors that TensorFlow has no oneDNN for."""
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -218,6 +219,7 @@ assert "tensorflow" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_jax_runs_keras_own():
     pytest.importorskip("jax")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}

@@ -230,6 +230,7 @@ def test_drop_path_and_dropout():
     assert model.get_layer("conv5_block1_drop").noise_shape == (None, 1, 1, 1)
 
 
+@pytest.mark.slow
 def test_senet154_is_what_the_appendix_says():
     model = keras_senet.SENet154(weights=None, **PIXELS)
     kernels = {layer.name: layer for layer in model.layers}

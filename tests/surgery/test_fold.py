@@ -523,6 +523,7 @@ def test_mixed_precision(calibrate, images, relative_error):
     assert relative_error(folded(x), model(x)) < 0.05
 
 
+@pytest.mark.slow
 def test_loads_without_this_package(tmp_path, calibrate, images):
     model = calibrate(bottlenecks())
     folded = fold(model)

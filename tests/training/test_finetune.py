@@ -121,6 +121,7 @@ def test_then_all_but_batch_normalisation_does(run):
     assert changed(first, second) == set(first) - frozen
 
 
+@pytest.mark.slow
 def test_batch_normalisation_learns_when_asked(recipe, tmp_path):
     free = dataclasses.replace(recipe, freeze_batch_norm=False, head_epochs=0)
     snapshots = Snapshots()
@@ -188,6 +189,7 @@ def test_the_folder_holds_the_network(run):
     assert result.history["epoch"] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(recipe, run, tmp_path):
     again = finetune(recipe, "bundled", tmp_path / "again", verbose=0)
     assert again.history == run[0].history
