@@ -98,6 +98,7 @@ def test_the_report_for_people(run):
         assert (f"({page})" in text) == (path / page).exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_names_a_command_that_works(run, monkeypatch, capsys):
     """Here of a run that has only the report left to write."""
     path, _ = run
@@ -174,6 +175,7 @@ def clothes(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_small_folder_with_no_option(clothes, tmp_path, capsys):
     """The network has seen these very images: nearly all have to be right."""
     words = ["finetune", clothes, "--model", "se_resnet20"]
@@ -191,6 +193,7 @@ def test_a_small_folder_with_no_option(clothes, tmp_path, capsys):
     assert "Warning" not in text
 
 
+@pytest.mark.slow
 def test_all_layers_from_the_probe(clothes, tmp_path):
     """Two epochs of it: what is better on held-out images is kept."""
     result = keras_senet.training.finetune(

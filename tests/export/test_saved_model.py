@@ -230,6 +230,7 @@ assert expected.max() > 0.1
 """
 
 
+@pytest.mark.slow
 def test_grouped_convolutions_run_without_onednn(tmp_path):
     """Where TensorFlow's fused convolution has no groups."""
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -277,6 +278,7 @@ assert ratio < 5, ratio
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux")
 def test_an_export_takes_at_most_five_times_the_weights(tmp_path):
     """The model itself among them, and the copy that is folded."""

@@ -145,6 +145,7 @@ def test_xla_gives_the_same_step(maps):
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_block_runs_on_copies_of_the_model(maps):
     code = """
 import numpy as np, keras, tensorflow as tf

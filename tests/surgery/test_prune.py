@@ -183,6 +183,7 @@ def test_the_model_and_what_it_carries(make, tmp_path):
     assert counted.multiply_adds < 0.5 * keras_senet.complexity(model).multiply_adds
 
 
+@pytest.mark.slow
 def test_a_pruned_network_learns(make):
     model = make("small", classes=2)
     pruned = keras_senet.prune(model, images_of(model), keep=0.5)

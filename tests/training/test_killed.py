@@ -184,6 +184,7 @@ def test_killed_with_other_recipes(tmp_path, values):
     check_equal(folder, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_has_its_code(tmp_path):
     """The command itself; here without deterministic operations."""
     folder, recipe = tmp_path / "run", tmp_path / "recipe.json"

@@ -134,6 +134,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_undisturbed_one(recipe, tmp_path):
     """Stopped in the second pass of the first epoch, where a state was written."""
     long = dataclasses.replace(recipe, passes=2, freeze_batch_norm=False)

@@ -106,6 +106,7 @@ def test_history(run):
     assert run.images_per_second == pytest.approx(144 / run.seconds)
 
 
+@pytest.mark.slow
 def test_an_early_end_counts_what_was_trained(tmp_path):
     stop = keras.callbacks.LambdaCallback()
     stop.on_epoch_end = lambda *_: setattr(stop.model, "stop_training", True)
@@ -133,6 +134,7 @@ def test_raw_images_are_normalised_in_the_model(run):
     np.testing.assert_allclose(np.ravel(layer(image)), [expected], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_training(run, tmp_path):
     again = train(TINY, tmp_path / "again", verbose=0)
     assert again.history == run.history
@@ -150,7 +152,7 @@ def test_another_seed_gives_other_batches():
     assert labels[0] == labels[1] != labels[2]
 
 
-@pytest.mark.parametrize("every", [None, 1])
+@pytest.mark.parametrize("every", [1, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_as_the_undisturbed_one(run, tmp_path, every):
     folder = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
@@ -222,6 +224,7 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_mixed_precision(tmp_path):
     recipe = dataclasses.replace(
         TINY, dtype_policy="mixed_bfloat16", epochs=1, warmup_epochs=0.0, limit=16
