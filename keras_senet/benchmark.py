@@ -12,7 +12,6 @@ import inspect
 import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import lazy_loader
 import keras_senet
 from keras_senet.card import Card
 from keras_senet.utils.errors import check_counts
+from keras_senet.utils.files import temporary_folder
 
 if TYPE_CHECKING:
     import keras
@@ -289,12 +289,12 @@ def time_model(
     files = [Path(x) for x in subjects.values() if not isinstance(x, keras.Model)]
     if files:
         forms = [_KINDS.get(files[0].suffix, "saved_model")]
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for form in sorted(forms, key=lambda form: form == "training"):  # changes it
             opened = {}
             for name, subject in subjects.items():
                 progress(f"preparing {form}: {name}")
-                path = Path(folder, name)
+                path = folder / name
                 opened[name] = _open(subject, form, path, threads, trust)
             for batch in batches:
                 progress(f"{form}, batch {batch}: {rounds} rounds")

@@ -1,9 +1,6 @@
 """What the tests of several families share."""
 
-import contextlib
 import os
-import resource
-import signal
 
 # On processors where TensorFlow leaves oneDNN off, its CPU kernels know neither
 # channels_first nor the gradient of grouped convolutions.
@@ -63,24 +60,6 @@ def relative_error():
         return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
 
     return compute
-
-
-@pytest.fixture
-def small_files():
-    """While it is open, the system refuses files of more bytes than are given."""
-
-    @contextlib.contextmanager
-    def limit(size):
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-            signal.signal(signal.SIGXFSZ, handler)
-
-    return limit
 
 
 @pytest.fixture

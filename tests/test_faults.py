@@ -2,15 +2,14 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+import full_disk
 import pytest
 
 import keras_senet
@@ -19,22 +18,6 @@ from keras_senet.utils.files import locked_folder
 from keras_senet.weights import save_model
 
 pytestmark = pytest.mark.faults
-
-PRESET = "se_resnet20.fashion_mnist"
-NETWORK = {
-    "block": "basic",
-    "blocks": [1, 1, 1, 1],
-    "filters": [8, 8, 8, 16],
-    "stem_filters": [8],
-}
-RECIPE = {
-    "model": "se_resnet",
-    "model_arguments": NETWORK,
-    "image_size": 32,
-    "epochs": 1,
-    "limit": 32,
-    "global_batch_size": 16,
-}
 
 
 @pytest.fixture
@@ -50,59 +33,54 @@ def shell(capsys):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    model = keras_senet.SEResNet(**NETWORK, input_shape=(32, 32, 3), classes=10)
+    model = keras_senet.SEResNet(**full_disk.NETWORK, input_shape=(32, 32, 3))
     return save_model(model, tmp_path_factory.mktemp("network") / "mine.keras")
 
 
 @pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "recipe.json"
-    path.write_text(json.dumps(RECIPE))
+    path.write_text(json.dumps(full_disk.RECIPE))
     return path
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        (["export", PRESET, "--images", "0", "--output", "out.tflite"]),
-        (["export", PRESET, "--images", "0", "--output", "out"]),
-        (["convert", PRESET, "out.weights.h5"]),
-        (["convert", PRESET, "out.keras"]),
-        (["evaluate", PRESET, "--limit", "8", "--output", "out"]),
-        (["explain", PRESET, "--limit", "8", "--output", "out"]),
-    ],
-)
-def test_a_full_disk(words, shell, small_files, tmp_path):
-    folder = tmp_path / "out of room"
-    folder.mkdir()
-    with small_files(15_000):
-        code, lines = shell(*words[:-1], folder / words[-1])
-    assert code == 1
-    assert len(lines) == 1, lines
-    assert "could not be written: File too large" in lines[0]
-    assert str(folder) in lines[0]
-    assert list(folder.iterdir()) == []
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """What `full_disk.py` found, and where."""
+    folder = tmp_path_factory.mktemp("out of room")
+    command = [sys.executable, full_disk.__file__, folder]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1]), folder
 
 
-def test_a_training_on_a_full_disk_goes_on_when_there_is_room(
-    shell, small_files, recipe, tmp_path
-):
-    """First there is no room for the recipe, then none for the weights."""
-    for size in (300, 20_000):
-        run = tmp_path / f"run{size}"
-        words = ["train", "--recipe", recipe, "--run-folder", run]
-        with small_files(size):
-            code, lines = shell(*words)
-        assert code == 1
-        assert len(lines) == 1, lines
-        assert "could not be written: File too large" in lines[0]
-        assert str(run) in lines[0]
-        hidden = [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
-        assert hidden == []
-    assert list((tmp_path / "run300").iterdir()) == []
-    code, lines = shell(*words, "--resume")
-    assert (code, lines) == (0, [])
-    assert (run / "model.keras").exists()
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*full_disk.WRITERS, "picture", "recipe", "training"])
+def test_a_full_disk(name, full):
+    found, folder = full[0][name], full[1] / name
+    (line,) = found["lines"]
+    assert found["code"] == 1
+    assert "could not be written: File too large" in line
+    assert str(folder) in line
+    assert not [file for file in found["files"] if Path(file).name.startswith(".")]
+    left = {"picture": ["a.png"], "recipe": ["run"]}
+    if name != "training":
+        assert found["files"] == left.get(name, [])
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_when_there_is_room(full):
+    found = full[0]["resumed"]
+    assert (found["code"], found["lines"]) == (0, [])
+    assert "run/model.keras" in found["files"]
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_unpacked(full):
+    found = full[0]["unpacking"]
+    (line,) = found["lines"]
+    assert found["code"] == 1
+    assert f"{found['place']!r} could not be written: File too large" in line
 
 
 def test_a_run_is_of_one_process(shell, recipe, tmp_path):
@@ -116,6 +94,7 @@ def test_a_run_is_of_one_process(shell, recipe, tmp_path):
     assert list(run.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_conversion_that_was_killed_after_its_card(network, shell, tmp_path):
     source, target = tmp_path / "source.keras", tmp_path / "out.weights.h5"
     shutil.copy(network, source)
@@ -130,30 +109,30 @@ def test_a_conversion_that_was_killed_after_its_card(network, shell, tmp_path):
     assert card.read_text() == "mine"
 
 
-def test_a_model_that_cannot_be_unpacked(network, shell, small_files):
-    with small_files(15_000):
-        code, lines = shell("info", network)
-    assert (code, len(lines)) == (1, 1)
-    assert f"{tempfile.gettempdir()!r} could not be written: File too" in lines[0]
+START = """
+import sys
+import keras_senet_command
+print("ready", flush=True)
+sys.exit(keras_senet_command.main())
+"""
 
 
-@pytest.mark.parametrize("seconds", [0, 1.5, 4])
+@pytest.mark.parametrize(
+    "seconds",
+    [0.05, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 1, 3, 6))],
+)
 def test_ctrl_c_at_any_time(seconds, network):
-    """Before the command has a handler of SIGTERM, Python itself is starting."""
-    command = Path(sys.executable).with_name("keras-senet")
+    """While our package is imported, or TensorFlow, or the command runs."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     process = subprocess.Popen(
-        [command, "info", network],
-        stdout=subprocess.DEVNULL,
+        [sys.executable, "-c", START, "info", network],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    status = Path(f"/proc/{process.pid}/status")
-    bit = 1 << signal.SIGTERM - 1
-    while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & bit:
-        time.sleep(0.01)
+    assert process.stdout.readline() == b"ready\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=100)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 130, error.decode()
     assert error.decode() == "keras-senet: error: interrupted\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+COMMAND = "keras_senet_command.py"
 CONTENTS = (
     "keras_senet/__init__.pyi",
     "keras_senet/py.typed",
@@ -23,7 +24,7 @@ CONTENTS = (
 def wheel(tmp_path_factory):
     """Built from a copy, so that no build folder of ours is reused."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", COMMAND):
         shutil.copy(ROOT / name, source)
     shutil.copytree(
         ROOT / "keras_senet",
@@ -57,7 +58,10 @@ def test_contents(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert set(CONTENTS) <= set(names)
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"keras_senet"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "keras_senet",
+        COMMAND,
+    }
 
 
 def test_fresh_environment(wheel, tmp_path):

@@ -1,7 +1,6 @@
 """ONNX: one file for ONNX Runtime and what else reads that format."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import freeze
 from keras_senet.utils.errors import not_installed
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.quiet import quiet
 
 # The newest that tf2onnx 1.17 knows.
@@ -77,9 +76,9 @@ def export_onnx(
             fold=fold,
         )
         try:
-            with tempfile.TemporaryDirectory() as folder, quiet():
-                write_saved_model(frozen, Path(folder))
-                loaded = tf.saved_model.load(folder)
+            with temporary_folder() as folder, quiet():
+                write_saved_model(frozen, folder)
+                loaded = tf.saved_model.load(str(folder))
                 function = tf.function(
                     lambda *inputs: loaded.serve(*inputs),
                     input_signature=frozen.inputs,

@@ -1,7 +1,6 @@
 """OpenVINO: an .xml file and a .bin file, for servers without a GPU."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from keras_senet.export.quantize import calibration_images, silence
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import nearest, not_installed
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_path, temporary_folder
 
 QUANTIZATIONS = (None, "float16", "int8")
 
@@ -141,10 +140,10 @@ def write_openvino(
     import openvino
 
     # From a concrete function OpenVINO 2026.4 reads no shapes behind a call.
-    with tempfile.TemporaryDirectory() as folder, silence():
-        write_saved_model(frozen, Path(folder, "saved_model"))
+    with temporary_folder() as folder, silence():
+        write_saved_model(frozen, folder / "saved_model")
         try:
-            model = openvino.convert_model(Path(folder, "saved_model"))
+            model = openvino.convert_model(folder / "saved_model")
             if quantization == "int8":
                 model = _quantized(model, images)
         except Exception as error:  # of many classes, NNCF's among them

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +13,7 @@ from keras_senet.export.quantize import calibration_images, tensor_values
 from keras_senet.export.tflite import Conversion, check_arguments
 from keras_senet.opening import open_model
 from keras_senet.tracing import Frozen, freeze
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.flatbuffer import Operation
 
 # Images on which the layers are compared: their errors hardly differ between images.
@@ -241,8 +239,8 @@ def _bisect(tried: _Tried, allowed: float, most: int) -> int | None:
 
 def _right(data: bytes, images: np.ndarray, targets: np.ndarray) -> int:
     """Returns how many images a file names right."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.tflite")
+    with temporary_folder() as folder:
+        path = folder / "model.tflite"
         path.write_bytes(data)
         scores = open_model(path).predict(images)
     return int(np.count_nonzero(scores.argmax(-1) == targets))

@@ -3,7 +3,6 @@
 import functools
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from keras_senet.export.quantize import (
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import nearest
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.flatbuffer import (
     Operation,
     graph_operations,
@@ -274,8 +273,8 @@ class Conversion:
             ValueError: If TFLite does not have an operation that is needed.
         """
         ops = tf.lite.OpsSet
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            saved_model = Path(folder, "saved_model")
+        with temporary_folder() as folder, quiet():
+            saved_model = folder / "saved_model"
             write_saved_model(self.frozen, saved_model)
             converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
             converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS]

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import importlib.util
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +49,7 @@ from keras_senet.training.strategies import (
     is_multi_worker,
     make_strategy,
 )
-from keras_senet.utils.files import disk_full_explained, locked_folder
+from keras_senet.utils.files import disk_full_explained, locked_folder, temporary_folder
 from keras_senet.weights import save_model, save_weights
 
 
@@ -429,7 +428,7 @@ def _written_folder(
     """
     with contextlib.ExitStack() as stack:
         if not is_chief(strategy):
-            path = stack.enter_context(tempfile.TemporaryDirectory())
+            path = stack.enter_context(temporary_folder())
             folder = RunFolder(path)
         stack.enter_context(disk_full_explained(folder.path))
         folder.path.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 try:
     import fcntl
@@ -89,17 +88,26 @@ def atomic_path(
         )
     with disk_full_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder, lock = _own_folder(path)
-        try:
+        with _own_folder(f".{path.name}.", path.parent) as folder:
             temporary = folder / path.name
             if room:
                 _reserve(temporary, room)
             yield temporary
             _check_kind(temporary, path, what)
             _replace(temporary, path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.close()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yields a new folder where the system has temporary files, and removes it.
+
+    What killed processes left there is removed first.
+    """
+    place = Path(tempfile.gettempdir())
+    for folder in _nobodys("keras-senet-", place):
+        shutil.rmtree(folder, ignore_errors=True)
+    with _own_folder("keras-senet-", place) as folder:
+        yield folder
 
 
 class _Lock:
@@ -127,32 +135,45 @@ class _Lock:
         self._descriptor = None
 
 
-def _own_folder(path: Path) -> tuple[Path, Any]:
-    """A new hidden folder beside a path, with its lock."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+@contextlib.contextmanager
+def _own_folder(prefix: str, place: Path) -> Iterator[Path]:
+    """Yields a new folder, locked, and removes it."""
+    lock = None
+    while lock is None:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
         try:
             lock = _Lock(folder)
         except (BlockingIOError, FileNotFoundError):
             continue  # Another process took it for a leftover.
-        except OSError:
-            return folder, contextlib.ExitStack()
-        if folder.exists():
-            return folder, lock
+        except OSError:  # a file system without locks
+            lock = contextlib.ExitStack()
+        if not folder.exists():
+            lock = lock.close()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
         lock.close()
 
 
-def _clear_leftovers(path: Path) -> None:
-    """Ends what killed processes began: the folders of `atomic_path` without a lock."""
-    names = {path.name, f"{path.name}.replaced"}
-    kind = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
+def _nobodys(prefix: str, place: Path) -> Iterator[Path]:
+    """Yields the folders of `_own_folder` that killed processes left, each locked."""
+    kind = re.compile(re.escape(prefix) + "[a-z0-9_]{8}")
     try:
-        found = [e.path for e in os.scandir(path.parent) if kind.fullmatch(e.name)]
+        found = [e.path for e in os.scandir(place) if kind.fullmatch(e.name)]
     except OSError:
         return
-    for folder in map(Path, found):
+    for folder in found if fcntl else ():
         with contextlib.suppress(OSError), contextlib.closing(_Lock(folder)):
-            if fcntl is None or not {e.name for e in folder.iterdir()} <= names:
+            yield Path(folder)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Ends what killed processes began to write with `atomic_path`."""
+    names = {path.name, f"{path.name}.replaced"}
+    for folder in _nobodys(f".{path.name}.", path.parent):
+        with contextlib.suppress(OSError):
+            if not {e.name for e in folder.iterdir()} <= names:
                 continue
             # It was about to be renamed, so it is whole.
             if (folder / f"{path.name}.replaced").exists() and not path.exists():

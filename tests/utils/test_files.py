@@ -5,10 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from keras_senet.utils.files import HOLDER, DiskFull, atomic_path, locked_folder
+from keras_senet.utils.files import (
+    HOLDER,
+    atomic_path,
+    locked_folder,
+    temporary_folder,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -72,20 +78,22 @@ def test_a_folder_does_not_replace_a_file(tmp_path):
 # Does something with the path that it is given, says so, and waits to be killed.
 HOLDERS = {
     "writing": "stack.enter_context(atomic_path(path)).write_text('half')",
+    "temporary": "stack.enter_context(temporary_folder()).joinpath('a').mkdir()",
     "locking": "os.mkdir(path); stack.enter_context(locked_folder(path, 'folder'))",
 }
 
 
 @contextlib.contextmanager
-def other_process(kind, path):
+def other_process(kind, path, **env):
     program = (
         "import contextlib, os, sys, time\n"
-        "from keras_senet.utils.files import atomic_path, locked_folder\n"
+        "from keras_senet.utils.files import *\n"
         "path, stack = sys.argv[1], contextlib.ExitStack()\n"
         f"{HOLDERS[kind]}\nprint('ready', flush=True)\ntime.sleep(600)\n"
     )
     command = [sys.executable, "-c", program, str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    env = {**os.environ, **env}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
     try:
         assert process.stdout.readline() == b"ready\n"
         yield process
@@ -111,6 +119,21 @@ def test_what_a_killed_process_left_is_removed_and_nobody_elses(tmp_path):
             temporary.write_text("newer")
     kept.append(tmp_path / ".o[u]t.txt.abcdefgh")
     assert set(tmp_path.iterdir()) == {path, *kept}
+
+
+def test_temporary_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = tmp_path / "keras-senet-mine"
+    kept.mkdir()
+    with other_process("temporary", tmp_path, TMPDIR=str(tmp_path)) as process:
+        (others,) = set(tmp_path.iterdir()) - {kept}
+        with temporary_folder() as folder:
+            assert set(tmp_path.iterdir()) == {kept, others, folder}
+        process.kill()
+        process.wait()
+        with temporary_folder() as folder:
+            assert set(tmp_path.iterdir()) == {kept, folder}
+    assert set(tmp_path.iterdir()) == {kept}
 
 
 @pytest.mark.parametrize("renamed", [False, True])
@@ -144,21 +167,30 @@ def test_a_folder_is_of_one_process(tmp_path):
         assert list(path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: path.write_bytes(bytes(50_000)),
-        lambda path: exec("raise RuntimeError('errno = 27, File too large')"),
-    ],
-)
-def test_a_full_disk_is_one_line_with_the_path(tmp_path, small_files, write):
+FULL = """
+import os, resource, signal, sys
+from keras_senet.utils.files import DiskFull, atomic_path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+def fail(path):
+    raise RuntimeError("errno = 27, File too large")
+
+for write, room in [(None, 30_000), (fail, 0), (lambda p: p.write_bytes(bytes(50_000)), 0)]:
+    try:
+        with atomic_path(sys.argv[1], room=room) as temporary:
+            write(temporary)
+    except DiskFull as error:
+        print(error, os.listdir())
+"""  # noqa: E501
+
+
+def test_a_full_disk_is_one_line_with_the_path(tmp_path):
     path = tmp_path / "out"
-    with small_files(20_000):
-        for room in (0, 30_000):
-            with (
-                pytest.raises(DiskFull, match=r"/out' could not be written: File too"),
-                atomic_path(path, room=room) as temporary,
-            ):
-                assert not room
-                write(temporary)
-    assert list(tmp_path.iterdir()) == []
+    command = [sys.executable, "-c", FULL, path]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=env
+    )
+    line = f"{str(path)!r} could not be written: File too large. []"
+    assert done.stdout.splitlines() == [line] * 3, done.stderr
