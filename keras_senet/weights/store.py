@@ -63,20 +63,37 @@ def fetch(preset: Preset) -> Path:
             )
     problems = []
     for file in preset.files:
-        on_hub = _HUB.fullmatch(file.url)
         try:
-            if on_hub and not os.environ.get(MIRROR) and repository.is_installed():
-                return repository.Repository(name=on_hub[1]).fetch(on_hub[2])
-            return fetch_file(file)
+            return fetch_anywhere(file)
         except OSError as error:
             problems.append(str(error))
-            if on_hub and repository.is_installed() and repository.is_offline():
+            if _is_for_hub(file) and repository.is_offline():
                 break
     raise OSError(
         f"The weights {preset.name!r} cannot be had: {'; '.join(problems)}. A file "
         f"fetched elsewhere can be given as weights=PATH, and {MIRROR} can name a "
         "mirror."
     )
+
+
+def fetch_anywhere(file: File) -> Path:
+    """Returns one file, verified: of the package, of the hub's cache, or of Keras'.
+
+    Raises:
+        OSError: If it cannot be had; its one line says why.
+    """
+    if not file.url:
+        return shipped_folder() / file.name
+    if _is_for_hub(file):
+        name, path = _HUB.fullmatch(file.url).groups()
+        return repository.Repository(name=name).fetch(path)
+    return fetch_file(file)
+
+
+def _is_for_hub(file):
+    """Whether huggingface_hub has the file to fetch."""
+    on_hub = not os.environ.get(MIRROR) and _HUB.fullmatch(file.url)
+    return bool(on_hub) and repository.is_installed()
 
 
 def fetch_file(file: File, folder: Path | None = None) -> Path:
