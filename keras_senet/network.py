@@ -11,6 +11,20 @@ from keras_senet.card import Card, Preprocessing, Row
 from keras_senet.utils.copying import copied, fresh
 
 
+def _as_functional(init):
+    """Has Keras 3.13 read a class's configuration as a functional model's.
+
+    It does where `__init__` shows no arguments but `*args` and `**kwargs`, as that of
+    its own functional model, which is decorated, does.
+    """
+
+    @functools.wraps(init)
+    def wrapper(*args, **kwargs):
+        return init(*args, **kwargs)
+
+    return wrapper
+
+
 @keras.saving.register_keras_serializable("keras_senet")
 class Network(keras.Model):
     """A functional `keras.Model` with a `keras_senet.Card`.
@@ -32,6 +46,7 @@ class Network(keras.Model):
         preprocessing: The card's.
     """
 
+    @_as_functional
     def __init__(self, inputs, outputs, name=None, **kwargs):
         card = kwargs.pop("card", None) or _left_by_clone_model(outputs)
         super().__init__(inputs, outputs, name=name, **kwargs)
@@ -101,6 +116,7 @@ class Features(Network):
 
     token_embedding = None  # KerasHub's test of a backbone asks for one of texts.
 
+    @_as_functional
     def __init__(self, inputs, outputs, name=None, **kwargs):
         dtype = kwargs.pop("dtype", None)
         if dtype is not None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from keras_senet.cli.command import VERBS
+from keras_senet.cli.command import VERBS, main
 from keras_senet.cli.quiet import _NOTE
 
 LIGHT = ["", "--version", "--help", "nonsense", "list", "list --weights"]
@@ -36,6 +36,25 @@ def test_loads_neither_keras_nor_tensorflow(words):
         f"print({LOADED})"
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_words_are_completed(capsys):
+    """Without Keras: it is the verb's help that is read."""
+    assert main(["--complete"]) == 0
+    assert {"train", "export", "--help"} <= set(capsys.readouterr().out.split())
+    assert main(["--complete", "export", "model.keras"]) == 0
+    options = capsys.readouterr().out.split()
+    assert {"--output", "--quantization", "--fold", "--no-fold"} <= set(options)
+    assert all(re.fullmatch(r"--[a-z][a-z0-9-]*", option) for option in options)
+    assert main(["--completion"]) == 0
+    shell = f"""
+keras-senet() {{ [ "$*" = "--complete export a b" ] && echo --output --other --quiet; }}
+{capsys.readouterr().out}
+COMP_WORDS=(keras-senet export a b --o); COMP_CWORD=4; _keras_senet
+echo "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == (["--output", "--other"], "")
 
 
 def test_recipes_need_neither_keras_nor_tensorflow():

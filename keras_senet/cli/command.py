@@ -33,6 +33,16 @@ VERBS = {
     "explain": "show what a network's gates do, class by class, and which could go",
 }
 
+# What bash and zsh run for `eval "$(keras-senet --completion)"`.
+_COMPLETION = """\
+[ -n "$ZSH_VERSION" ] && autoload -U +X bashcompinit && bashcompinit
+_keras_senet() {
+    local words
+    words=$(keras-senet --complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2> /dev/null)
+    COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _keras_senet keras-senet"""
+
 _Record = TypeVar("_Record")
 
 
@@ -110,6 +120,12 @@ def _dispatch(arguments):
     if verb == "--version":
         print(f"keras-senet {__version__}")
         return 0
+    if verb == "--completion":
+        print(_COMPLETION)
+        return 0
+    if verb == "--complete":
+        print(*_completions(rest), sep="\n")
+        return 0
     if verb not in VERBS:
         raise UsageError(
             f"there is no verb {verb!r}.{nearest(verb, VERBS)} The verbs are: "
@@ -117,6 +133,16 @@ def _dispatch(arguments):
         )
     command = importlib.import_module(f"keras_senet.cli.{verb}").parse(rest)
     return 0 if command is None else command.run()
+
+
+def _completions(words):
+    """The words that may follow, beside names of files."""
+    if not words:
+        return [*VERBS, "--help", "--version"]
+    with contextlib.redirect_stdout(io.StringIO()) as box:
+        _dispatch([*words, "--help"])
+    labels = re.findall(r"^  (-.*?)(?:  |$)", box.getvalue(), re.M)
+    return re.findall(r"--[\w-]+", " ".join(labels))
 
 
 def _usage():
@@ -131,6 +157,8 @@ def _usage():
             "  keras-senet VERB --help   the verb's options",
             "  --debug                   show tracebacks and the notes of TensorFlow",
             "  --version                 show the version",
+            '  --completion              for bash and zsh: eval "$(keras-senet '
+            '--completion)"',
         ]
     )
 

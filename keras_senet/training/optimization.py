@@ -76,6 +76,17 @@ def make_optimizer(
     return keras.optimizers.MultiOptimizer(lambda v: optimizers[factors[v.path]])
 
 
+def check_keras(recipe: Recipe) -> None:
+    """Raises an ImportError if Keras is too old for a recipe's `layer_decay`."""
+    decays = any(phase.recipe.layer_decay != 1 for phase in recipe.phases)
+    if decays and not hasattr(keras.optimizers, "MultiOptimizer"):
+        raise ImportError(
+            "A `layer_decay` below 1 needs Keras 3.15 or later; this is Keras "
+            f"{keras.__version__}. Update it: python -m pip install -U keras; or set "
+            "layer_decay=1 (--layer-decay 1)."
+        )
+
+
 def highest_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """Returns the learning rate of the classifier, which is the highest one."""
     # Under mixed_float16 Keras puts one around it that scales the loss.

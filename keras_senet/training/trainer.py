@@ -39,6 +39,7 @@ from keras_senet.training.network import (
     let_learn,
     synchronize,
 )
+from keras_senet.training.optimization import check_keras
 from keras_senet.training.probe import Probe, fit, see
 from keras_senet.training.recipes import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
@@ -146,8 +147,10 @@ def train(
         OSError: If the data cannot be read, a file cannot be written, or another
             process trains in the folder.
         ConnectionError: If another worker is gone.
+        ImportError: If Keras is too old for the recipe.
         keras_senet.training.TrainingStopped: After SIGTERM.
     """
+    check_keras(recipe)
     strategy = strategy or make_strategy()
     folder = RunFolder(run_folder)
     if not resume and is_chief(strategy):

@@ -75,7 +75,7 @@ def as_integer(name: str, value: object, remedy: str = "") -> int:
 
 def integer_or_none(value: object) -> int | None:
     """Returns a whole number of any kind as an int, and None for anything else."""
-    if isinstance(value, bool):
+    if type(value).__name__ in ("bool", "bool_"):  # NumPy's has both names
         return None
     try:
         return operator.index(value)

@@ -123,6 +123,8 @@ def test_mixed_precision_is_as_near_as_keras(maps, policy):
     ],
 )
 def test_every_form_is_keras_own(kwargs, shape):
+    if not kwargs.keys() <= {*keras.layers.BatchNormalization().get_config(), "dtype"}:
+        pytest.skip(f"this Keras knows no {kwargs}")
     x = np.random.default_rng(3).normal(1, 2, shape)
     ours = BatchNormalization(**kwargs)
     theirs = keras.layers.BatchNormalization(**kwargs)

@@ -6,7 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_senet.training.optimization import make_optimizer, make_schedule
+from keras_senet.training.optimization import (
+    check_keras,
+    make_optimizer,
+    make_schedule,
+)
 from keras_senet.training.recipes import Recipe
 
 STEPS = 10
@@ -104,6 +108,15 @@ def test_decay_touches_kernels_only(values, strength):
         expected = -0.1 * strength * start if path.endswith("kernel") else 0
         actual = decayed[path] - plain[path]
         np.testing.assert_allclose(actual, expected + 0 * start, atol=1e-6)
+
+
+def test_older_keras_is_refused_where_layers_have_rates_of_their_own(monkeypatch):
+    monkeypatch.delattr(keras.optimizers, "MultiOptimizer", raising=False)
+    check_keras(BASE)
+    probe = {"layer_decay": 0.7, "linear_probe": True, "epochs": 0}
+    check_keras(dataclasses.replace(BASE, **probe))
+    with pytest.raises(ImportError, match=r"needs Keras 3\.15 or later; this is"):
+        check_keras(dataclasses.replace(BASE, layer_decay=0.7))
 
 
 def test_l2_pulls_as_the_docstring_says():

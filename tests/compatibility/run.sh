@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs the default suite and the quickstart on the oldest and the newest TensorFlow and
+# Keras, with each Python at hand: bash tests/compatibility/run.sh FOLDER [PYTHON ...]
+# FOLDER gets an environment and two logs for each; the end is the rows of a table for
+# docs/compatibility.md.
+set -euo pipefail
+folder=$(realpath -m "${1:?usage: bash tests/compatibility/run.sh FOLDER [PYTHON ...]}")
+shift
+[ $# -gt 0 ] || set -- python3.11 python3.12 python3.13
+root=$(cd "$(dirname "$0")/../.." && pwd)
+declare -A pairs=(
+    [oldest]="tensorflow==2.18.* keras==3.13.*"
+    [newest]="tensorflow keras"
+)
+rows=()
+for python in "$@"; do
+    command -v "$python" > /dev/null || { rows+=("| $python | - | not run | not run |"); continue; }
+    for name in oldest newest; do
+        place=$folder/$python-$name
+        "$python" -m venv "$place"
+        # The pair is a word each.
+        if ! "$place/bin/pip" install -q "$root[test]" ${pairs[$name]}; then
+            rows+=("| $python | $name: ${pairs[$name]} | does not install | - |")
+            continue
+        fi
+        versions=$("$place/bin/pip" list --format=freeze |
+            grep -E "^(tensorflow|keras|numpy)==" | paste -sd " ")
+        (cd "$root" && "$place/bin/pytest" -q -p no:cacheprovider -n 2 --dist loadfile) \
+            > "$place/suite.log" 2>&1 || true
+        suite=$(tail -n 1 "$place/suite.log")
+        (cd "$place" && bin/keras-senet quickstart) > "$place/quickstart.log" 2>&1 &&
+            quickstart=passed || quickstart=failed
+        rows+=("| $python | $versions | $suite | $quickstart |")
+    done
+done
+printf '%s\n' "| Python | versions | default suite | quickstart |" "|---|---|---|---|" \
+    "${rows[@]}"
