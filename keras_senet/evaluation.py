@@ -68,12 +68,12 @@ class Evaluation(_Measured):
         image_size: Their (height, width).
         crop_fraction: As in `keras_senet.data.batches`, `None` for arrays and batches.
         class_names: Names of the classes, or their numbers as text.
-        loss: Mean cross-entropy in nats; nan where nothing says what the outputs mean.
-        images_per_second: Of the model alone, without reading the images and without
-            the first batch (unless it is the only one).
+        loss: Mean cross-entropy in nats; nan if the meaning of the outputs is unknown.
+        images_per_second: Speed of the model, without reading the images and without
+            the first batch (if there is another one).
         top1: Share of the images whose class has the highest score.
         top5: Share of the images whose class is among the `top_k` highest scores.
-        top_k: 5, or one less than the classes where there are fewer than six.
+        top_k: 5, or the number of classes minus one if there are fewer than six.
         calibration_error: Expected calibration error: the gap between confidence and
             accuracy, averaged over 15 equal bins of confidence, weighted by images;
             nan where the loss is.
@@ -96,6 +96,42 @@ class Evaluation(_Measured):
             f"{self.images} images, {self.images_per_second:.0f} images/s"
         )
 
+    def findings(self) -> list[str]:
+        """Returns sentences: the accuracy, and the most frequent mistake."""
+        found = [f"{100 * self.top1:.1f} % of {self.images:,} images are right."]
+        wrong = _off_diagonal(self.confusion)
+        if not wrong.any():
+            return [*found, "There are no mistakes."]
+        row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+        return [
+            *found,
+            f"The most frequent mistake: {wrong[row, column]:,} of "
+            f"{self.confusion[row].sum():,} images of {self.class_names[row]} are "
+            f"taken for {self.class_names[column]}. Look for wrong labels among them, "
+            "or add images of both classes.",
+        ]
+
+    def by_class(self) -> list[dict]:
+        """Returns a row for each class: images, accuracy (0..1), its worst mistake."""
+        wrong = _off_diagonal(self.confusion)
+        return [
+            {
+                "class": name,
+                "images": int(row.sum()),
+                "top-1": float(accuracy),
+                "most often taken for": self.class_names[errors.argmax()]
+                if errors.any()
+                else "-",
+            }
+            for name, row, errors, accuracy in zip(
+                self.class_names,
+                self.confusion,
+                wrong,
+                self.class_accuracy,
+                strict=True,
+            )
+        ]
+
     def save_confusion_picture(
         self, path: str | os.PathLike, *, overwrite: bool = False
     ) -> Path:
@@ -117,26 +153,23 @@ class Evaluation(_Measured):
 class LabelEvaluation(_Measured):
     """What `evaluate` measured of a network whose outputs are independent.
 
-    Each output is the probability of one label: an image may have several of them, or
-    none. With a single output, that is a binary classifier. A label is predicted from
-    a probability of more than one half on. A figure is nan where there is nothing to
-    divide by.
+    Each output is the probability of one label: an image may have several labels or
+    none. A network with one output is a binary classifier. A label is predicted if its
+    probability is above one half. A value is nan if its denominator is zero.
 
     Attributes:
-        model: As of `Evaluation`, as all fields before `loss`.
+        model: As in `Evaluation`, like all fields before `loss`.
         class_names: Names of the labels.
         loss: Mean binary cross-entropy of an output, in nats.
-        images_per_second: As of `Evaluation`.
-        positives: Number of images that have each label.
-        accuracy: Of each label, the share of the images that are told rightly.
-        precision: Of each label, the share of the images it is predicted for that have
-            it.
-        recall: Of each label, the share of the images that have it that it is predicted
-            for.
-        f1: Of each label, the harmonic mean of precision and recall.
-        average_precision: Of each label, the precision averaged over all recalls.
-        auc: Of each label, the area under the ROC curve.
-        mean_average_precision: The mean over the labels that some image has.
+        images_per_second: As in `Evaluation`.
+        positives: Number of images with each label.
+        accuracy: For each label, the share of the images whose prediction is right.
+        precision: For each label, the share of the predicted images that have it.
+        recall: For each label, the share of the images with it that are predicted.
+        f1: For each label, the harmonic mean of precision and recall.
+        average_precision: For each label, the precision averaged over all recalls.
+        auc: For each label, the area under the ROC curve.
+        mean_average_precision: The mean over the labels that at least one image has.
     """
 
     mean_average_precision: float
@@ -159,6 +192,37 @@ class LabelEvaluation(_Measured):
             f"{self.images_per_second:.0f} images/s"
         )
 
+    def findings(self) -> list[str]:
+        """Returns sentences: how many labels are right, and which is the weakest."""
+        found = [
+            f"{100 * np.nanmean(self.accuracy):.1f} % of the labels of "
+            f"{self.images:,} images are right; mean average precision "
+            f"{self.mean_average_precision:.3f}."
+        ]
+        if len(self.class_names) > 1 and not np.isnan(self.average_precision).all():
+            worst = int(np.nanargmin(self.average_precision))
+            found.append(
+                f"The weakest label: {self.class_names[worst]}, average precision "
+                f"{self.average_precision[worst]:.3f}. Look for wrong labels, or add "
+                "images of it."
+            )
+        return found
+
+    def by_class(self) -> list[dict]:
+        """Returns a row for each label: its images and figures (0..1)."""
+        figures = ("accuracy", "precision", "recall", "f1", "average_precision", "auc")
+        return [
+            {
+                "label": name,
+                "images": int(self.positives[i]),
+                **{
+                    figure.replace("_", " "): float(getattr(self, figure)[i])
+                    for figure in figures
+                },
+            }
+            for i, name in enumerate(self.class_names)
+        ]
+
 
 def evaluate(
     model_or_file: keras.Model | str | os.PathLike | Runner,
@@ -174,34 +238,33 @@ def evaluate(
 ) -> Evaluation | LabelEvaluation:
     """Evaluates a classifier on labelled images.
 
-    What is measured follows from the network's `card.outputs`: of independent
-    probabilities ("sigmoid") a `LabelEvaluation`, else an `Evaluation`.
+    The result is a `LabelEvaluation` if the outputs are independent probabilities
+    (`card.outputs` is "sigmoid"), else an `Evaluation`.
 
     Args:
         model_or_file: What `keras_senet.open_model` opens: a `keras.Model`, a preset's
             name, a run folder, a .keras file, an exported file; or what it returns.
         data: A `keras_senet.data.Source` or what `keras_senet.data.open_source` takes
             ("bundled", a tensorflow_datasets name, a folder); a tuple of two arrays,
-            (images, labels); or batches of such pairs, as of a tf.data dataset. Images
-            are as the model takes them. Labels are integers, (N,) or (N, 1), or one-hot
-            rows, (N, classes); of independent outputs rows of 0 and 1, of a single one
-            also (N,).
+            (images, labels); or batches of such pairs, such as a tf.data dataset.
+            Arrays have images as the model takes them. Labels are integers, (N,) or (N,
+            1), or one-hot rows, (N, classes); for independent outputs rows of 0 and 1,
+            for a single output also (N,).
         split: The split of a source.
-        image_size: Size of the images of a source. `None` is the model's.
-        crop_fraction: Share of the image's side that a source keeps, see
-            `keras_senet.data.batches`. `None` is what the model's preprocessing says,
-            else 1.
-        batch_size: How many images go through the model at a time.
+        image_size: Size of the images of a source. `None` is that of the model.
+        crop_fraction: Share of the image's side that stays, for a source, see
+            `keras_senet.data.batches`. `None` is that of the model's preprocessing, or
+            1.
+        batch_size: Number of images in one step.
         limit: How many images to use at most.
         threads: Threads of the TFLite interpreter, see `keras_senet.open_model`.
-        on_batch: Called with each batch: images, probabilities (None where nothing says
-            what the outputs mean) and labels, three arrays.
+        on_batch: Called for each batch with three arrays: images, probabilities (None
+            if the meaning of the outputs is unknown) and labels.
 
     Raises:
-        ValueError: If the model has not the classes of the data or has them in another
-            order, the labels are not of the kind that its outputs are, there are no
-            images, they do not fit the model, or a source's would reach a network that
-            does not normalise them and does not say how.
+        ValueError: If model and data have different classes or another order of them,
+            the labels are of another kind than the outputs, there are no images, they
+            do not fit the model, or it is unknown how to normalise the images.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -407,6 +470,10 @@ class _LabelCounts:
             average_precision=precisions,
             auc=np.array([roc_auc(*column) for column in columns]),
         )
+
+
+def _off_diagonal(counts: np.ndarray) -> np.ndarray:
+    return counts * (1 - np.eye(len(counts), dtype=counts.dtype))
 
 
 def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:

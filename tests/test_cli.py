@@ -390,6 +390,12 @@ def test_evaluate(shell, run, tmp_path):
     result = json.loads((output / "evaluation.json").read_text())
     assert f"{100 * result['top1']:.2f} %" in out
     assert (output / "confusion.png").stat().st_size > 10_000
+    right = f"{100 * result['top1']:.1f} % of 100 images are right."
+    for name in ("report.html", "report.md"):
+        text = (output / name).read_text("utf-8")
+        places = [*map(text.index, (right, "Confusion matrix", "Each class"))]
+        assert places == sorted(places)
+    assert len((output / "classes.csv").read_text("utf-8").splitlines()) == 11
     assert_error(shell(*words), "which exists")
 
 

@@ -1,5 +1,6 @@
 """`keras-senet finetune` on folders as they are."""
 
+import csv
 import json
 import shlex
 
@@ -89,6 +90,14 @@ def test_the_report_for_people(run):
     text = (path / "report.md").read_text(encoding="utf-8")
     assert "Fotos aus Köln" in text
     assert "| Einzelstück | 1 | 5.67 | - |" in text
+    with open(path / "classes.csv", encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert row == {
+        "class": "Einzelstück",
+        "trained on": "1",
+        "weight": "5.67",
+        "top-1": "nan",
+    }
     assert "1 images could not be read" in text
     assert "20% of each class are held out" in text
     for picture in ("curves.png", "confusion.png"):
@@ -96,6 +105,16 @@ def test_the_report_for_people(run):
         assert (path / picture).stat().st_size > 5_000
     for page in ("worst.png", "worst.html"):
         assert (f"({page})" in text) == (path / page).exists()
+    page = (path / "report.html").read_text(encoding="utf-8")
+    answer = page[: page.index("<figure>")]
+    for words in (
+        "of 4 images are right",
+        "Warning: Fewer than",
+        "keras-senet predict",
+    ):
+        assert words in answer
+    assert "<td>model.tflite</td>" in page
+    assert "http" not in page
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import keras_senet
 from keras_senet.card import Card
 from keras_senet.cli import main
 from keras_senet.data import open_source
-from keras_senet.evaluation import evaluate
+from keras_senet.evaluation import Evaluation, evaluate
 from keras_senet.export import export_saved_model, export_tflite
 from keras_senet.weights import save_model, save_weights
 
@@ -283,6 +284,31 @@ def test_model_that_is_no_classifier(model, arrays):
     both = keras.Model(model.input, [model.output, model.layers[-2].output])
     with pytest.raises(ValueError, match="one output"):
         evaluate(both, arrays)
+
+
+def test_findings_name_the_most_frequent_mistake():
+    def findings(confusion):
+        confusion = np.array(confusion)
+        counts = confusion.sum(1)
+        result = Evaluation(
+            **dict.fromkeys(f.name for f in dataclasses.fields(Evaluation))
+            | {
+                "top1": np.trace(confusion) / confusion.sum(),
+                "images": confusion.sum(),
+                "class_names": ("cat", "dog", "owl"),
+                "confusion": confusion,
+                "class_accuracy": np.diag(confusion) / np.maximum(counts, 1),
+            }
+        )
+        return " ".join(result.findings()), result.by_class()
+
+    text, rows = findings([[1, 3, 0], [1, 9, 0], [0, 0, 6]])
+    assert text.startswith("80.0 % of 20 images are right. ")
+    assert "3 of 4 images of cat are taken for dog" in text
+    expected = {"class": "cat", "images": 4, "top-1": 0.25}
+    assert rows[0] == expected | {"most often taken for": "dog"}
+    assert rows[2]["most often taken for"] == "-"
+    assert "There are no mistakes." in findings(np.eye(3, dtype=int))[0]
 
 
 def test_confusion_picture(model, arrays, tmp_path):

@@ -29,40 +29,41 @@ def class_activation(
     training: bool = False,
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Returns what in each image speaks for a class: Grad-CAM, or CAM with the gates.
+    """Returns which parts of an image support a class: Grad-CAM, or CAM with gates.
 
-    A feature map M is weighted channel by channel and summed; what is above zero is
-    brought to the images' size and to a largest value of 1 in each image. With y the
-    score of the class before the softmax or sigmoid, the weight of channel k is
+    The result is a weighted sum over the channels of a feature map M. Negative values
+    become 0. The sum is resized to the image and divided by its largest value. Let y be
+    the score of the class before the softmax or sigmoid. The weight of channel k is
 
-    - "gradients": the mean over the positions of dy / dM_k (Selvaraju et al.,
-      [Grad-CAM](https://arxiv.org/abs/1610.02391)). For any classifier, any map.
-    - "gates": the classifier's weight of k times the gate of k in the image, by the
-      network's last SE layer; M is what that layer scales, where its output is the last
-      map, else the last map. Without a gradient, for networks whose last map goes
-      through a mean to one dense layer (Zhou et al., [CAM](
-      https://arxiv.org/abs/1512.04150)).
+    - "gradients": the mean of dy / dM_k over the positions (Selvaraju et al.,
+      [Grad-CAM](https://arxiv.org/abs/1610.02391)). This works for each classifier and
+      each map.
+    - "gates": the weight of k in the classifier, multiplied by the gate of k in the
+      last SE layer. M is the input of that layer if its output is the last map, else
+      the last map. This needs no gradient. It works for networks whose last map goes
+      through a mean to one dense layer (Zhou et al.,
+      [CAM](https://arxiv.org/abs/1512.04150)).
 
     Args:
-        model: A functional classifier, models nested in it or not.
+        model: A functional classifier; it may contain nested models.
         images: As the model takes them: an array, or batches of images.
-        class_index: The class, one for all images or one for each; by default the one
-            with the highest score in each. A network of one unit has the classes 0 and
-            1, and the unit speaks for 1.
-        layer: Name of the layer whose output is M, with those of the models that it is
-            nested in or without. By default the last map before the pooling.
-        by: Where the weights come from.
-        training: Whether the layers do as in training: batch normalization by the
-            statistics of the images, dropout. The model stays as it is.
-        batch_size: Images that go through the model at a time, for arrays.
+        class_index: The class, one for all images or one for each; by default the class
+            with the highest score in each image. A network with one output has the
+            classes 0 and 1; the output is the score of 1.
+        layer: Name of the layer whose output is M, with or without the names of the
+            models that it is nested in. By default the last map before the pooling.
+        by: How the weights are computed.
+        training: Whether the layers run as in training: batch normalization with the
+            statistics of the images, and dropout. The model does not change.
+        batch_size: Number of images in one step, for arrays.
 
     Returns:
-        Values from 0 to 1, `(images, height, width)`, float32; all 0 in an image in
-        which nothing speaks for the class.
+        Values from 0 to 1, `(images, height, width)`, float32; all 0 if no part of the
+        image supports the class.
 
     Raises:
-        ValueError: If the model is no classifier, has no such layer or class, or the
-            weights cannot be had so.
+        ValueError: If the model is no classifier, has no such layer or class, or `by`
+            does not work for it.
 
     Example:
 
@@ -95,7 +96,7 @@ def class_activation(
 
 
 def overlay(image: np.ndarray, activation: np.ndarray) -> np.ndarray:
-    """Draws over an image what in it speaks for a class.
+    """Draws the result of `class_activation` over an image.
 
     Args:
         image: `(height, width, 1 or 3)`, or without the last axis. Values of 0..255

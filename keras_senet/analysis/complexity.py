@@ -50,8 +50,8 @@ class Complexity:
         activations: Values that convolutions and matrix products return.
         se_parameters: SE's share of `parameters`.
         se_multiply_adds: SE's share of `multiply_adds`.
-        se_formula: The paper's (2 / r) sum N_s C_s^2 (section 4, equation 5): SE's
-            kernels where C / r is whole; the biases are what it leaves out.
+        se_formula: The paper's (2 / r) sum N_s C_s^2 (section 4, equation 5). It
+            equals the size of SE's kernels if C / r is an integer, and ignores biases.
     """
 
     layers: tuple[LayerComplexity, ...]
@@ -72,16 +72,16 @@ class Complexity:
 def complexity(
     model: keras.Model, *, input_shape: tuple[int, ...] | None = None
 ) -> Complexity:
-    """Counts what one image costs in a functional or sequential model.
+    """Counts parameters and multiply-adds of a model for one image.
 
-    Convolutions, `Dense` and `SqueezeExcite` are counted. Of other layers with matrix
-    products (`MultiHeadAttention`, `LSTM`, `TimeDistributed`, ...) the parameters are,
-    their multiply-adds are 0.
+    Multiply-adds are counted for convolutions, `Dense` and `SqueezeExcite`. For other
+    layers with matrix products (`MultiHeadAttention`, `LSTM`, `TimeDistributed`, ...)
+    they are 0; their parameters are counted.
 
     Args:
         model: Any built functional or sequential Keras model.
-        input_shape: Shape of an image, without the batch axis; needed where the
-            model leaves its size open.
+        input_shape: Shape of an image, without the batch axis; needed if the model
+            leaves its size open.
 
     Raises:
         ValueError: If the model or one nested in it is subclassed, or its image size

@@ -1,18 +1,16 @@
 """What the gates of a network do on labelled images (section 7.2 of the paper)."""
 
-import csv
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_senet.analysis._probe import open_probe
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import write_csv
 from keras_senet.utils.labelled import class_numbers, read_images, read_labelled
-from keras_senet.utils.names import in_csv
 
 # A gate is open from this share of its largest value on, and closed below the other.
 OPEN, CLOSED = 0.9, 0.1
@@ -33,13 +31,13 @@ class LayerExcitation:
             channels)`.
         mean: Mean gate of each channel over all images, `(channels,)`.
         deviation: Standard deviation over all images, `(channels,)`.
-        open: Share of the gates (images times channels) that are 0.9 or more: of the
+        open: Share of the gates (images times channels) that are at least 0.9 of the
             sigmoid's largest value, which is 2 with `identity_start`.
-        closed: Share of the gates that are 0.1 or less, likewise.
+        closed: Share of the gates that are at most 0.1 of it.
         constant: Share of the channels whose gate is the same for all images.
         selectivity: Share of the gates' variance that lies between the classes,
-            summed over the channels: 0 where all classes have the same mean gates, 1
-            where each class has constant ones. By chance about classes / images.
+            summed over the channels: 0 if all classes have the same mean gates, 1 if
+            the gates of each class are constant. By chance about classes / images.
         distance: Root of the mean square of (gate - 1): the distance from identity.
     """
 
@@ -112,14 +110,6 @@ class Excitation:
                 yield (layer.name, channel, name, count, *values)
 
 
-def write_csv(path: Path, rows: Iterable[Sequence]) -> Path:
-    """Writes rows of values, the head first, replacing an older file."""
-    with atomic_path(path, overwrite=True) as temporary:  # noqa: SIM117
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(map(in_csv, row) for row in rows)
-    return path
-
-
 def excitation_statistics(
     model: keras.Model,
     data,
@@ -138,11 +128,11 @@ def excitation_statistics(
             labels), or batches of such pairs, as of a tf.data dataset. Labels are
             integers or one-hot rows; they need not be the model's classes.
         class_names: Names of the labels 0, 1, ...; by default their numbers.
-        batch_size: Images that go through the model at a time, for arrays.
+        batch_size: Number of images in one step, for arrays.
 
     Returns:
-        The statistics of the classes that occur. With `squeeze="none"` a gate is
-        averaged over the positions first.
+        The statistics of the classes that occur. With `squeeze="none"`, a gate is first
+        averaged over the positions.
 
     Raises:
         ValueError: If the model has no SE layer, or the data no images.

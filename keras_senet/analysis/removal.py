@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from keras_senet.analysis._probe import open_probe
-from keras_senet.analysis.excitation import Excitation, write_csv
+from keras_senet.analysis.excitation import Excitation
+from keras_senet.utils.files import write_csv
 from keras_senet.utils.labelled import class_numbers, read_labelled
 
 _KINDS = ("identity", "mean")
@@ -37,17 +38,18 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What each SE layer is worth on some images.
+    """How much accuracy each SE layer contributes on some images.
 
     Attributes:
         images: Number of images.
         top1: Of the whole network; None where the labels are not its classes.
-        trials: Each layer alone, by the identity and by its mean gate.
-        groups: Several layers at once, likewise: neighbours with the same number of
-            channels, which are a stage of a residual network, and in the end all.
-        dispensable: The layers that cost at most `tolerance` alone, each with the
-            cheaper replacement.
-        together: All of them at once; None where there are none.
+        trials: Each layer alone, replaced by the identity and by its mean gate.
+        groups: Several layers at once, replaced in the same ways: neighbours with the
+            same number of channels (a stage of a residual network), and last all
+            layers.
+        dispensable: The layers that alone cost at most `tolerance`, each with the
+            better replacement.
+        together: All dispensable layers at once; None if there are none.
         tolerance: The share of the images.
     """
 
@@ -87,22 +89,24 @@ def removal_accuracy(
     tolerance: float = 0.001,
     batch_size: int = 64,
 ) -> Removal:
-    """Measures a network without each of its SE layers, untrained thereafter.
+    """Measures a network without each of its SE layers. It is not trained again.
 
-    The paper remarks that SE in the last stage can be left out at little cost (section
-    4, and 7.2: SE_5_2 is near the identity); here the worth of each layer and of each
-    stage is measured.
+    The paper finds that SE in the last stage can be left out at little cost (section 4,
+    and 7.2: SE_5_2 is near the identity). This function measures how much accuracy each
+    layer and each stage contributes.
 
     Args:
         model: A functional or sequential model with SqueezeExcite layers.
-        data: As for `excitation_statistics`. Where all labels lie within the model's
-            outputs, they are taken for its classes.
-        statistics: The model's statistics, whose mean gates are used.
-        tolerance: A layer is dispensable if it costs no larger share of the images.
-        batch_size: Images that go through the model at a time, for arrays.
+        data: As for `excitation_statistics`. If all labels are numbers of the model's
+            outputs, they are its classes.
+        statistics: The model's statistics; their mean gates are used.
+        tolerance: A layer is dispensable if the network loses at most this share of the
+            images without it.
+        batch_size: Number of images in one step, for arrays.
 
     Raises:
-        ValueError: If the model is no classifier, or the statistics are another's.
+        ValueError: If the model is no classifier, or the statistics belong to another
+            model.
     """
     probe = open_probe(model)
     means = {layer.name: layer.mean for layer in statistics.layers}

@@ -19,18 +19,19 @@ class Evaluate:
         model: A run folder, a .keras or .tflite file, a SavedModel folder, or the
             name of a network.
         weights: For a network: a preset or a file.
-        output: A new folder for evaluation.json and, of one class an image,
+        output: A new folder for the report: report.html and, for programs, report.md,
+            classes.csv and evaluation.json. With one class for each image also
             confusion.png and the worst mistakes, worst.html and worst.png.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
-        data_dir: Where the data lies, if not in its usual place.
+        data_dir: The folder of the data, if not the usual one.
         split: The split to evaluate on.
         image_size: Height and width in pixels, if not the model's own.
-        crop_fraction: The centre crop's share of the resized image.
-        batch_size: Images that go through the model at a time.
-        limit: Use only so many images.
+        crop_fraction: Share of the resized image that the centre crop keeps.
+        batch_size: Number of images in one step.
+        limit: Use at most this many images.
         trust: Open a SavedModel that may do more than compute.
-        precision: Of OpenVINO's .xml file: what it is computed in, "float32" or, where
-            the processor can, "bfloat16".
+        precision: For an OpenVINO .xml file: "float32" or "bfloat16", if the processor
+            supports it.
 
     Examples:
         keras-senet evaluate se_resnet20.cifar10 --data cifar10
@@ -91,50 +92,60 @@ class Evaluate:
                 if isinstance(result, Evaluation):
                     result.save_confusion_picture(folder / "confusion.png")
                     mistakes.write(folder, result.class_names, model)
+                _write_report(folder, result)
             console.print(f"Written to {self.output}", markup=False)
         return 0
 
 
-def _print(console, result):
+def _title(result):
+    return f"{result.model} on {result.data}, {result.split}"
+
+
+def _write_report(folder, result):
+    from keras_senet.utils.report_page import Picture, write_report_files
+
+    pictures, files = [], ["evaluation.json"]
+    if (folder / "confusion.png").exists():
+        text = "Each row is a class; the columns are what the model says of its images."
+        png = (folder / "confusion.png").read_bytes()
+        pictures = [Picture(png, "Confusion matrix", text, "confusion.png")]
+    if (folder / "worst.html").exists():
+        files += ["worst.html"]
+    write_report_files(
+        folder,
+        _title(result),
+        result.findings(),
+        classes=result.by_class(),
+        tables=[("Figures", [("figure", "value"), *_figures(result)])],
+        pictures=pictures,
+        files=files,
+    )
+
+
+def _figures(result):
     height, width = result.image_size
-    rows = [("images", f"{result.images:,} of {height} x {width} pixels")]
-    rows += _of_classes(result) if hasattr(result, "top1") else _of_labels(result)
-    rows.append(("speed", f"{result.images_per_second:.0f} images/s"))
-    title = f"{result.model} on {result.data}, {result.split}"
-    print_table(console, title, ("", ""), rows)
-    if not hasattr(result, "top1") and len(result.class_names) <= 20:
-        _print_labels(console, result)
+    yield "images", f"{result.images:,} of {height} x {width} pixels"
+    if hasattr(result, "top1"):
+        yield "top-1 accuracy", f"{100 * result.top1:.2f} %"
+        yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
+        yield "loss", f"{result.loss:.4f} nats"
+        yield "calibration error", f"{100 * result.calibration_error:.2f} %"
+    else:
+        if len(result.class_names) > 1:
+            mean = f"{100 * result.mean_average_precision:.2f} %"
+            yield "mean average precision", mean
+        yield "loss", f"{result.loss:.4f} nats"
+    yield "speed", f"{result.images_per_second:.0f} images/s"
 
 
-def _of_classes(result):
-    yield "top-1 accuracy", f"{100 * result.top1:.2f} %"
-    yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
-    yield "loss", f"{result.loss:.4f} nats"
-    yield "calibration error", f"{100 * result.calibration_error:.2f} %"
+def _print(console, result):
+    from keras_senet.utils.report_page import as_text
+
+    print_table(console, _title(result), ("", ""), _figures(result))
     if len(result.class_names) <= 20:
-        for name, value in zip(result.class_names, result.class_accuracy, strict=True):
-            yield f"  {name}", f"{100 * value:.1f} %"
-
-
-def _of_labels(result):
-    if len(result.class_names) > 1:
-        yield "mean average precision", f"{100 * result.mean_average_precision:.2f} %"
-    yield "loss", f"{result.loss:.4f} nats"
-
-
-def _print_labels(console, result):
-    measures = ("accuracy", "precision", "recall", "f1", "average_precision", "auc")
-    columns = [">" + name.replace("_", " ") for name in measures]
-    rows = [
-        (name, str(count), *(f"{100 * value:.1f} %" for value in values))
-        for name, count, *values in zip(
-            result.class_names,
-            result.positives,
-            *(getattr(result, name) for name in measures),
-            strict=True,
-        )
-    ]
-    print_table(console, "Each label", ("label", ">images", *columns), rows)
+        head, *rows = as_text(result.by_class())
+        columns = (head[0], *(f">{name}" for name in head[1:]))
+        print_table(console, f"Each {head[0]}", columns, rows)
 
 
 def parse(arguments: Sequence[str]) -> Evaluate | None:

@@ -23,24 +23,24 @@ from keras_senet.training.recipes import FinetuneRecipe, Recipe, load_recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finetune:
-    """Fits a trained network to your own images, reports, and exports it.
+    """Fine-tunes a trained network on your own images, writes a report, and exports it.
 
-    The new classifier is fitted to what the network sees, the linear probe; then all
-    layers learn, and what is better on held-out images is kept. The run
-    folder gets the model, report.md with its pictures, and export/ with a SavedModel
-    and a .tflite file, both verified on the held-out images. SIGTERM saves the state
-    and ends the command with the exit code 143; --resume goes on from there.
+    First a new linear classifier is fitted to the features of the network: the linear
+    probe. Then all layers are trained. The better of the two on the held-out images is
+    kept. The run folder gets the model, report.html, and export/ with a SavedModel and
+    a .tflite file, both verified on the held-out images. SIGTERM saves the state and
+    ends the command with exit code 143; --resume resumes the run.
 
     Attributes:
-        data: A folder with a subfolder of images a class; also "bundled" or a
-            tensorflow_datasets name. With --resume it may be left out.
+        data: A folder with one subfolder of images for each class; also "bundled" or a
+            tensorflow_datasets name. Not needed with --resume.
         run_folder: A new or empty folder for everything that is written; with --resume,
             the folder of the run.
-        probe: Stop after the linear probe, which takes one pass over the images.
-        resume: Go on with the run in the folder, where its last checkpoint is.
-        checkpoint_every: Write a checkpoint also after so many steps within an epoch.
-        data_dir: Where a data set lies, if not in its usual place.
-        export: Whether files are exported.
+        probe: Stop after the linear probe, which needs one pass over the images.
+        resume: Resume the run in the folder from its last checkpoint.
+        checkpoint_every: Also save the state after this many steps within an epoch.
+        data_dir: The folder of the data, if not the usual one.
+        export: Export the files.
         values: The recipe's values.
 
     Examples:
@@ -80,7 +80,7 @@ class Finetune:
             write_report(result, reports)
         console.print(
             f"{100 * result.accuracy:.1f} % of {result.evaluation.images} held-out "
-            f"images right. Report: {result.report}",
+            f"images right. Report: {result.report.with_suffix('.html')}",
             markup=False,
         )
         if reports and result.at_chance:

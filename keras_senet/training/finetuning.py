@@ -24,14 +24,15 @@ from keras_senet.training.trainer import TrainingResult, train
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneResult(TrainingResult):
-    """What a fine-tuning gave; the attributes of `TrainingResult` come first.
+    """The result of a fine-tuning: the attributes of `TrainingResult` and these.
 
     Attributes:
         evaluation: `keras_senet.evaluate` of the network on the held-out images.
-        warnings: What is doubtful about it, a line each.
+        warnings: Problems of the result, one line each.
         at_chance: Whether its accuracy is no better than chance.
         worst: The worst mistakes, as worst.png has them.
-        report: The report, report.md in the run folder.
+        report: The report as Markdown, report.md in the run folder; report.html beside
+            it is for people.
     """
 
     evaluation: Evaluation | LabelEvaluation
@@ -63,30 +64,32 @@ def finetune(
     say=print,
     **values: Any,
 ) -> FinetuneResult | TrainingResult:
-    """Fits a trained network to the classes of other images, and reports.
+    """Fine-tunes a trained network on other images, and writes a report.
 
-    The classifier starts from a linear probe on the network's features; then all layers
-    are trained, as many updates as so many images need; what is better on the held-out
-    images is kept. See `train` for what the run folder gets; report.md, report.json,
-    confusion.png, worst.png and worst.html come to it.
+    First, a linear classifier is fitted to the network's features: the linear probe.
+    Then all layers are trained, starting from it; the number of updates follows from
+    the number of images. The better of the two on the held-out images is kept. Beside
+    the files of `train`, the run folder gets report.html, report.md, report.json,
+    classes.csv, confusion.png, worst.png and worst.html.
 
     Args:
-        data: A folder with a subfolder of images a class or another name that
-            `keras_senet.data.open_source` takes, its source; or (images, labels), or a
-            tf.data dataset of them, see `keras_senet.data.arrays.open_arrays`.
+        data: A folder with one subfolder of images for each class; or another name that
+            `keras_senet.data.open_source` takes, or its source; or (images, labels), or
+            a tf.data dataset of them, see `keras_senet.data.arrays.open_arrays`.
         run_folder: A new or empty folder; None is runs/finetune-1 or the next number.
         recipe: How to train; by default `FinetuneRecipe`.
-        validation_data: Of arrays and datasets, what is held out; by default a part.
-        class_names: Of arrays and datasets, the names of the classes.
+        validation_data: For arrays and datasets: the held-out images; by default a part
+            of `data`.
+        class_names: For arrays and datasets: the names of the classes.
         probe: Whether to stop after the linear probe.
         strategy: Where to train; defaults to `make_strategy()`.
-        say: Gets lines for people: the budget, the probe, what is doubtful.
-        **values: Other arguments of `train`, and values of the recipe: model="...",
-            weights="...".
+        say: Called with lines for the user: the budget, the probe, warnings.
+        **values: Other arguments of `train`, and values of the recipe, such as
+            model="..." and weights="...".
 
     Returns:
-        The network and what was measured; on a worker that is not the chief without
-        evaluation and report.
+        The network and the results. On a worker that is not the chief, there is no
+        evaluation and no report.
 
     Example:
 

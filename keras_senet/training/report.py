@@ -1,18 +1,28 @@
-"""The report of a fine-tuning: report.json and report.md."""
+"""The report of a fine-tuning: report.html, and files of the same for programs."""
 
 import json
 import math
+import shlex
 
 import numpy as np
 
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.markdown import in_markdown, markdown_table
+from keras_senet.utils.report_page import Picture, write_report_files
+
+_PICTURES = {
+    "curves": ("Loss and accuracy of each epoch", "Training and held-out images."),
+    "confusion": (
+        "Confusion matrix",
+        "Each row is a class; the columns are what the network says of its images.",
+    ),
+    "worst": ("The worst mistakes", "worst.html shows what speaks for each class."),
+}
 
 
 def write_report(result, verifications=()) -> None:
-    """Writes report.json and report.md into the run folder.
+    """Writes report.html, report.md, report.json and classes.csv into the run folder.
 
     Args:
         result: A `FinetuneResult`.
@@ -37,12 +47,37 @@ def write_report(result, verifications=()) -> None:
         "verifications": [json.loads(report.to_json()) for report in verifications],
     }
     text = json.dumps(values, indent=2, ensure_ascii=False)
-    for name, content in (
-        ("report.json", text + "\n"),
-        ("report.md", _markdown(result, verifications, values)),
-    ):
-        with atomic_path(folder / name, overwrite=True) as path:
-            path.write_text(content, encoding="utf-8")
+    with atomic_path(folder / "report.json", overwrite=True) as path:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    found = {name: folder / f"{name}.png" for name in _PICTURES}
+    if not result.worst:
+        del found["worst"]
+    write_report_files(
+        folder,
+        f"{result.model.name} on {result.source.name}",
+        [*_answer(result, verifications, values)],
+        about=_about(result, values),
+        pictures=[
+            Picture(path.read_bytes(), *_PICTURES[name], path.name)
+            for name, path in found.items()
+            if path.exists()
+        ],
+        classes=[
+            {
+                "class": row["name"],
+                "trained on": row["images"],
+                "weight": f"{row['weight']:.2f}",
+                "top-1": math.nan if row["accuracy"] is None else row["accuracy"],
+            }
+            for row in values["classes"]
+        ],
+        tables=[*_tables(verifications, values)],
+        files=[
+            "report.json",
+            *(["history.csv"] if values["phases"] else ()),
+            *(["worst.html"] if result.worst else ()),
+        ],
+    )
 
 
 def describe_split(result) -> str:
@@ -116,90 +151,63 @@ def _phases(history):
     return rows
 
 
-def _markdown(result, verifications, values):
-    recipe, evaluation = result.recipe, result.evaluation
-    one_class = isinstance(evaluation, Evaluation)
-    lines = [
-        f"# {result.model.name} on {in_markdown(result.source.name)}",
-        "",
-        *(f"- Warning: {in_markdown(warning)}" for warning in result.warnings),
-        *([""] if result.warnings else []),
-        *_probe_lines(values),
-        _figures(evaluation),
-        "",
-        f"{in_markdown(values['split'])} {_how_held_out(result)}",
-    ]
-    if recipe.patience is not None:
-        lines += [
-            "",
-            "The epoch was chosen on the same held-out images, so expect a little less "
-            "on images that nobody has looked at.",
-        ]
+def _answer(result, verifications, values):
+    """Sentences: the accuracy, what is doubtful, what to do next."""
+    first, *others = result.evaluation.findings()
+    yield f"Held out: {first}"
+    probe = values["probe"]
+    if probe:
+        text = f"A linear probe gets {probe['accuracy']:.1%} of the held-out images."
+        if values["phases"] and probe["kept"]:
+            text += " Training all layers did not beat it: the probe is kept."
+        yield text
+    yield from (f"Warning: {warning}" for warning in result.warnings)
+    failed = [_name(v) for v in verifications if not v.passed]
+    if failed:
+        names = ", ".join(failed)
+        yield f"Do not use these files, they differ from the model: {names}."
+    yield from others
+    if not result.at_chance:
+        folder = shlex.quote(str(result.run_folder))
+        yield f"To name a photo: keras-senet predict photo.jpg --model {folder}"
+
+
+def _about(result, values):
+    texts = [values["split"], _how_held_out(result)]
+    if result.recipe.patience is not None:
+        texts.append(
+            "The epoch was chosen on the same held-out images: expect slightly lower "
+            "accuracy on new images."
+        )
     if result.source.skipped:
-        lines += ["", f"{result.source.skipped} images could not be read: skipped."]
+        texts.append(f"{result.source.skipped} images could not be read: skipped.")
+    return " ".join(texts)
+
+
+def _tables(verifications, values):
+    if verifications:
+        rows = [
+            (_name(v), f"{v.max_difference:.1e}", "pass" if v.passed else "FAIL")
+            for v in verifications
+        ]
+        head = ("file", "max. difference to the model", "verdict")
+        yield "Exported files", [head, *rows]
     if values["phases"]:
-        columns = ("phase", ">epochs", ">best epoch", ">loss", ">top-1")
         rows = [
             (
                 p["title"],
-                p["epochs"],
-                p["best_epoch"],
+                str(p["epochs"]),
+                str(p["best_epoch"]),
                 f"{p['val_loss']:.3f}",
                 f"{p['val_accuracy']:.1%}",
             )
             for p in values["phases"]
         ]
-        lines += ["", markdown_table(columns, rows), "", "![curves](curves.png)"]
-    columns = ("class", ">trained on", ">weight", ">top-1")
-    rows = [
-        (
-            c["name"],
-            c["images"],
-            f"{c['weight']:.2f}",
-            "-" if c["accuracy"] is None else f"{c['accuracy']:.1%}",
-        )
-        for c in values["classes"]
-    ]
-    lines += ["", markdown_table(columns, rows), ""]
-    if one_class:
-        shown = "[![worst mistakes](worst.png)](worst.html)"
-        shown = shown if result.worst else "There are no mistakes."
-        lines += ["![confusion](confusion.png)", "", shown, ""]
-    if verifications and result.at_chance:
-        lines += ["**These files are no better than chance.**", ""]
-    if verifications:
-        columns = ("exported file", ">max. difference", "verdict")
-        rows = [
-            (
-                v.file.rpartition("/")[2],
-                f"{v.max_difference:.1e}",
-                "pass" if v.passed else "FAIL",
-            )
-            for v in verifications
-        ]
-        lines += [markdown_table(columns, rows), ""]
-    return "\n".join(lines)
+        yield "Training", [("phase", "epochs", "best epoch", "loss", "top-1"), *rows]
 
 
-def _figures(evaluation):
-    if not isinstance(evaluation, Evaluation):
-        return f"{evaluation.summary()}."
-    return (
-        f"**{evaluation.top1:.1%}** of the held-out images right, "
-        f"{evaluation.top5:.1%} among the first {evaluation.top_k}, loss "
-        f"{evaluation.loss:.3f} nats, calibration error "
-        f"{evaluation.calibration_error:.1%}."
-    )
-
-
-def _probe_lines(values):
-    probe = values["probe"]
-    if not probe:
-        return []
-    text = f"A linear probe gets **{probe['accuracy']:.1%}** of the held-out images."
-    if values["phases"] and probe["kept"]:
-        text += " Training all layers did not beat it: the probe is kept."
-    return [text, ""]
+def _name(verification):
+    return verification.file.rpartition("/")[2]
 
 
 def _how_held_out(result):

@@ -1,6 +1,7 @@
 """Files appear under their final name only when they are whole."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
@@ -10,8 +11,10 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from keras_senet.utils.names import in_csv
 
 try:
     import fcntl
@@ -340,3 +343,11 @@ def check_archive(path: str | os.PathLike) -> None:
             f"{str(path)!r} is not opened: it claims to unpack to {claimed} bytes, "
             f"which a file of {Path(path).stat().st_size} bytes cannot hold."
         )
+
+
+def write_csv(path: Path, rows: Iterable[Sequence]) -> Path:
+    """Writes rows of values, the head first, replacing an older file."""
+    with atomic_path(path, overwrite=True) as temporary:  # noqa: SIM117
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(map(in_csv, row) for row in rows)
+    return path

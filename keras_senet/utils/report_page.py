@@ -1,13 +1,18 @@
-"""One HTML page for reports: it needs no server and no other file.
+"""Reports: one HTML page that needs no server and no other file, and the same as text.
 
-The answer stands first, then pictures, then tables. It follows the reader's light or
-dark setting and the width of a phone.
+The answer stands first, then pictures, then tables. The page follows the reader's light
+or dark setting and the width of a phone.
 """
 
 import base64
 import html
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+from keras_senet.utils.files import atomic_path, write_csv
+from keras_senet.utils.markdown import in_markdown, markdown_table
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #f4f1ea; --surface: #fffdf8;
@@ -38,11 +43,54 @@ class Picture(NamedTuple):
         png: The bytes of a PNG file.
         alt: What it shows, for readers who do not see it.
         text: What the reader learns from it.
+        file: Its name beside the page, for Markdown.
     """
 
     png: bytes
     alt: str
     text: str
+    file: str = ""
+
+
+def write_report_files(
+    folder: Path,
+    title: str,
+    answer: Sequence[str],
+    *,
+    classes: Sequence[Mapping],
+    tables: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
+    files: Sequence[str] = (),
+    **parts,
+) -> None:
+    """Writes report.html for people, and report.md and classes.csv for programs.
+
+    Args:
+        folder: An existing folder; older files of these names are replaced.
+        title: As of `report_page`, as `answer` and the other parts.
+        answer: As of `report_page`.
+        classes: The figures of each class by name, see `as_text`.
+        tables: The other tables.
+        files: The other files beside the page.
+        **parts: `about` and `pictures`.
+    """
+    parts["tables"] = [("Each class", as_text(classes)), *tables]
+    parts["files"] = ["classes.csv", *files]
+    rows = [tuple(classes[0]), *(tuple(row.values()) for row in classes)]
+    write_csv(folder / "classes.csv", rows)
+    for name, make in (("report.html", report_page), ("report.md", report_markdown)):
+        with atomic_path(folder / name, overwrite=True) as path:
+            path.write_text(make(title, answer, **parts), encoding="utf-8")
+
+
+def as_text(rows: Sequence[Mapping]) -> list[tuple[str, ...]]:
+    """Returns a table of text, its head first: a float is a share, shown in percent."""
+
+    def shown(value):
+        if isinstance(value, float):
+            return "-" if math.isnan(value) else f"{100 * value:.1f} %"
+        return value if isinstance(value, str) else f"{value:,}"
+
+    return [tuple(rows[0]), *(tuple(map(shown, row.values())) for row in rows)]
 
 
 def report_page(
@@ -87,8 +135,28 @@ def report_page(
         )
     if files:
         links = ", ".join(f'<a href="{text(f)}">{text(f)}</a>' for f in files)
-        parts.append(f"<p>The numbers as files: {links}</p>")
+        parts.append(f"<p>Files beside this page: {links}</p>")
     return "\n".join([*parts, "</body></html>", ""])
+
+
+def report_markdown(
+    title: str,
+    answer: Sequence[str],
+    *,
+    about: str = "",
+    files: Sequence[str] = (),
+    pictures: Sequence[Picture] = (),
+    tables: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
+) -> str:
+    """Returns what `report_page` shows as Markdown, with links to the pictures."""
+    parts = [f"# {in_markdown(title)}", *map(in_markdown, answer), in_markdown(about)]
+    for picture in pictures:
+        parts.append(f"![{in_markdown(picture.alt)}]({picture.file})")
+    for heading, (head, *rows) in tables:
+        columns = [head[0], *(f">{name}" for name in head[1:])]
+        parts += [f"## {heading}", markdown_table(columns, rows)]
+    parts.append(", ".join(f"[{file}]({file})" for file in files))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _row(cells, tag):

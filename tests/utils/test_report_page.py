@@ -1,0 +1,53 @@
+"""Reports as HTML, Markdown and CSV."""
+
+import csv
+
+import pytest
+
+from keras_senet.utils.report_page import Picture, write_report_files
+
+
+@pytest.fixture
+def texts(tmp_path):
+    write_report_files(
+        tmp_path,
+        "a <network>",
+        ["90.0 % are right.", "Add <images>."],
+        about="10 images",
+        classes=[
+            {"class": "<b>|=", "images": 1200, "top-1": 0.9},
+            {"class": "=1+1", "images": 0, "top-1": float("nan")},
+        ],
+        tables=[("Files", [("file", "verdict"), ("a.tflite", "pass")])],
+        pictures=[Picture(b"png", "a map", "What it shows.", "map.png")],
+        files=["worst.html"],
+    )
+    return {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+
+
+def test_the_page(texts):
+    page = texts["report.html"]
+    order = ["a &lt;network&gt;", "90.0 %", "10 images", "<figure>", "Each class"]
+    order += ["&lt;b&gt;|=", "1,200", "Files", "a.tflite", 'href="worst.html"']
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+    assert "<b>" not in page
+    assert "http" not in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_same_as_markdown(texts):
+    lines = texts["report.md"].splitlines()
+    assert lines[0] == r"# a \<network\>"
+    assert lines[2] == "90.0 % are right."
+    assert "![a map](map.png)" in lines
+    assert r"| \<b\>\|= | 1,200 | 90.0 % |" in lines
+    assert "| =1+1 | 0 | - |" in lines
+    assert "[classes.csv](classes.csv), [worst.html](worst.html)" in lines
+
+
+def test_numbers_for_programs(texts):
+    rows = [*csv.reader(texts["classes.csv"].splitlines())]
+    assert rows[0] == ["class", "images", "top-1"]
+    assert rows[1] == ["<b>|=", "1200", "0.9"]
+    assert rows[2] == ["'=1+1", "0", "nan"]  # no formula
