@@ -80,8 +80,8 @@ def draw(block: Block, title: str) -> str:
         joint = top + rows.index(block.skip) * _STEP + _BOX / 2
         start, right = top + _BOX / 2, _WIDTH - 18
         parts.append(
-            f'<path d="M{centre + 105} {start}H{right}V{joint}H{centre + 22}" '
-            'fill="none" stroke="#334" stroke-width="1.5"/>'
+            f'<path d="M{centre + 105} {start}H{right}V{joint}H{centre + 22}'
+            'm6 -4l-6 4l6 4" fill="none" stroke="#334" stroke-width="1.5"/>'
         )
     return "\n".join([*parts, "</svg>", ""])
 
