@@ -23,22 +23,24 @@ class Export:
         model: A run folder, a .keras file, or the name of a network.
         output: A new .tflite or .onnx file, a new .xml file for OpenVINO, or a new
             folder for a SavedModel.
-        format: What is written; the output's name says it too.
+        format: The format, if it does not follow from the name of the output.
         weights: For a network: a preset or a file.
-        version: Of a SavedModel: writes the folder OUTPUT/VERSION, so that TensorFlow
-            Serving takes OUTPUT as a model.
-        batch_size: Fixes the number of images, which is open otherwise.
+        version: For a SavedModel: write the folder OUTPUT/VERSION, as TensorFlow
+            Serving needs it.
+        batch_size: A fixed number of images; by default it is open.
         fold: Whether batch normalization and SE are folded into the convolutions.
-        quantization: Of a .tflite file, and of OpenVINO's float16 and int8; int8 is
+        rgb_input: Give a grey network an RGB input, for phone libraries that only take
+            RGB images. The file turns them into grey.
+        quantization: For a .tflite file; for OpenVINO: float16 and int8. int8 is
             calibrated on the training images of the data.
-        io_type: Of an int8 file: the type of its input and output.
-        max_accuracy_loss: For quantization int8: as few operations stay in float as it
-            takes to lose at most so many points of accuracy on the images of the split.
+        io_type: For an int8 file: the type of its input and output.
+        max_accuracy_loss: For quantization int8: keep as few operations as possible in
+            float to lose at most this many points of accuracy on the split.
         data: The images for calibration and verification: "bundled", a
             tensorflow_datasets name, or a folder.
-        data_dir: Where the data lies, if not in its usual place.
-        split: The split that the file is verified on.
-        images: How many images it is verified on; 0 for no verification.
+        data_dir: The folder of the data, if not the usual one.
+        split: The split for the verification.
+        images: Number of images for the verification; 0 for no verification.
 
     Examples:
         keras-senet export runs/quickstart --output model.tflite --quantization int8
@@ -52,6 +54,7 @@ class Export:
     version: int | None = None
     batch_size: int | None = None
     fold: bool = True
+    rgb_input: bool = False
     quantization: Literal[
         "none", "float16", "dynamic", "int8", "int8_float_gates", "int8_int16_gates"
     ] = "none"
@@ -70,6 +73,10 @@ class Export:
 
         opened = open_model(self.model, self.weights)
         self._check()
+        if self.rgb_input:
+            from keras_senet.surgery import rgb_input
+
+            opened = open_model(rgb_input(opened.keras_model()))
         # Before anything is written, so that what is wrong with them leaves no file.
         if self.images:
             model = opened.keras_model()
