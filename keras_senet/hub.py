@@ -37,8 +37,8 @@ def save_pretrained(
 ) -> Path:
     """Writes a network as a folder in the layout of the Hugging Face hub.
 
-    The folder holds config.json (constructor, architecture row, preprocessing, labels),
-    model.weights.h5 and README.md, the model card; it can be uploaded as it is.
+    The folder has config.json (constructor, architecture row, preprocessing, labels),
+    model.weights.h5 and README.md, the model card. You can upload it as it is.
 
     Args:
         model: A network that a keras_senet constructor made.
@@ -54,10 +54,10 @@ def save_pretrained(
         token: Of the hub; by default the one that the machine is logged in with.
 
     Raises:
-        ImportError: If the upload's package, huggingface_hub, is missing.
-        OSError: If it cannot be uploaded; the folder is there all the same.
-        ValueError: If the folder exists, the model is none of ours, or there are more
-            or fewer labels than classes.
+        ImportError: If huggingface_hub is not installed, for an upload.
+        OSError: If the upload fails; the folder stays.
+        ValueError: If the folder exists, the model was not made by a keras_senet
+            constructor, or there are more or fewer labels than classes.
     """
     target = None if push_to_hub is None else _repository(push_to_hub, token=token)
     changes = {"labels": labels, "licence": licence}
@@ -86,23 +86,23 @@ def load_pretrained(
     """Loads a network that `save_pretrained` wrote.
 
     Args:
-        folder: The folder, a repository in the hub's local cache
-            (`models--NAME--MODEL`): then its main revision; or, where no such folder
-            is, "user/model" on the hub.
+        folder: The folder; a repository in the hub's local cache
+            (`models--NAME--MODEL`), then its main revision; or, if there is no such
+            folder, "user/model" on the hub.
         revision: A branch, a tag or a commit of the repository on the hub.
-        token: Of the hub; by default the one that the machine is logged in with.
-        **kwargs: Arguments of the constructor, such as `include_top=False`; those that
-            contradict the file are errors.
+        token: Token of the hub; by default that of the login on this machine.
+        **kwargs: Arguments of the constructor, such as `include_top=False`. An argument
+            that contradicts the file raises an error.
 
     Returns:
-        The network, with its normalisation in the graph if it was saved so, and with
-        its card: labels, licence, how images are prepared.
+        The network and its card: labels, licence, preprocessing. If the saved network
+        normalises images itself, this one does too.
 
     Raises:
-        FileNotFoundError: If there is no such folder or it lacks a file.
-        ImportError: If the hub's package, huggingface_hub, is missing.
-        OSError: If the repository cannot be fetched; one line says why.
-        ValueError: If the config is none of ours.
+        FileNotFoundError: If the folder or one of its files does not exist.
+        ImportError: If huggingface_hub is not installed, for a repository on the hub.
+        OSError: If the repository cannot be downloaded; the message says why.
+        ValueError: If `save_pretrained` did not write the config.
     """
     folder = _fetched(folder, revision, token)
     for name in (CONFIG, WEIGHTS):
@@ -161,18 +161,20 @@ def convert(
     overwrite: bool = False,
     **architecture: Any,
 ) -> Conversion:
-    """Writes any recognised checkpoint as a file of ours, with a card beside it.
+    """Converts a timm, PyTorch or Keras checkpoint, and writes a model card beside it.
 
-    Where the source tells how its images are prepared, a .keras file takes raw images,
-    0..255, and a .weights.h5 file keeps the record for `include_preprocessing=True`.
+    If the preprocessing of the source is known, a .keras file takes raw images, 0..255,
+    and a .weights.h5 file keeps the values for `include_preprocessing=True`.
 
     Args:
         source: A preset, or a .safetensors, .pth, .h5, .keras or .weights.h5 file.
         target: A path that ends in ".weights.h5" or ".keras"; the card's is the same
             with ".md".
-        model: The registry's name of the network, where the source does not tell.
+        model: The name of the network (`keras_senet.list_models`), if it does not
+        follow
+            from the source.
         overwrite: Whether existing files are replaced.
-        **architecture: Arguments of the constructor that the source does not tell.
+        **architecture: Arguments of the constructor that do not follow from the source.
 
     Raises:
         ValueError: If the source is not recognised or the target cannot be written.

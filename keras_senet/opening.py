@@ -525,29 +525,30 @@ def open_model(
     precision: str | None = None,
     trust: bool = False,
 ) -> Runner:
-    """Opens a model, whatever it is or lies in.
+    """Opens a model or a file of one.
 
     Args:
         source: A `keras.Model`; a run folder or a folder of `save_pretrained`; a .keras
-            file; a .weights.h5 file that names its network; a SavedModel folder, a
-            .tflite or an .onnx file, OpenVINO's .xml file; a network's name, a
-            preset's or "hf://user/model". A runner is returned as it is.
-        weights: The weights of a network: a preset or a file.
-        trained: Whether a network without weights is refused.
-        image_size: Height and width that a network is built for, if not its own; a
-            file has the size that it has.
-        threads: Threads of TFLite, ONNX Runtime or OpenVINO. `None` is one for each
-            core, of TFLite's at most 4. TensorFlow's are a setting of the process.
-        precision: For OpenVINO's file: "float32" or "bfloat16", which processors with
-            AVX512_BF16 or AMX compute in. `None` is float32.
-        trust: Open a SavedModel whose graph has other operations than those known to
-            only compute: it may read and write files, or run code.
+            file; a .weights.h5 file of this package; a SavedModel folder; a .tflite,
+            .onnx or OpenVINO .xml file; the name of a network or a preset, or
+            "hf://user/model". A `Runner` is returned unchanged.
+        weights: The weights for the name of a network: a preset or a file.
+        trained: Whether a network without weights raises an error.
+        image_size: Height and width for a network that is built here, by default its
+            own. The size of a file cannot be changed.
+        threads: Number of threads for TFLite, ONNX Runtime or OpenVINO. `None` is one
+            for each core, for TFLite at most 4. The threads of TensorFlow are a setting
+            of the process.
+        precision: For an OpenVINO file: "float32" or "bfloat16" (on processors with
+            AVX512_BF16 or AMX). `None` is float32.
+        trust: Open a SavedModel whose graph has other operations than those that only
+            compute. They may read and write files, or run code.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If the package that runs such files is not installed.
-        ValueError: If it is none of these, or damaged, `precision` is not one that the
-            file and this processor have, or a SavedModel needs `trust`.
+        ValueError: If `source` is none of these or is damaged, the file or this
+            processor does not support `precision`, or a SavedModel needs `trust`.
 
     Example:
 

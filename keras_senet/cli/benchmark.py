@@ -29,22 +29,24 @@ _CALM = 0.5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Times a model or a file of one, and beside it what it is compared with.
+    """Measures the speed of a model or a file, and compares it with another one.
 
-    A network of this package is timed beside its plain host. The two take turns;
-    ratios are taken turn by turn, with their quartiles. `keras-senet benchmark data`
-    measures the input pipeline of a recipe; it has its own --help.
+    A network of this package is compared with its plain network, without SE. The two
+    take turns; each turn gives one ratio, and the table shows the median and quartiles.
+    `keras-senet benchmark data` measures the input pipeline of a recipe; it has its own
+    --help.
 
     Attributes:
         model: A run folder, a .keras, .tflite or .onnx file, a SavedModel folder, or
             the name of a network.
-        weights: For a network: a preset or a file; times do not depend on them.
-        beside: Another model to compare it with, not its plain host.
+        weights: For a network: a preset or a file. They do not change the speed.
+        beside: Another model to compare with, instead of the plain network.
         output: A new JSON file for the figures.
-        forms: What a Keras model is timed as; a file is timed as it is.
-        batches: Images of a call.
-        rounds: Turns of each.
-        threads: Threads of TensorFlow, LiteRT and ONNX Runtime, if not one a core.
+        forms: How a Keras model is run; a file runs as it is.
+        batches: Number of images in one call.
+        rounds: Number of turns of each model.
+        threads: Threads of TensorFlow, LiteRT and ONNX Runtime; by default one for
+            each core.
         image_size: Height and width that a network is built for, if not its own.
         trust: Open a SavedModel that may do more than compute.
 

@@ -19,14 +19,14 @@ from keras_senet.utils.files import write_json
 class BenchmarkData:
     """Measures the training input of a recipe in images/s, without a model.
 
-    The recipe's values are options too: --recipe cifar10 --global-batch-size 256.
+    The values of the recipe are options too: --recipe cifar10 --global-batch-size 256.
 
     Attributes:
-        recipe: A recipe's name, or a .json or .py file of yours.
-        data_dir: Where the data lies, if not in its usual place.
-        seconds: How long the input, and then the training step, is measured.
-        with_model: Measure the training step of the recipe's network beside it, and
-            say which of the two is the limit.
+        recipe: The name of a recipe, or a .json or .py file.
+        data_dir: The folder of the data, if not the usual one.
+        seconds: Duration of the measurement of the input, and of the training step.
+        with_model: Also measure the training step of the recipe's network, and show
+            which of the two is the limit.
         output: A new JSON file for the figures.
         values: The recipe's values.
 

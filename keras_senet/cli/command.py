@@ -21,16 +21,16 @@ from keras_senet.version import __version__
 VERBS = {
     "quickstart": "train, evaluate, export and verify a network on the bundled images",
     "train": "train a network by a recipe",
-    "finetune": "fit a trained network to your own images, report and export",
+    "finetune": "fine-tune a trained network on your own images, report and export",
     "evaluate": "measure the accuracy of a model or an exported file",
-    "predict": "say what is on images",
+    "predict": "name what is on images",
     "export": "write a SavedModel or a .tflite file, and verify it",
-    "variants": "write every kind of .tflite file of a model, and compare them",
+    "variants": "write all kinds of .tflite files of a model, and compare them",
     "convert": "convert a timm, PyTorch or Keras checkpoint",
     "list": "list the networks, or with --weights the checkpoints",
     "info": "describe a network or a model file",
     "benchmark": "measure speed and memory, or with data the input pipeline",
-    "explain": "show what a network's gates do, class by class, and which could go",
+    "explain": "show what a network's gates do, and which SE layers are not needed",
 }
 
 # What bash and zsh run for `eval "$(keras-senet --completion)"`.

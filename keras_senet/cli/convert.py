@@ -18,7 +18,7 @@ class Convert:
         source: A preset ("se_resnet50.ra2_in1k"), or a .safetensors, .pth, .h5, .keras
             or .weights.h5 file.
         target: A new .weights.h5 or .keras file.
-        model: The network, where the source does not tell.
+        model: The network, if it does not follow from the source.
         overwrite: Replace existing files.
 
     Examples:

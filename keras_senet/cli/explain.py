@@ -13,7 +13,7 @@ from keras_senet.cli.console import make_console, print_table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Shows what a network's gates do on labelled images, and which could go.
+    """Shows what a network's gates do on labelled images, and which are not needed.
 
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
@@ -22,14 +22,15 @@ class Explain:
         classes: The classes drawn, by default the four most frequent.
         layers: The SE layers drawn, by default twelve, evenly spread.
         removal: Also measure the network without each of its SE layers.
-        tolerance: A layer could go if it costs at most this share of the images.
+        tolerance: A layer is not needed if the network loses at most this share of the
+            images without it.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
-        data_dir: Where the data lies, if not in its usual place.
+        data_dir: The folder of the data, if not the usual one.
         split: The split whose images are used.
-        limit: Use only so many images.
+        limit: Use at most this many images.
         image_size: Height and width in pixels, if not the model's own.
-        crop_fraction: The centre crop's share of the resized image.
-        batch_size: Images that go through the model at a time.
+        crop_fraction: Share of the resized image that the centre crop keeps.
+        batch_size: Number of images in one step.
 
     Examples:
         keras-senet explain runs/quickstart --output runs/gates

@@ -13,13 +13,13 @@ from keras_senet.cli.console import make_console, print_table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """Describes a network or a model file: input, parameters, what SE costs.
+    """Describes a network or a model file: input, parameters, and the cost of SE.
 
     Attributes:
         model: A run folder, a .keras file, a .tflite file, a SavedModel folder, or the
             name of a network.
         weights: For a network: a preset or a file.
-        layers: Also list what each layer costs.
+        layers: Also list the cost of each layer.
         trust: Open a SavedModel that may do more than compute.
 
     Examples:

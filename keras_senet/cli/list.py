@@ -18,7 +18,7 @@ class List:
     """Lists the networks with their input and parameters.
 
     Attributes:
-        pattern: Only networks whose name fits this shell pattern, "se_res*".
+        pattern: Only networks whose name matches this shell pattern, such as "se_res*".
         weights: List the published checkpoints of these networks instead, the most
             accurate first.
 

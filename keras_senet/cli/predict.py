@@ -16,21 +16,21 @@ _LEAST_SIDE = 200
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Says what is on images: the most probable classes of each.
+    """Names what is on images: the most probable classes of each image.
 
-    A model of several labels an image shows all that are more likely than not, and the
-    one probability of a model of one class is shown as it is.
+    For a model with several labels for each image, the command shows all labels with a
+    probability above one half. For a model with one output, it shows that probability.
 
     Attributes:
         images: Image files.
         model: A run folder, a .keras or .tflite file, a SavedModel folder, or the
             name of a network.
         weights: For a network: a preset or a file.
-        labels: A file with the class names, where the model carries none: a JSON
-            list, or one name a line.
+        labels: A file with the class names, if the model has none: a JSON list, or one
+            name in each line.
         top: How many classes to show.
-        explain: Also write what in each image speaks for its first class, beside the
-            photograph: cat.jpg.explained.png.
+        explain: Also write a picture of the parts of each image that support the first
+            class, beside the photograph: cat.jpg.explained.png.
         trust: Open a SavedModel that may do more than compute.
 
     Examples:

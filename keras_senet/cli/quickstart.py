@@ -24,7 +24,7 @@ class Quickstart:
 
     Attributes:
         run_folder: A new or empty folder for everything that is written.
-        smoke: Train on a few images only, to see the chain work.
+        smoke: Train on a few images only, to see that everything works.
 
     Examples:
         keras-senet quickstart

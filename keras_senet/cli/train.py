@@ -34,18 +34,18 @@ RECIPE_TITLES = {
 class Train:
     """Trains a network by a recipe and writes everything into a run folder.
 
-    The recipe's values are options too: --recipe cifar10 --epochs 3. So are those of
-    its network: --model se_vgg16 --help shows them. SIGTERM saves the state and ends
-    the command with the exit code 143; --resume goes on from there.
+    The values of the recipe are options too: --recipe cifar10 --epochs 3. So are those
+    of its network: --model se_vgg16 --help shows them. SIGTERM saves the state and ends
+    the command with exit code 143; --resume resumes the run.
 
     Attributes:
         run_folder: A new or empty folder; with --resume, the folder of the run.
-        recipe: A recipe's name, or a .json or .py file of yours. A .py file defines
+        recipe: The name of a recipe, or a .json or .py file. A .py file defines
             `recipe` and is run as a program.
         smoke: Shrink the recipe to seconds on the bundled images.
-        resume: Go on with the run in the folder, where its last checkpoint is.
-        checkpoint_every: Write a checkpoint also after so many steps within an epoch.
-        data_dir: Where the data lies, if not in its usual place.
+        resume: Resume the run in the folder from its last checkpoint.
+        checkpoint_every: Also save the state after this many steps within an epoch.
+        data_dir: The folder of the data, if not the usual one.
         values: The recipe's values.
 
     Examples:

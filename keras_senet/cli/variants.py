@@ -13,24 +13,25 @@ from keras_senet.cli.console import make_console, print_table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variants:
-    """Writes every kind of .tflite file of a model, and compares them.
+    """Writes all kinds of .tflite files of a model, and compares them.
 
-    Size, latency with one and two threads, accuracy, how often the top class is the
-    model's, and the layer with the largest error; the Pareto front of accuracy against
-    latency. The files of gates need LiteRT's quantiser: pip install litert-quantizer.
+    The table has size, latency with one and two threads, accuracy, agreement with the
+    model, and the layer with the largest error. It marks the Pareto front of accuracy
+    and latency. The two files with other types for the gates need LiteRT's quantiser:
+    pip install litert-quantizer.
 
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
         output: A new folder for the files, report.json, report.md and report.png.
         weights: For a network: a preset or a file.
-        variants: Some of the files only, such as float32 int8.
-        latency_runs: How many times one image is timed.
+        variants: Only these files, such as float32 int8.
+        latency_runs: How many times the latency of one image is measured.
         fold: Whether batch normalization and SE are folded into the convolutions.
         data: The images for calibration and for the accuracy: "bundled", a
             tensorflow_datasets name, or a folder.
-        data_dir: Where the data lies, if not in its usual place.
-        split: The split that accuracy is measured on, all of it.
-        limit: Use only so many images of it.
+        data_dir: The folder of the data, if not the usual one.
+        split: The split for the accuracy; all its images are used.
+        limit: Use at most this many images of the split.
 
     Examples:
         keras-senet variants runs/quickstart --output runs/variants

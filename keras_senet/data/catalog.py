@@ -20,42 +20,42 @@ def open_source(
 ) -> Source:
     """Opens labelled images by name.
 
-    A folder holds a subfolder of images for each class, nested as you like, or train/
-    and test/ (or val/, validation/, valid/) with such subfolders. Where an image may
-    have several labels, a CSV file names them: `labels.csv` in the folder, or one in
-    each of train/ and test/. It has a column `file`, `filename` or `image`, relative to
-    it, and either a column `labels` with names between ; , or | or a column of 0 and 1
-    for each label.
+    A folder has one subfolder of images for each class (these may be nested), or train/
+    and test/ (or val/, validation/, valid/) with such subfolders. If an image may have
+    several labels, a CSV file names them: `labels.csv` in the folder, or one in each of
+    train/ and test/. It has a column `file`, `filename` or `image` with paths relative
+    to it, and either a column `labels` with names separated by ; , or | or one column
+    of 0 and 1 for each label.
 
-    Without a test part some images (of each class) are held out, chosen by their
-    names: the same ones every time, on every machine. Hidden files and folders are left
-    out. Each file counts once, whatever links lead to it. Every file's header is read,
-    and more where that is needed to know that the file is whole. What was left out,
-    and images that are both trained on and held out, are said in a warning and in the
-    source's `notes`.
+    Without a test part, a share of the images of each class is held out. It is chosen
+    by the file names, so it is the same every time and on every machine. Hidden files
+    and folders are ignored. If several links lead to one file, it counts once. The
+    header of each file is read, and more if necessary to know that the file is
+    complete. A warning and the `notes` of the source name what was left out, and images
+    that are both in the training and in the held-out part.
 
-    Of a tensorflow_datasets set "test" is the test split where it has labels, else
-    "validation", else a part of "train". It is downloaded where it is not yet there.
+    For a tensorflow_datasets name, "test" is the test split if it has labels, else
+    "validation", else a part of "train". The data set is downloaded if necessary.
 
     Args:
         name: "bundled"; the path of a folder or of a CSV file; or a tensorflow_datasets
-            name such as "cifar10" or "imagenet2012". A folder that exists comes before
-            a data set.
-        data_dir: Where tensorflow_datasets keeps its sets. Default: the folder tfds/
-            below the one that the environment's KERAS_SENET_DATA names, where that
-            exists, else tensorflow_datasets' own.
-        on_error: What a folder's image that cannot be read does: "raise" an error that
-            names it, or "skip", with one warning that counts them. To know them all,
-            "skip" decodes every image here, once; with "raise" one that is broken
-            inside may be found only when it is its turn.
-        held_out: The share of images held out where the data has no part for it.
+            name such as "cifar10" or "imagenet2012". If a folder with this name exists,
+            the folder is opened.
+        data_dir: Folder of the tensorflow_datasets data sets. By default the folder
+            tfds/ in the one that the environment variable KERAS_SENET_DATA names, if it
+            exists, else the default of tensorflow_datasets.
+        on_error: What happens if an image of a folder cannot be read: "raise" raises an
+            error with its name; "skip" skips it and gives one warning with the number.
+            "skip" decodes all images once, here; with "raise", some damaged images are
+            only found when they are used.
+        held_out: The share of images that is held out if the data has no test part.
 
     Returns:
         The source, for `batches`.
 
     Raises:
-        FileNotFoundError: If a path was given and there is nothing.
-        ValueError: If there is no such data, or it is not images with classes.
+        FileNotFoundError: If `name` is a path that does not exist.
+        ValueError: If there is no such data, or it has no images with classes.
         OSError: If a data set cannot be downloaded or prepared.
     """
     if on_error not in ("raise", "skip"):

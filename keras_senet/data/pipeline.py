@@ -59,51 +59,52 @@ def batches(
 ) -> tf.data.Dataset:
     """Returns a split as batches of images and labels.
 
-    Images are never normalised: that is the model's business. Evaluation goes through
-    the split once, always in the same order, and the last batch may be smaller.
+    The images are not normalised; the model does that. For evaluation, the dataset has
+    the split once, always in the same order; the last batch may be smaller.
 
-    In training the order and every random change follow from `seed`, the number of the
-    epoch and the place in it. There are two ways to go through the epochs:
+    For training, the order and all random changes depend only on `seed`, the number of
+    the epoch and the position in it. There are two modes:
 
-    - `epoch=None`: one epoch an iteration, each in a new order, which also follows from
-      `keras.utils.set_random_seed` where it was called before. For `fit(dataset)`.
-    - `epoch=k`: the epochs from k on, without an end. For a run that can be resumed:
-      `fit(dataset, initial_epoch=k, steps_per_epoch=steps_per_epoch(...))` sees from
-      epoch k on what a run from the start sees, bit for bit.
+    - `epoch=None`: each iteration is one epoch, in a new order.
+      `keras.utils.set_random_seed` also determines this order. For `fit(dataset)`.
+    - `epoch=k`: the dataset has all epochs from k on and does not end. For runs that
+      can be resumed: `fit(dataset, initial_epoch=k,
+      steps_per_epoch=steps_per_epoch(...))` gets the same images from epoch k on as a
+      run from the start, bit for bit.
 
     Args:
         source: What `open_source` returned.
         split: "train", "test" or another split of the source, or a slice of one in
             images or per cent: "train[:45000]", "train[90%:]".
-        image_size: The side of the square images wanted, or (height, width).
-        batch_size: Images a batch; under `tf.distribute` over all replicas together.
-        channels: 1 (grey, the luma of RGB images), 3 (RGB, grey images three times),
-            or None for the source's own.
-        training: Whether to shuffle, and to augment if asked.
+        image_size: The side of the square images, or (height, width).
+        batch_size: Images in a batch; with `tf.distribute`, over all replicas.
+        channels: 1 (grey, the luma of RGB images), 3 (RGB; grey images three times), or
+            None for that of the source.
+        training: Whether to shuffle, and to augment with the arguments below.
         augmentation: "none"; "flip" (half of the images left to right); "cifar" (four
             zeros around, a crop at a random place, flip); "imagenet" (a crop of 8 to
             100 % of the area, 3/4 to 4/3 wide, resized, flip; `crop_fraction` has no
-            effect then); "mobile" (the same of 25 to 100 %). This and the next four
-            only with `training`.
-        rand_augment: Strength of RandAugment's two operations an image, 0 to 1; the
-            paper's magnitude over ten.
+            effect then); "mobile" (the same with 25 to 100 %). This and the next four
+            need `training`.
+        rand_augment: Strength of RandAugment's two operations for each image, 0 to 1:
+            the paper's magnitude divided by ten.
         random_erasing: Share of the images in which a rectangle becomes noise.
-        mixup: Alpha of the mixup of each batch, 0.2 to 1, or 0; needs `one_hot`.
-        cutmix: Alpha of CutMix, the same; with both each batch gets one of them.
-        one_hot: Whether labels are rows over the classes instead of integers; those of
-            a source with several labels an image always are.
+        mixup: Alpha of mixup, 0.2 to 1, or 0; needs `one_hot`.
+        cutmix: Alpha of CutMix, likewise; with both, each batch gets one of them.
+        one_hot: Whether labels are rows over the classes instead of integers. With
+            several labels for each image they always are.
         crop_fraction: Images are resized to cover image_size / crop_fraction, and the
-            centre is kept.
+            centre is cut out.
         interpolation: "bilinear", "bicubic" or "lanczos3", all antialiased. Images
             that have the size already are not touched.
-        seed: Of the order and the augmentation.
+        seed: For the order and the augmentation.
         epoch: The first epoch of a run that can be resumed, see above.
-        step: The first batch of the first epoch, where a resumed run stopped within
-            one.
-        worker: (i, n) for the i-th of n equal parts of each batch, one a machine, where
-            several train together; only those images are decoded.
-        limit: Use only so many images, about as many of each class, always the same.
-        cache: Keep the images in memory, decoded, and resized where that is the same in
+        step: The first batch of the first epoch, if the run stopped within an epoch.
+        worker: (i, n) for the i-th of n equal parts of each batch, if n machines train
+            together. Only these images are decoded.
+        limit: Use at most this many images, about the same number of each class, always
+            the same ones.
+        cache: Keep the decoded images in memory, after resizing if that is the same in
             each epoch. Not needed for the bundled set.
         drop_remainder: Drop a last, smaller batch.
 
@@ -112,7 +113,7 @@ def batches(
         `one_hot` float32 (N, classes)).
 
     Raises:
-        ValueError: If an argument does not make sense.
+        ValueError: If an argument is out of its range.
     """
     part = source.part(split)
     size = checked_size(image_size)

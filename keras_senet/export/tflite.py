@@ -74,13 +74,13 @@ def export_tflite(
     | "int8_float_gates" | int8, of the gates float32 | int8, of SE float32 | yes |
     | "int8_int16_gates" | int8 | int8, of SE 16-bit integers | yes |
 
-    The last two, and operations kept in float, are made by LiteRT's quantiser, which
-    `pip install litert-quantizer` brings. So is an int8 file of a network with dead
-    units, whose values never leave zero. 16-bit gates are for accelerators that have
-    them: LiteRT's own CPU kernels for them are slow.
+    The last two need LiteRT's quantiser (`pip install litert-quantizer`). So do
+    `float_operations`, and int8 files of networks with values that are always zero.
+    16-bit gates are for accelerators that support them; they are slow on a CPU.
 
-    A phone library finds what it needs in the file: standard TFLite metadata with the
-    input's size, colours and normalisation, and the labels as `labels.txt`.
+    The file contains standard TFLite metadata for phone libraries: size, colours and
+    normalisation of the input, and the labels as `labels.txt`. For libraries that only
+    take RGB images, export `keras_senet.surgery.rgb_input(model)` of a grey network.
 
     Args:
         model: A functional or sequential model.

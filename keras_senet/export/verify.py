@@ -1,4 +1,4 @@
-"""Proof that a written file computes what its model computes."""
+"""Shows whether a written file computes the same as its model."""
 
 import dataclasses
 import json
@@ -129,12 +129,13 @@ def verify(
 ) -> Verification:
     """Runs a model and a file of it on the same images and compares the outputs.
 
-    The model is compared in float32, as files hold it. Default tolerances: float32
-    1e-4, float16 1e-2, bfloat16 5e-2, dynamic range 0.1, on the largest difference of
-    a probability (for outputs that are no probabilities, on the relative error). int8
-    may lose 1 point of accuracy and change 15 % of the top classes; without labels,
-    5 %. That is of the first output `(N, classes)` of two classes or more; int8's other
-    outputs may have a relative error of 0.1.
+    The model computes in float32. For float files, the largest difference of a
+    probability must be within the tolerance (for outputs that are not probabilities,
+    the relative error). The default tolerances are: float32 1e-4, float16 1e-2,
+    bfloat16 5e-2, dynamic range 0.1. An int8 file may lose 1 point of accuracy and
+    change the top class of 15 % of the images; without labels, of 5 %. This is for the
+    first output `(N, classes)` with at least two classes. Other outputs of int8 files
+    may have a relative error of 0.1.
 
     Args:
         model: The model that was exported.
@@ -145,8 +146,8 @@ def verify(
         tolerance: Largest difference of a probability or largest relative error that
             passes, instead of the default.
         threads: Threads of its interpreter, see `open_model`.
-        latency_runs: How many times one image is timed with each; the two take turns.
-            0 leaves the latencies out.
+        latency_runs: How many times the latency of one image is measured with each; the
+            two take turns. 0 measures no latency.
         strict: Whether a failure raises a VerificationError.
 
     Raises:

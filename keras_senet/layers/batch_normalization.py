@@ -6,21 +6,21 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_senet")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization: Keras', computed by TensorFlow's fused kernel.
+    """Keras' batch normalization, computed by TensorFlow's fused kernel.
 
-    Keras 3 writes it as moments and an affine map; the kernel does the same in fewer
-    passes over memory. Arguments, weights and results are those of
-    `keras.layers.BatchNormalization`, to rounding. On other backends, with the channels
-    first or a mask, synchronised, or in float64 it is Keras' own computation.
+    Keras 3 computes batch normalization with several operations; the kernel does the
+    same in fewer passes over memory. The arguments, weights and results are those of
+    `keras.layers.BatchNormalization`, except for rounding. In some cases this layer
+    uses Keras' own computation: on other backends, with `channels_first`, a mask,
+    `synchronized` or float64.
 
-    It has Keras' class name, which Keras writes into its .weights.h5 files: these are
-    the same whichever of the two a model has.
+    The class has the same name as Keras', because Keras writes it into .weights.h5
+    files. So these files are the same with both classes.
 
-    In a training step its output remembers the map that made it, so that a
-    `SqueezeExcite` behind it need not keep that output for its gradient. That gradient
-    goes straight to the input and the weights: with respect to the output between it is
-    None, and there is no second derivative. `keras.layers.BatchNormalization` (in a
-    constructor `fused=False`) has both.
+    In a training step, a `SqueezeExcite` after this layer shares its gradient and
+    stores no map of its own. This has two limits: the gradient with respect to the
+    output of this layer is None, and there is no second derivative. If you need them,
+    use `keras.layers.BatchNormalization` (in a constructor, `fused=False`).
 
     Reference: Ioffe and Szegedy, [Batch Normalization](
     https://arxiv.org/abs/1502.03167).

@@ -8,10 +8,10 @@ from keras_senet.utils.errors import as_integer
 
 @keras.saving.register_keras_serializable("keras_senet")
 class ChannelShuffle(keras.layers.Layer):
-    """Deals the channels of each group out over all groups.
+    """Distributes the channels of each group over all groups.
 
-    Channels are written row by row into a table with a row for each group, and read
-    column by column.
+    The channels are written row by row into a table with one row for each group, and
+    read column by column.
 
     Reference: Zhang et al., [ShuffleNet](https://arxiv.org/abs/1707.01083), figure 1.
 

@@ -11,18 +11,18 @@ _keras_own = contextvars.ContextVar("keras_own", default=False)
 
 @keras.saving.register_keras_serializable("keras_senet")
 class Conv2D(keras.layers.Conv2D):
-    """Convolution: Keras', whose groups run in TensorFlow's own kernels.
+    """Keras' convolution, with grouped convolutions in TensorFlow's own kernels.
 
-    Keras 3 compiles every grouped convolution with XLA on TensorFlow, which is slow on
-    a CPU, and its gradient several hundred times slower still. This layer asks the
-    device once what it can do. It runs the native grouped kernel where that has a
-    gradient too (GPUs, and CPUs with oneDNN), else convolutions of a few groups each,
-    with zeros between the groups, else Keras' own computation.
+    On TensorFlow, Keras 3 compiles each grouped convolution with XLA. This is slow on a
+    CPU, and its gradient is several hundred times slower. This layer tests once what
+    the device supports. Its first choice is the native grouped kernel, if that has a
+    gradient too (GPUs, and CPUs with oneDNN); the second are convolutions of a few
+    groups each, with zeros between the groups; the last is Keras' own computation.
 
-    Arguments, weights and results are those of `keras.layers.Conv2D`, to rounding.
-    Without groups and on other backends it is that layer. It has Keras' class name,
-    which Keras writes into its .weights.h5 files: these are the same whichever of the
-    two a model has.
+    The arguments, weights and results are those of `keras.layers.Conv2D`, except for
+    rounding. Without groups and on other backends, it is the same layer. The class has
+    the same name as Keras', because Keras writes it into .weights.h5 files. So these
+    files are the same with both classes.
 
     Args:
         *args: The arguments of `keras.layers.Conv2D`.

@@ -11,34 +11,34 @@ from keras_senet.utils.errors import as_integer, nearest
 
 @keras.saving.register_keras_serializable("keras_senet")
 class SqueezeExcite(keras.layers.Layer):
-    """Squeeze-and-excitation block: scales each channel by a gate read off all of them.
+    """Squeeze-and-excitation block: multiplies each channel by a gate.
 
-    Squeeze: every channel is averaged over its positions. Excitation: two 1x1
-    convolutions, `C -> C / reduction -> C`, turn the averages into one gate value a
-    channel. Scale: the input is multiplied by its gate.
+    Squeeze: the mean of each channel over its positions. Excitation: two 1x1
+    convolutions, `C -> C / reduction -> C`, compute one gate for each channel from
+    these means. Scale: the input is multiplied by the gates.
 
     Reference: Hu et al., [Squeeze-and-Excitation Networks](
-    https://arxiv.org/abs/1709.01507), section 3; the alternatives to `reduction=16`,
-    the average and the sigmoid are those of section 6, `squeeze="none"` of section 7.1.
+    https://arxiv.org/abs/1709.01507), section 3. Section 6 has the alternatives to
+    `reduction=16`, the mean and the sigmoid; section 7.1 has `squeeze="none"`.
 
     Args:
-        reduction: Integer r, the squeeze width is `C // reduction`, at least 1.
+        reduction: Integer r. The squeeze width is `C // reduction`, at least 1.
             Defaults to 16.
         squeeze_filters: The squeeze width itself, instead of `reduction`.
         divisor: The squeeze width is rounded to the nearest multiple of `divisor`,
-            at least `divisor`. Defaults to 1, the paper's: rounded down.
+            at least `divisor`. Defaults to 1: rounded down, as in the paper.
         squeeze: `"avg"` or `"max"` over all positions, or `"none"`: no pooling, and a
             gate for each position.
         activation: Activation between the two convolutions. Defaults to `"relu"`.
         gate: Activation that makes the gate. Defaults to `"sigmoid"`.
         use_bias: Whether the convolutions have biases. Defaults to `True`.
-        identity_start: Whether the layer starts as the exact identity: its last
-            kernel and bias start at zero and the gate is divided by its value at
-            zero. That division stays, so a network with it is another function than
-            one without.
+        identity_start: Whether the layer starts as the exact identity. Its last
+            kernel and bias start at zero, and the gate is divided by its value at
+            zero. This division stays, so the same weights give another result
+            without this option.
         data_format: `"channels_last"` or `"channels_first"`; `None` is Keras' setting.
-        kernel_initializer: Initializer of both kernels (the last one of
-            `identity_start` is zero). Defaults to `"he_normal"`.
+        kernel_initializer: Initializer of both kernels (with `identity_start`, the
+            last kernel is zero). Defaults to `"he_normal"`.
         bias_initializer: Initializer of both biases. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of both kernels.
         bias_regularizer: Regularizer of both biases.
@@ -48,7 +48,7 @@ class SqueezeExcite(keras.layers.Layer):
 
     Call arguments:
         inputs: Feature maps, a tensor of a floating-point type. With a 16-bit compute
-            type the average is still taken in float32.
+            type, the mean is still computed in float32.
 
     Input shape:
         `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
@@ -160,8 +160,8 @@ class SqueezeExcite(keras.layers.Layer):
             inputs: Feature maps, as for the call.
 
         Returns:
-            A tensor of the compute type with the input's axes: the spatial ones have
-            length 1, or the input's with `squeeze="none"`.
+            A tensor of the compute type with the axes of the input. The spatial axes
+            have length 1; with `squeeze="none"`, they have that of the input.
         """
         if not self.built:
             self.build(inputs.shape)

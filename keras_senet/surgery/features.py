@@ -19,19 +19,19 @@ def features(
     dtype=None,
     name: str | None = None,
 ) -> Features:
-    """Returns a model of the last map of each stage, the pyramid of section 5.3.
+    """Returns a model of the last map of each stage, a feature pyramid (section 5.3).
 
-    Level l is the last map at stride 2^l that all paths through the network pass:
-    the output of a stage's last block, SE included. The layers, and so the weights,
-    are shared with `model`.
+    Level l is the last map at stride 2^l that all paths through the network share: the
+    output of the last block of a stage, with SE. The layers, and so the weights, are
+    shared with `model`.
 
     Args:
         model: A functional model of one image, with or without its top. A network
             made with `output_stride` has no levels beyond that stride.
-        levels: The levels wanted, by default all from 2 on; an encoder of a U-Net has
-            them from 1 on.
-        dtype: A dtype policy for all layers, "mixed_bfloat16"; the layers are copies
-            then. By default they are the model's own.
+        levels: The levels, by default all from 2 on. For the encoder of a U-Net, start
+            with 1.
+        dtype: A dtype policy for all layers, such as "mixed_bfloat16"; the new model
+            then has copies of the layers.
         name: Name of the new model, by default the old one's with "_features".
 
     Returns:

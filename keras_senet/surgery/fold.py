@@ -43,8 +43,8 @@ class FoldingStep:
     Attributes:
         layer: The layer's name.
         done: "folded" into another layer, "removed", "expanded" into Keras' layers,
-            "merged" (expanded, with the squeeze read off the map before the linear
-            convolution), or "kept" where one of the others was looked for in vain.
+            "merged" (expanded, with the squeeze from the map before the linear
+            convolution), or "kept" if none of the others was possible.
         into: The layer that it was folded into, or that it was merged with.
         why: Why it was kept.
         model: The model that the layer is in: the given one or a nested one.
@@ -80,17 +80,18 @@ class Folding:
 def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
     """Returns a network that computes the same with fewer operations, for inference.
 
-    Batch normalization and other scales and offsets of the channels are folded into
-    the convolution or dense layer before or behind them, where that is exact; dropout
-    and stochastic depth are gone; SE becomes a pool, two 1x1 convolutions and a
-    product. Where SE follows a linear 1x1 convolution of fewer channels, the squeeze
-    is read off those, and one smaller matrix takes the place of the convolution's and
-    SE's first: a mean over positions commutes with a matrix, and so does
-    `squeeze="none"`. New values are computed in float64.
+    - Batch normalization and other scales and offsets of channels become part of the
+      convolution or dense layer before or after them, if the result is exact.
+    - Dropout and stochastic depth are removed.
+    - SE becomes a pooling, two 1x1 convolutions and a product.
+    - If SE follows a linear 1x1 convolution with fewer input channels, the squeeze is
+      computed from these. One smaller matrix replaces that convolution and the first
+      one of SE. This is exact, because a mean over positions commutes with a matrix.
 
-    The result consists of Keras' own layers and loads without this package; layers
-    that stay keep their names. The model itself stays as it is. What cannot be folded
-    (shared convolutions, those whose output has another use, subclassed models) stays.
+    New values are computed in float64. The result has only Keras' own layers and loads
+    without this package. Layers that stay keep their names. `model` does not change.
+    Some parts cannot be folded and stay: shared convolutions, convolutions whose output
+    is used twice, subclassed models.
 
     Reference: Hu et al., [Squeeze-and-Excitation Networks](
     https://arxiv.org/abs/1709.01507), section 3, for the form that is folded.
@@ -100,8 +101,9 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
         name: Name of the new model, by default the old one's.
 
     Returns:
-        A functional model with the same inputs and outputs. Its `folding.steps` tell
-        what was done with each layer concerned, `print(folded.folding)` lists them.
+        A functional model with the same inputs and outputs. `print(folded.folding)`
+        lists what was done with each layer; `folded.folding.steps` has the same as
+        data.
 
     Raises:
         ValueError: If `model` is no Keras model.

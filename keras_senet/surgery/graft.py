@@ -30,32 +30,38 @@ def graft(
     use_bias: bool = True,
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a copy of a network with SE in it, and the same output until trained.
+    """Returns a copy of a network with SE. Its output is the same until you train it.
 
-    The copy has its own layers, with the names and values of the old ones; the model
-    itself stays as it is. It is not compiled. Functional models nested in it are
-    grafted too, each by its own rule; subclassed ones are copied as they are.
+    The copy has its own layers, with the same names and values; `model` does not
+    change. The copy is not compiled. SE is also put into nested functional models, by
+    the same rules; nested subclassed models are copied without SE.
 
-    Without `after` the first of three rules that finds a place decides: the branch of
-    each two-input residual sum (before a scale or stochastic depth); each concatenation
-    that is no part of a larger one; the activation after each pointwise, else each
-    spatial convolution. Branches that have a gate already (EfficientNet, MobileNetV3)
-    are skipped; `keras_senet.surgery.places` tells which and why.
+    Without `after`, the first of these rules that finds a place is used:
+
+    1. SE follows the branch of each residual sum of two inputs (before a scale or
+       stochastic depth).
+    2. SE follows each concatenation that is not part of a larger one.
+    3. SE follows the activation after each pointwise convolution; without pointwise
+       convolutions, after each spatial one.
+
+    Branches that already have a gate (EfficientNet, MobileNetV3) are skipped.
+    `keras_senet.surgery.places` lists all places and the reason for each skipped one.
 
     Reference: Hu et al., [Squeeze-and-Excitation Networks](
     https://arxiv.org/abs/1709.01507), section 3.3.
 
     Args:
         model: A built functional or sequential model.
-        after: The layers SE follows: their names, a regular expression that matches
-            the whole name, or a predicate on layers. SE is then named `{layer}_se`; by
-            rule after the sum, concatenation or activation: `conv2_block1_se`.
-        reduction: As for `SqueezeExcite`, like all up to `use_bias`.
+        after: The layers that SE follows: their names, a regular expression that
+            matches the whole name, or a function that takes a layer and returns a
+            bool. The name of an SE layer is then `{layer}_se`. Without `after`, it has
+            the name of the sum, concatenation or activation: `conv2_block1_se`.
+        reduction: As for `SqueezeExcite`, like all arguments up to `use_bias`.
         squeeze_filters: The squeeze width itself, instead of `reduction`.
         divisor: The squeeze width is rounded to a multiple of this.
         squeeze: "avg", "max" or "none".
         activation: Activation between SE's convolutions.
-        gate: Activation that makes the gate; not zero at zero.
+        gate: Activation that makes the gate. It must not be zero at zero.
         use_bias: Whether SE's convolutions have biases.
         name: Name of the new model, by default the old one's.
 
@@ -63,8 +69,8 @@ def graft(
         A functional model with the same inputs and outputs.
 
     Raises:
-        ValueError: If the model is not functional, there is no place, or `after`
-            selects what is not a map.
+        ValueError: If the model is not functional, there is no place for SE, or `after`
+            selects an output that is not a feature map.
 
     Example:
 
@@ -118,15 +124,15 @@ def ungraft(
     tolerance: float = 1e-6,
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a copy of a network without the SE that changes nothing.
+    """Returns a copy of a network without the SE layers that change nothing.
 
-    An SE layer is taken out if its gate is constant (one of its kernels is zero) and
-    within `tolerance` of 1. Others stay: a constant gate other than 1 is not folded.
+    An SE layer is removed if its gate is constant (one of its kernels is zero) and
+    differs from 1 by at most `tolerance`. Other SE layers stay.
 
     Args:
-        model: A built functional or sequential model; it stays as it is.
-        layers: Names of the SE layers to take out, or one name, by default all that
-            can be. A name is that of each layer that has it, in nested models too.
+        model: A built functional or sequential model; it does not change.
+        layers: Name or names of the SE layers to remove, by default all that can be
+            removed. A name selects all layers with this name, in nested models too.
         tolerance: Largest difference of a gate from 1.
         name: Name of the new model, by default the old one's.
 
@@ -134,8 +140,8 @@ def ungraft(
         A functional model with the same inputs and outputs.
 
     Raises:
-        ValueError: If the model is not functional, none of its SE layers can be taken
-            out, or one of those named cannot.
+        ValueError: If the model is not functional, none of its SE layers can be
+            removed, or one of the named layers cannot be removed.
     """
     check_graftable(model)
     blocks = {

@@ -26,47 +26,47 @@ def prune(
     *,
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a narrower copy of a network, its least important channels removed.
+    """Returns a copy of a network without its least important channels.
 
-    Pruned are the channels that nothing ties to others: those between the convolutions
-    of a residual unit, a stem's in front of a projection, all of a network without
-    residual sums. Each group of channels keeps the same share. What a sum ties together
-    stays: every unit of a stage writes to those channels, and one unit's gate says only
-    what that unit adds to them. Grouped convolutions, concatenations and layers that
-    the function does not know keep what they touch as it is.
+    Only channels that are independent of others are removed: those between the
+    convolutions of a residual unit, those of a stem before a projection, and all
+    channels of a network without residual sums. Each group of channels keeps the same
+    share. Channels that a residual sum connects stay, because all units of a stage
+    write to them. Channels of grouped convolutions, of concatenations and of layers
+    that this function does not know stay too.
 
-    The importance of a channel is
+    The importance of a channel is one of:
 
-    - "gates": the mean of its gate over the data, where an SE layer gates it (SE inside
-      the unit, VGG, MobileNet). Where SE gates what is made of it (standard placement):
-      the length of the weights that read it, each times the gain of the normalisation
-      and the mean gate behind it; and so back through the convolutions of the unit.
-      Where a network has no gate, in some of its stages, weights and gains decide.
-    - "weights": the sum of the magnitudes of the kernel that makes it (Li et al., arXiv
-      1608.08710).
+    - "gates": the mean of its gate over the data, if an SE layer scales this channel
+      (SE inside the unit, VGG, MobileNet). If SE scales a later map (standard
+      placement): the norm of the weights that read the channel, each multiplied by the
+      gain of batch normalization and the mean gate behind it, through all convolutions
+      of the unit. In stages without SE, only weights and gains count.
+    - "weights": the sum of the absolute values of the kernel that makes it (Li et al.,
+      arXiv 1608.08710).
     - "both": the product of the two.
-    - "outgoing": as "gates" with every gate at 1: the length of the weights that read a
-      channel, each times the gain behind it. What "gates" has over it, gates tell.
+    - "outgoing": like "gates" with all gates equal to 1. The difference between the two
+      is the effect of the gates.
 
-    The copy is not compiled; train it on to regain accuracy.
+    The copy is not compiled. Train it further to regain accuracy.
 
     Reference: Hu et al., [Squeeze-and-Excitation Networks](
     https://arxiv.org/abs/1709.01507), whose conclusion proposes gates for pruning.
 
     Args:
-        model: A functional model; it stays as it is.
-        data: Images as the model takes them, an array or batches; labels beside them
-            are not used. Needed for "gates" and "both".
-        keep: The share of the channels that is kept, rounded, at least one channel.
-        importance: What decides.
+        model: A functional model; it does not change.
+        data: Images as the model takes them, an array or batches. Labels are not used.
+            Needed for "gates" and "both".
+        keep: The share of the channels that stay (0..1), rounded, at least one channel.
+        importance: How the importance of a channel is computed.
         name: Name of the new model, by default the old one's.
 
     Returns:
         A functional model with the same inputs and outputs.
 
     Raises:
-        ValueError: If an argument is out of range, the data is missing, or there is
-            nothing to prune: no free channels, or no gates to judge them by.
+        ValueError: If an argument is out of range, the data is missing, no channel can
+            be removed, or the network has no gates for "gates" and "both".
 
     Example:
 

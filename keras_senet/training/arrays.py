@@ -47,17 +47,17 @@ def fit_arrays(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> tuple[keras.Model, dict[str, list[float]]]:
-    """Trains a recipe's network on arrays, on whichever backend Keras has.
+    """Trains a recipe's network on arrays, on any backend of Keras.
 
-    It is `model.fit` with the recipe's network, optimizer, schedule and loss, on one
-    device. Nothing is written, and the recipe's fields about data files have no effect;
-    what needs TensorFlow's data pipeline or strategies is refused. For all that, see
-    `keras_senet.training.train`.
+    This function calls `model.fit` with the recipe's network, optimizer, schedule and
+    loss, on one device. It writes no files, and the recipe's fields about data files
+    have no effect. Fields that need TensorFlow's data pipeline or strategies raise an
+    error; for these, use `keras_senet.training.train`.
 
     Args:
-        recipe: How to train. `classes` None is the highest label and one.
-        images: (N, H, W, C) in 0..255, square, of any real dtype. Where they do not
-            fill the last batch, some that the seed chooses are left out.
+        recipe: How to train. `classes` None is the highest label plus one.
+        images: (N, H, W, C) in 0..255, square, of any real dtype. If they do not fill
+            the last batch, some images are left out; the seed selects them.
         labels: (N,) integers from 0.
         validation: Images and labels to evaluate after each epoch.
         callbacks: More Keras callbacks.
@@ -67,9 +67,9 @@ def fit_arrays(
         The trained model, which takes raw images, and the values of each epoch by name.
 
     Raises:
-        ValueError: If the recipe and the arrays do not fit, or the recipe asks for what
-            arrays cannot have.
-        RuntimeError: If the loss is no longer finite.
+        ValueError: If the recipe and the arrays do not fit, or the recipe has a field
+            that does not work with arrays.
+        RuntimeError: If the loss is not finite.
     """
     _check(recipe, images, labels)
     classes = recipe.classes or int(np.max(labels)) + 1

@@ -62,103 +62,105 @@ class ModelArguments(typing.TypedDict, total=False):
 class Recipe:
     """How a network is trained.
 
-    A training has one phase, in which all layers learn. With `head_epochs` there is
-    one before it, in which only the classifier does.
+    A training has one phase, in which all layers are trained. With `head_epochs`, there
+    is a first phase in which only the classifier is trained.
 
     Attributes:
-        model: The network, a name of `keras_senet.list_models()`; None is the one that
-            `weights` names.
-        weights: What the network starts from: None is nothing; a preset, a weights
-            file, or a folder of a run or of `save_pretrained`. The classifier is always
-            new.
-        model_arguments: Architecture arguments of the network's constructor, where
-            `weights` does not tell them.
+        model: The network, a name of `keras_senet.list_models()`; None is the network
+            of `weights`.
+        weights: The weights at the start: a preset, a weights file, or a folder of a
+            run or of `save_pretrained`; None is random. The classifier is always new.
+        model_arguments: Architecture arguments of the network's constructor that do not
+            follow from `weights`.
         data: "bundled", a name of tensorflow_datasets, or a folder of images.
-        train_split: The split that is trained on, or a slice: "train[:90%]".
-        validation_split: The split or slice that each epoch is evaluated on. ImageNet's
-            validation images are its "test".
-        held_out: Share of each class that becomes "test" where the data has no part
-            for it. Which images these are follows from their names.
-        image_size: Height and width in pixels; None is what `weights` had, else the
-            data's own.
-        channels: 1 or 3; None is what `weights` had, else the data's own.
-        classes: Number of classes; None is the data's own. 1 makes of two classes one
-            output, the probability of the second.
-        limit: Use only this many images of each split.
-        linear_probe: Whether the classifier starts from a linear probe: fitted to
-            convergence on the features of the network as it starts, its regularisation
-            chosen on the held-out images. If training all layers does not beat it
-            there, it is what is kept.
-        head_epochs: Passes over the training images in which only the classifier
-            learns, before the others; 0 leaves them out.
-        head_learning_rate: Their highest learning rate; it falls as a cosine, and
+        train_split: The training images: a split or a slice of one, "train[:90%]".
+        validation_split: The split or slice for the evaluation after each epoch.
+            ImageNet's validation images are its "test".
+        held_out: Share of each class that becomes "test" if the data has no such part.
+            The names of the images decide which ones.
+        image_size: Height and width in pixels; None is that of `weights`, else that of
+            the data.
+        channels: 1 or 3; None is that of `weights`, else that of the data.
+        classes: Number of classes; None is that of the data. 1 turns two classes into
+            one output, the probability of the second.
+        limit: Use at most this many images of each split.
+        linear_probe: Whether the classifier starts from a linear probe. It is fitted to
+            convergence on the features of the initial network; the held-out images
+            decide its regularisation. If training all layers is not better on the
+            held-out images, the probe is kept.
+        head_epochs: Passes over the training images at the start in which only the
+            classifier is trained, or 0.
+        head_learning_rate: Their highest learning rate. It falls as a cosine, and
             scales as `learning_rate` does.
-        epochs: Passes over the training images in which all layers learn. None counts
-            updates instead, as many as `keras_senet.training.recipes.updates_for` says
-            for so many images.
-        passes: How many passes over the training images one epoch is, after which the
-            network is measured and a checkpoint written.
-        global_batch_size: Images of one update of the weights, over all devices and
-            `accumulation_steps` together; with `weights` at most all there are.
-        accumulation_steps: Each batch goes through the network in so many equal parts,
-            whose gradients are averaged. Batch normalization sees one part at a time.
-            More than one is for one device only.
+        epochs: Passes over the training images in which all layers are trained. None
+            counts updates instead; `keras_senet.training.recipes.updates_for` computes
+            them from the number of images.
+        passes: Number of passes over the training images in one epoch. After each epoch
+            the network is evaluated and a checkpoint is saved.
+        global_batch_size: Number of images for one update of the weights, over all
+            devices and `accumulation_steps`; with `weights`, at most all images.
+        accumulation_steps: Each batch is split into this many equal parts, and their
+            gradients are averaged. Batch normalization sees one part at a time. A
+            number above 1 works on one device only.
         optimizer: Keras' SGD or AdamW.
         learning_rate: The highest learning rate, for batches of
             `reference_batch_size`. It scales linearly: the rate used is
             learning_rate * global_batch_size / reference_batch_size.
-        reference_batch_size: The batch size that the learning rates belong to; None is
-            `global_batch_size`.
-        layer_decay: Each stage of the network has this share of the next one's rate,
-            and the classifier the whole; 1 is the same rate for all.
-        momentum: Of SGD.
-        nesterov: Whether SGD's momentum is Nesterov's.
+        reference_batch_size: The batch size for `learning_rate` and
+            `head_learning_rate`; None is `global_batch_size`.
+        layer_decay: The learning rate of each stage is that of the next stage times
+            this factor; the classifier has the full rate. 1 is the same rate for all.
+        momentum: Momentum of SGD.
+        nesterov: Whether SGD uses Nesterov momentum.
         l2: Weight decay inside the gradient, for SGD: l2 * w is added to the gradient
             of each kernel w. The reported losses include its penalty.
         weight_decay: Weight decay beside the gradient, as Keras' optimizers have it:
             each step subtracts rate * weight_decay * w from each kernel w. With
-            momentum m it pulls as hard as l2 = weight_decay * (1 - m). Neither form
-            touches batch normalization and biases.
-        schedule: "cosine" falls to zero, "step" is multiplied by `step_factor` at
-            each of `step_at`, "plateau" when the validation loss stalls.
+            momentum m, it is as strong as l2 = weight_decay * (1 - m). Neither form
+            changes batch normalization or biases.
+        schedule: How the learning rate falls: "cosine" to zero; "step" by the factor
+            `step_factor` at each of `step_at`; "plateau" by the same factor when the
+            validation loss stalls.
         warmup_epochs: The rate rises linearly from zero in these first epochs of
             "cosine".
         step_at: Fractions of the training at which "step" lowers the rate.
-        step_factor: What "step" and "plateau" multiply the rate with.
+        step_factor: The factor for "step" and "plateau".
         patience: Epochs without a lower validation loss before "plateau" lowers the
-            rate, or before `stop_early` ends a phase; None never does.
-        stop_early: Whether `patience` ends a phase, whose weights are then those of
-            the epoch with the lowest validation loss. Without, they are the last ones.
-        ema_momentum: What is evaluated and saved are moving averages of the trained
-            weights, with this momentum per update (0.9999, say); None is without.
-            Batch normalization's statistics have their own.
+            rate, or before `stop_early` ends a phase; None is no limit.
+        stop_early: Whether `patience` ends a phase. The phase then returns the weights
+            of the epoch with the lowest validation loss, instead of the last ones.
+        ema_momentum: Evaluate and save moving averages of the weights, with this
+            momentum per update (such as 0.9999); None uses the weights themselves. The
+            statistics of batch normalization have their own averages.
         freeze_batch_norm: Whether batch normalization keeps the statistics, scale and
-            shift of `weights`; without, it adapts to images of other statistics.
-        freeze_batch_norm_epochs: In so many last epochs batch normalization keeps its
-            statistics, scale and shift, as SENet-154's does (the paper's appendix).
-        synchronized_batch_norm: Whether batch normalization takes its statistics over
-            all devices together, instead of over each one's images.
-        class_weights: Whether rare classes count more in the loss, so that all count
-            the same; without effect on several labels an image.
+            shift of `weights`. Otherwise it adapts to the new images.
+        freeze_batch_norm_epochs: Number of last epochs in which batch normalization
+            keeps its statistics, scale and shift, as for SENet-154 (the paper's
+            appendix).
+        synchronized_batch_norm: Whether batch normalization computes its statistics
+            over all devices together, instead of on each device.
+        class_weights: Whether rare classes have a larger weight in the loss, so that
+            all classes count the same. No effect with several labels for each image.
         label_smoothing: Share of the target that is spread over all classes.
         augmentation: "flip" is horizontal, "cifar" adds a random crop after padding
             4 pixels, "imagenet" is the random resized crop with a flip, "mobile" the
             same with crops of at least a quarter of the area.
-        rand_augment: Strength of RandAugment's two operations an image, from 0 (none)
-            to 1.
+        rand_augment: Strength of RandAugment's two operations for each image, from 0
+            (none) to 1.
         random_erasing: Share of the training images in which a rectangle becomes noise.
-        mixup: Alpha of mixup, 0.2 to 1, or 0 for none. With CutMix too, each batch gets
-            one of the two.
+        mixup: Alpha of mixup, 0.2 to 1, or 0 for none. Together with CutMix, each batch
+            gets one of the two.
         cutmix: Alpha of CutMix, 0.2 to 1, or 0 for none.
-        crop_fraction: In evaluation, the centre crop's share of the resized image; None
-            is what `weights` had.
-        interpolation: How images are resized; None is what `weights` had.
-        dropout_rate: Before the classifier; None is the network's own.
-        drop_path_rate: Stochastic depth of the last residual branch.
+        crop_fraction: In evaluation, the share of the resized image that the centre
+            crop keeps; None is that of `weights`.
+        interpolation: How images are resized; None is that of `weights`.
+        dropout_rate: Dropout before the classifier; None is the network's own.
+        drop_path_rate: Stochastic depth of the last residual branch; earlier branches
+            have less.
         dtype_policy: Keras' dtype policy.
-        on_error: What an image of a folder that cannot be read does, when the data is
-            opened: "raise" an error, or "skip" with one warning that counts them.
-        seed: Of weights, shuffling, augmentation and dropout.
+        on_error: What happens if an image of a folder cannot be read: "raise" an error,
+            or "skip" it and give one warning with their number.
+        seed: For weights, shuffling, augmentation and dropout.
     """
 
     model: str | None = None
@@ -406,10 +408,10 @@ class Phase(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe(Recipe):
-    """A recipe with the defaults of fine-tuning: other images, a new classifier.
+    """A recipe with the defaults for fine-tuning.
 
-    The classifier starts from a linear probe, then all layers learn. See `Recipe` for
-    the fields.
+    The classifier starts from a linear probe, then all layers are trained. See `Recipe`
+    for the fields.
     """
 
     weights: str | None = "imagenet"
@@ -436,10 +438,10 @@ _EPOCHS = 15
 
 
 def updates_for(images: int) -> int:
-    """Returns how often a network's weights are updated to fit it to so many images.
+    """Returns the number of updates for fine-tuning on this many images.
 
-    500 times for up to 1,000 images, then in proportion to their square root: 1,600 for
-    10,000, 5,000 for 100,000.
+    500 for up to 1,000 images, then in proportion to the square root: 1,600 for 10,000
+    images, 5,000 for 100,000.
 
     Args:
         images: Training images.

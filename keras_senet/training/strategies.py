@@ -12,11 +12,11 @@ from keras_senet.training.network import batch_normalizations
 def make_strategy() -> tf.distribute.Strategy:
     """Returns a strategy over all visible GPUs, or over the CPU without one.
 
-    Where the environment's TF_CONFIG names several workers, it is one over all of them;
-    it must then come before anything else that TensorFlow does. Else several devices
-    get a MirroredStrategy, and one a OneDeviceStrategy. A machine whose CPU was split
-    by `tf.config.set_logical_device_configuration` gets one copy of the model on each
-    part, so that several devices can be tried anywhere.
+    If the environment variable TF_CONFIG names several workers, the strategy includes
+    all of them; then call this function before TensorFlow does anything else. Otherwise
+    several devices get a MirroredStrategy, and one device a OneDeviceStrategy. To try
+    several devices on any machine, split its CPU with
+    `tf.config.set_logical_device_configuration`: each part gets a copy of the model.
     """
     cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
     workers = cluster.as_dict()

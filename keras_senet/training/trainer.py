@@ -56,7 +56,7 @@ from keras_senet.weights import save_model, save_weights
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What a training gave.
+    """The result of a training.
 
     Attributes:
         model: The trained network; it takes raw images, 0..255.
@@ -64,11 +64,12 @@ class TrainingResult:
         source: The data.
         run_folder: Where everything was written.
         probe: The linear probe, where the recipe has one.
-        keeps_probe: Whether the model is that probe, since training all layers did not
-            beat it on the held-out images.
-        history: Values of each epoch, by name; "phase", where there are two, is 1 or 2.
-        seconds: Of `model.fit`.
-        images_per_second: Training images over those seconds, evaluation included.
+        keeps_probe: Whether the model is that probe, because training all layers was
+            not better on the held-out images.
+        history: Values of each epoch, by name. With two phases, "phase" is 1 or 2.
+        seconds: Time of `model.fit`.
+        images_per_second: Training images divided by this time, which includes the
+            evaluation.
     """
 
     model: keras.Model
@@ -118,35 +119,35 @@ def train(
     with the weights of the last epoch, or with the recipe's `stop_early` of the best
     one, averaged with `ema_momentum`.
 
-    A run on one device that is stopped in any way and resumed ends with the weights of
-    one that was not. SIGTERM saves the state after the step that it comes in.
+    An interrupted run can be resumed. On one device, the result is bit-identical to
+    that of an uninterrupted run. SIGTERM saves the state after the current step.
 
-    Where TF_CONFIG names several workers, each calls this function. The run folder must
-    be the same for all of them; only the first one, the chief, writes there. When a
-    worker is gone, the others end within a minute, and SIGTERM does not save.
+    If TF_CONFIG names several workers, each of them calls this function. All must use
+    the same run folder; only the first one, the chief, writes there. If a worker stops,
+    the others end within a minute. With several workers, SIGTERM does not save.
 
     Args:
-        recipe: How to train, and from what.
+        recipe: How to train, and from which weights.
         run_folder: A new or empty folder, or with `resume` one that holds a run.
-        source: What `keras_senet.data.open_source` takes or returned; None is what
-            the recipe's `data` names.
+        source: What `keras_senet.data.open_source` takes or returns; None is the
+            recipe's `data`.
         strategy: Where to train; defaults to `make_strategy()`.
         data_dir: Where the recipe's data lies, if not in its usual place.
-        resume: Whether to go on with the run in the folder.
-        checkpoint_every: Write the state also after so many steps within an epoch.
+        resume: Whether to resume the run in the folder.
+        checkpoint_every: Also save the state after this many steps within an epoch.
         callbacks: More Keras callbacks, for each phase.
         verbose: Of `model.fit`.
-        say: Gets a line for people on the budget, the time, and the probe; by default
-            `print`, or nothing with verbose=0.
+        say: Called with lines for the user on the budget, the time, and the probe; by
+            default `print`, or nothing with verbose=0.
 
     Raises:
         ValueError: If the folder holds another run, or the recipe contradicts the
-            data, the weights or the model; nothing has been written then.
-        FileNotFoundError: If there are no such data or weights.
-        FloatingPointError: If the loss is no longer finite.
+            data, the weights or the model. Then nothing is written.
+        FileNotFoundError: If the data or the weights do not exist.
+        FloatingPointError: If the loss is not finite.
         OSError: If the data cannot be read, a file cannot be written, or another
             process trains in the folder.
-        ConnectionError: If another worker is gone.
+        ConnectionError: If another worker stops.
         ImportError: If Keras is too old for the recipe.
         keras_senet.training.TrainingStopped: After SIGTERM.
     """
