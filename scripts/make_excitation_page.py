@@ -19,12 +19,31 @@ from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
 
 DOCS = Path(__file__).parents[1] / "docs"
+# What stands for each picture, and what stands below it.
 PICTURES = {
-    "classes": "Figure 6 of the paper: the mean gate of evenly spaced channels, for "
-    "some classes and for all images.",
-    "deviations": "Figure 7: mean and standard deviation within two classes.",
-    "maps": "The mean gate of every class and channel; channels sorted by their mean.",
-    "course": "The layers' figures along the network, and what is lost without each.",
+    "classes": (
+        "Curves of the mean gates over the channels, one panel for each SE layer, "
+        "one line for each of four classes and a wide grey line for all images.",
+        "Figure 6 of the paper: the mean gate of evenly spaced channels, for some "
+        "classes and for all images. If the lines coincide, the layer treats the "
+        "classes alike.",
+    ),
+    "deviations": (
+        "The same panels for two classes, with a band around each line.",
+        "Figure 7 of the paper: mean and standard deviation of the gates within two "
+        "classes.",
+    ),
+    "maps": (
+        "Heat maps, one for each SE layer: a row for each class, a column for each "
+        "channel.",
+        "The mean gate of each class and channel. The channels are sorted by their "
+        "mean.",
+    ),
+    "course": (
+        "Curves along the SE layers: selectivity, deviation, distance from 1, share "
+        "of open and closed gates, and points lost.",
+        "The values of the first table, along the network.",
+    ),
 }
 
 
@@ -40,8 +59,8 @@ def block(folder: Path, command: str) -> str:
         (folder / "layers.md").read_text("utf-8").strip(),
         facts.get("verdict", ""),
     ]
-    for name, caption in PICTURES.items():
-        parts.append(f"![{caption}](images/excitation-{name}.png)\n\n{caption}")
+    for name, (alt, caption) in PICTURES.items():
+        parts.append(f"![{alt}](images/excitation-{name}.png)\n\n{caption}")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -22,6 +22,10 @@ from keras_senet.utils.pages import write_block
 DOCS = Path(__file__).parents[1] / "docs"
 # Points of top-1 accuracy that a file may lose.
 GOALS = {"float16": 0.05, "int8": 0.5}
+PICTURE = (
+    "Left: accuracy against latency of the six files. Right: their sizes. The values "
+    "are in the table."
+)
 
 
 def goals(report: dict) -> str:
@@ -42,7 +46,7 @@ def goals(report: dict) -> str:
 def block(folder: Path, command: str, machine: str) -> str:
     """Returns the measured part of the page, of a report's folder."""
     report = json.loads((folder / "report.json").read_text("utf-8"))
-    picture = f"![The table as a picture](images/tflite-{report['data']}.png)"
+    picture = f"![{PICTURE}](images/tflite-{report['data']}.png)"
     table = (folder / "report.md").read_text("utf-8").strip()
     return "\n\n".join([f"```\n{command}\n```", table, machine, goals(report), picture])
 

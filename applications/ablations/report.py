@@ -60,6 +60,12 @@ class Results:
         return (statistics.fmean(mine) - statistics.fmean(theirs)) / error
 
 
+_PICTURE = (
+    "Top-1 errors of all networks of the tables below: ours with a dot for each seed "
+    "and a bar for the mean, beside them the paper's."
+)
+
+
 def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
     """Reads what is done of a grid."""
     errors, facts, seconds, images, diverged = {}, {}, [], 0, []
@@ -91,7 +97,7 @@ def text(
     """Returns the tables and what they show as Markdown."""
     base = Cell(label="base", paper=BASE_ERRORS)
     setting = _setting(results, recipe, seeds)
-    parts = [setting, f"![All cells, ours and the paper's]({picture})"]
+    parts = [setting, f"![{_PICTURE}]({picture})"]
     for table in tables:
         parts.append(f"### {table.title}\n\n{_table(results, table, base)}")
     parts.append(f"### What it shows\n\n{_findings(results, tables, base)}")

@@ -53,7 +53,7 @@ def test_page_and_pictures(script):
     assert page.endswith("<!-- end of the excitation -->\n\nafter\n")
     assert "make_excitation_page.py small --split 'train[:9%]'\n```" in page
     assert "`small` on cats, test: 1,200 images of 2 classes, 87.50 % of" in page
-    assert "| se |\n\nAll.\n\n![Figure 6" in page
+    assert "| se |\n\nAll.\n\n![Curves of" in page
     for name in script.PICTURES:
         assert f"](images/excitation-{name}.png)" in page
         with Image.open(script.DOCS / "images" / f"excitation-{name}.png") as file:
