@@ -178,19 +178,19 @@ class Card:
     """What is known about a network beside its weights; None is unknown.
 
     Attributes:
-        constructor: The registry's name of the network, "se_resnet50"; None where no
-            constructor of this package made it.
+        constructor: The name of the network, "se_resnet50"; None if no constructor of
+            this package made it.
         architecture: Its architecture row.
         include_top: Whether it has the classifier.
         outputs: What it returns: "softmax" (probabilities that sum to 1), "sigmoid"
-            (an independent probability for each output), "logits" (softmax makes them
-            probabilities) or "features".
+            (an independent probability for each output), "logits" (softmax turns them
+            into probabilities) or "features".
         classes: Number of outputs of the classifier.
         labels: Names of the outputs, in their order.
         input_shape: Without the batch axis.
-        preprocessing: How its images are prepared.
+        preprocessing: How images are prepared.
         normalises: Whether the network itself normalises raw images, 0..255.
-        preset: The preset that its weights came from, "se_resnet20.cifar10".
+        preset: The preset of its weights, "se_resnet20.cifar10".
         licence: SPDX identifier of the weights' licence.
         version: The version of this package that wrote the card.
     """
@@ -238,7 +238,7 @@ class Card:
         return self.outputs == "sigmoid" and self.classes == 1
 
     def scores(self, outputs: "np.ndarray") -> "np.ndarray":
-        """Turns the network's outputs into probabilities.
+        """Returns the network's outputs as probabilities.
 
         Args:
             outputs: `(batch, classes)`.
@@ -272,10 +272,9 @@ class Card:
 
     @classmethod
     def of(cls, model: "keras.Model") -> "Card":
-        """Returns a model's card: its own, else what its graph says.
+        """Returns a model's card: its own, else what its graph shows.
 
-        A model that carries no card gets none of what its graph does not show: neither
-        labels nor how images are prepared.
+        The graph shows neither the labels nor how images are prepared.
         """
         card = getattr(model, "card", None)
         return card if isinstance(card, cls) else cls.seen(model)
@@ -342,7 +341,7 @@ class Card:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "Card | None":
-        """Returns the card that a file or folder carries, or None for none.
+        """Returns the card in a file or folder, or None if there is none.
 
         Args:
             path: A .weights.h5, .keras, .tflite or .onnx file, OpenVINO's .xml file, a

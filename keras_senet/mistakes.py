@@ -17,8 +17,8 @@ from keras_senet.utils.report_page import Picture, report_page
 
 _HEIGHT = 140
 _CAPTION = (
-    "Beside each image: what in it speaks for the predicted class, then for its own "
-    "(Grad-CAM, bright is much)."
+    "Beside each image, bright parts support the predicted class, then the true class "
+    "(Grad-CAM)."
 )
 
 

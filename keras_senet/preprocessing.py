@@ -21,8 +21,8 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
     """Returns the preprocessing of a preset.
 
     Args:
-        preset: A record, or the name or alias of a preset; a network's name means its
-            "imagenet" weights, or else its keras.applications host.
+        preset: A record, or the name or alias of a preset. The name of a network means
+            its "imagenet" weights, or those of its keras.applications host.
 
     Raises:
         ValueError: If there is no such preset.
@@ -43,23 +43,23 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
 
 
 def preprocess_input(x, data_format: str | None = None, *, preset):
-    """Normalises images as a preset's network expects them.
+    """Normalises images for the network of a preset.
 
-    The same as what `include_preprocessing=True` puts into the graph. The images have
-    their size already; `resize_and_crop` gives it to them.
+    `include_preprocessing=True` puts the same computation into the network. The images
+    must already have the right size, see `resize_and_crop`.
 
     Args:
         x: RGB images of values 0..255, `(height, width, channels)` or a batch of them,
-            or channels first: a NumPy array or a tensor, also inside tf.data. It is
-            left as it is.
+            or channels first: a NumPy array or a tensor, also inside tf.data. It does
+            not change.
         data_format: "channels_last" or "channels_first"; None is Keras' setting.
         preset: A `Preprocessing` record, a preset's name ("se_resnet50.ra2_in1k") or a
             network's ("se_resnet50").
 
     Returns:
-        `(x / 255 - mean) / std` of the same shape, with the channels in the preset's
-        order: a NumPy array or a tensor, as `x` was, float32 (or of `x`'s type, where
-        that is a floating-point type).
+        `(x / 255 - mean) / std`, with the same shape and the channels in the order of
+        the preset. A NumPy array or a tensor, like `x`; float32, or the type of `x` if
+        that is a floating-point type.
 
     Raises:
         ValueError: If the preset is unknown, or the channels do not fit it.
@@ -121,7 +121,7 @@ def along(record: Preprocessing, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resize_and_crop(image, preprocessing: Preprocessing | str):
-    """Makes an image fit a network, as `keras_senet.data.resize_and_crop` does.
+    """Resizes and crops an image for a network.
 
     Args:
         image: One RGB or grey image of values 0..255, `(height, width, channels)`: an
@@ -130,7 +130,7 @@ def resize_and_crop(image, preprocessing: Preprocessing | str):
 
     Returns:
         A float32 TensorFlow tensor `(image_size, image_size, channels)` of values
-        0..255, whole ones where the image's are or it was resized.
+        0..255; integers if `image` has integers or was resized.
     """
     import tensorflow as tf
 
@@ -158,12 +158,12 @@ def decode_predictions(
     Args:
         preds: `(batch, classes)`, probabilities or logits.
         top: How many classes for each image.
-        preset: Whose classes; by default ImageNet's 1000.
-        labels: Class names instead.
+        preset: The preset with the class names; by default ImageNet's 1000 classes.
+        labels: The class names, instead of `preset`.
 
     Returns:
         For each image, `top` tuples (identifier, name, score), the highest score
-        first. ImageNet's identifier is its WordNet one, others' is the number.
+        first. The identifier is that of WordNet for ImageNet, else the class number.
 
     Raises:
         ValueError: If `preds` is not two-dimensional with one column for each class.

@@ -31,7 +31,7 @@ def test_explain(model, tmp_path, capsys):
     assert "Ankle boot" in facts["classes"]
     page = (folder / "index.html").read_text()
     assert "3 SE layers" in page
-    assert "What in an image speaks for its class" in page
+    assert "Bright parts of an image support its class" in page
     assert (folder / "activations.png").stat().st_size > 10_000
     assert main([*map(str, words)]) == 1
     assert "which exists" in capsys.readouterr().err

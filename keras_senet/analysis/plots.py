@@ -67,7 +67,7 @@ def sample_channels(layer: LayerExcitation, count: int = 50) -> np.ndarray:
 def draw_activations(
     images: np.ndarray, activations: np.ndarray, titles: Sequence[str]
 ):
-    """Images, and beside each what in it speaks for a class.
+    """Images, and beside each the parts that support a class.
 
     Args:
         images: As a network takes them, (N, height, width, 1 or 3).

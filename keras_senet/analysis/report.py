@@ -18,23 +18,23 @@ _ALTS = {
     "deviations": "Mean gates of two classes with bands of deviation.",
     "maps": "Heat maps of mean gates, a row a class and a column a channel.",
     "course": "The layers' figures along the network, one panel a figure.",
-    "activations": "Images, and beside them what speaks for their class.",
+    "activations": "Images, and beside each the parts that support its class.",
 }
 _TEXTS = {
     "course": "Selectivity is the share of the gates' variance that lies between the "
-    "classes. The deviation is how far a gate is from its channel's mean; where it is "
-    "near 0, a constant does the layer's work. The distance is from a gate of 1. The "
-    "last panel, where it is there, is what is lost when one layer is replaced, "
-    "without training after it.",
-    "classes": "The mean gate of evenly spaced channels, for some classes and for all. "
-    "Where the lines lie on each other, the layer treats all classes alike; the paper "
-    "finds that in early layers, and class-specific gates in later ones.",
+    "classes. The deviation shows how much a gate differs from its channel's mean; if "
+    "it is near 0, a constant could replace the gate. The distance is that from a gate "
+    "of 1. The last panel shows how much accuracy the network loses if one layer is "
+    "replaced. The network is not trained again.",
+    "classes": "The mean gate of evenly spaced channels, for some classes and for all "
+    "images. If the lines coincide, the layer treats all classes alike. The paper "
+    "finds this in early layers, and class-specific gates in later ones.",
     "deviations": "The mean gate of two classes, plus and minus the standard deviation "
-    "within the class: how much a gate depends on the image beside its class.",
-    "maps": "The mean gates of all channels. Vertical stripes: the channels differ and "
-    "the classes do not. Rows that differ: the layer tells classes apart.",
-    "activations": "What in an image speaks for its class (Grad-CAM, bright is much), "
-    "where the network has the classes of the data; else for the class it predicts.",
+    "within the class. Where the band is wide, the gate depends on the image.",
+    "maps": "The mean gates of all channels. Vertical stripes: the channels differ, "
+    "the classes do not. Rows that differ: the layer distinguishes classes.",
+    "activations": "Bright parts of an image support its class (Grad-CAM). If the "
+    "network has other classes than the data, they support the predicted class.",
 }
 
 
@@ -48,18 +48,19 @@ def write_report(
     activations=None,
     data: str = "",
 ) -> Path:
-    """Writes pictures, CSV files and index.html, a page that needs nothing else.
+    """Writes pictures, CSV files and index.html, a page that needs no other file.
 
     Args:
         folder: A new folder: gates.csv, layers.csv, layers.md, removal.csv,
             report.json, classes.png, deviations.png, maps.png, course.png, index.html.
         statistics: From `excitation_statistics`.
-        removal: From `removal_accuracy`; its parts are left out without.
-        classes: The classes drawn, by default the four most frequent; in the maps all
-            where there are at most twenty, else these or the twenty most frequent.
-        layers: The layers drawn, by default twelve, evenly spread.
+        removal: From `removal_accuracy`; without it, its parts are left out.
+        classes: The classes in the pictures, by default the four most frequent. The
+            maps show all classes if there are at most twenty, else these or the twenty
+            most frequent.
+        layers: The layers in the pictures, by default twelve, evenly spread.
         activations: A figure of `plots.draw_activations`, activations.png.
-        data: What the images are, for the page.
+        data: Name of the images, for the page.
 
     Returns:
         The path of index.html.
@@ -154,13 +155,13 @@ def _loss_columns(removal):
 
 
 def verdict(statistics: Excitation, removal: Removal) -> str:
-    """Returns in words which layers could go, and what that costs."""
+    """Returns in words which layers are not needed, and what removing them costs."""
     limit = f"{100 * removal.tolerance:g} points"
     subject = f"Of {len(statistics.layers)} SE layers, {len(removal.dispensable)}"
     if removal.top1 is None:
         limit = f"{100 * removal.tolerance:g} % of the predictions"
     if removal.together is None:
-        return f"{subject} can go alone for at most {limit}."
+        return f"{subject} can be removed alone for at most {limit}."
     saved = {x.name: x.parameters for x in statistics.layers}
     parameters = sum(saved[name] for name in removal.together.layers)
     share = parameters / sum(saved.values())
@@ -168,9 +169,10 @@ def verdict(statistics: Excitation, removal: Removal) -> str:
     cost = f"{100 * removal.loss(removal.together):.2f}"
     kind = "% of the predictions" if removal.top1 is None else "points"
     return (
-        f"{subject} can go alone for at most {limit}: {how}. All of them at once cost "
-        f"{cost} {kind} on these {removal.images:,} images and save {parameters:,} "
-        f"parameters, {100 * share:.0f} % of SE's. Nothing was trained after it."
+        f"{subject} can be removed alone for at most {limit}: {how}. All of them at "
+        f"once cost {cost} {kind} on these {removal.images:,} images and save "
+        f"{parameters:,} parameters, {100 * share:.0f} % of SE's. The network was not "
+        "trained again."
     )
 
 

@@ -84,7 +84,7 @@ class Predict:
         if self.explain:
             for path, pair, values in zip(self.images, pairs, scores, strict=True):
                 written = _explain(model, path, *pair, values)
-                console.print(f"What speaks for the first: {written}", markup=False)
+                console.print(f"What supports the first class: {written}", markup=False)
         return 0
 
     def _scores(self, runner, images):
@@ -107,7 +107,7 @@ class Predict:
 
 
 def _explain(model, path, picture, image, values) -> Path:
-    """Writes the picture with what in it speaks for the class of the highest score."""
+    """Writes the picture with the parts that support the first class."""
     import numpy as np
     from PIL import Image
 

@@ -70,12 +70,13 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     """Builds a network by its name.
 
     Args:
-        name: A name of `list_models`, or weights: a preset of `list_weights` or
-            "hf://user/model", a repository of the Hugging Face hub.
+        name: A name of `list_models`; or weights for a network: a preset of
+            `list_weights` or "hf://user/model", a repository of the Hugging Face hub.
         **kwargs: Arguments of the network's constructor.
 
     Raises:
-        ValueError: If there is no such network or preset, or `weights` beside a preset.
+        ValueError: If there is no such network or preset, or both a preset and
+            `weights` are given.
     """
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name](**kwargs)

@@ -17,7 +17,7 @@ _PICTURES = {
         "Confusion matrix",
         "Each row is a class; the columns are what the network says of its images.",
     ),
-    "worst": ("The worst mistakes", "worst.html shows what speaks for each class."),
+    "worst": ("The worst mistakes", "worst.html shows what supports each class."),
 }
 
 

@@ -196,7 +196,7 @@ def test_removal_of_a_gate_of_1_changes_nothing():
     assert (found.together.layers, found.together.top1) == (("one",), 1.0)
     both = {t.by: (t.layers, t.top1, t.agreement) for t in found.groups}
     assert both == dict.fromkeys(("identity", "mean"), (("one", "se"), 0.5, 0.5))
-    assert "Of 2 SE layers, 1 can go alone" in report.verdict(
+    assert "Of 2 SE layers, 1 can be removed alone" in report.verdict(
         measure(model, data), found
     )
     loose = analysis.removal_accuracy(model, data, measure(model, data), tolerance=0.5)
