@@ -166,6 +166,7 @@ def test_model_and_host_in_turn(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_a_file_is_timed_as_it_is_and_a_model_beside_it_exported(tmp_path):
     path = keras_senet.export_tflite(small(), tmp_path / "model.tflite")
     (alone,) = time_model(path, batches=(1,), rounds=1)

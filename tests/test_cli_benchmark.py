@@ -35,6 +35,7 @@ def test_a_network_beside_its_host(shell, tmp_path):
     assert {len(t[k]) for t in figures["timings"] for k in ("seconds", "beside")} == {3}
 
 
+@pytest.mark.slow
 def test_a_file_beside_its_host_and_beside_a_model(shell, tmp_path):
     model = keras_senet.SEResNet20(weights=None, input_shape=(8, 8, 3))
     file = keras_senet.export_tflite(model, tmp_path / "model.tflite")

@@ -83,6 +83,7 @@ def test_foreign_files_show_what_they_are(file, tmp_path):
     assert open_model(path).labels == tuple("abcdefg")
 
 
+@pytest.mark.slow
 def test_smaller_weights(file, make_model, model, images, labels, tmp_path):
     pytest.importorskip("nncf")
     sizes = [file.with_suffix(".bin").stat().st_size]

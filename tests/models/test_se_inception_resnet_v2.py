@@ -47,6 +47,7 @@ def gated():
     return SEInceptionResNetV2(include_top=False, drop_path_rate=0.39)
 
 
+@pytest.mark.slow
 def test_plain_host_is_keras_applications(plain, randomize, images, relative_error):
     theirs = randomize(host(include_top=False, input_shape=(None, None, 3)))
     plain.set_weights(theirs.get_weights())

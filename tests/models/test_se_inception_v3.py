@@ -25,6 +25,7 @@ def gated():
     return SEInceptionV3(include_top=False)
 
 
+@pytest.mark.slow
 def test_plain_host_is_keras_applications(plain, randomize, images, relative_error):
     theirs = randomize(host(input_shape=(75, 80, 3), classes=7))
     ours = SEInceptionV3(se=False, input_shape=(75, 80, 3), classes=7)

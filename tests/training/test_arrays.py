@@ -69,6 +69,7 @@ def test_without_tensorflow():
     np.testing.assert_allclose(history["learning_rate"], [0.05, half, 0], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_raw_images_are_normalised_in_the_model():
     recipe = dataclasses.replace(TINY, epochs=1, warmup_epochs=0.0)
     rng = np.random.default_rng(1)

@@ -534,6 +534,7 @@ def test_several_labels_an_image(recipe, tmp_path):
     assert result.history["val_mean_average_precision"][-1] > 0.9
 
 
+@pytest.mark.slow
 def test_one_output_for_two_classes(recipe, tmp_path):
     labels = np.arange(96) % 4 // 3  # three of the first to one of the second
     source = in_memory(labels, multi_label=False, classes=2)

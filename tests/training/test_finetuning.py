@@ -21,6 +21,7 @@ def bundled(count, classes=10):
     return arrays()["x_train"][chosen][..., None], labels[chosen]
 
 
+@pytest.mark.slow
 def test_arrays(tmp_path):
     said = []
     images, labels = bundled(200)
@@ -68,6 +69,7 @@ def test_random_labels_are_said_to_be_chance(tmp_path):
     assert "knows the training images by heart" in " ".join(result.warnings)
 
 
+@pytest.mark.slow
 def test_several_labels_an_image(tmp_path):
     images, numbers = bundled(100, classes=3)
     labels = np.eye(3)[numbers]

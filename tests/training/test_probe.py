@@ -113,6 +113,7 @@ def test_features_in_a_file(alone, recipe, tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["probe.npz"]
 
 
+@pytest.mark.slow
 def test_what_does_not_beat_the_probe_is_not_kept(alone, recipe, tmp_path):
     said = []
     wild = dataclasses.replace(recipe, **WILD, epochs=1, layer_decay=1.0)
