@@ -6,9 +6,25 @@ import os
 # channels_first nor the gradient of grouped convolutions.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    """Few examples, always the same; with `pytest -m faults` many.
+
+    `--hypothesis-seed=N` draws others.
+    """
+    hypothesis.settings.register_profile(
+        "ours",
+        derandomize=config.getoption("hypothesis_seed", None) is None,
+        max_examples=300 if config.getoption("markexpr") == "faults" else 20,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("ours")
 
 
 @pytest.hookimpl(wrapper=True)

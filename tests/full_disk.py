@@ -35,13 +35,16 @@ RECIPE = {
     "limit": 32,
     "global_batch_size": 16,
 }
+SHORT = ["--variants", "float32", "--limit", "8", "--latency-runs", "1"]
 # What is written into a new folder, and the words before it.
 WRITERS = {
     "tflite": ("out.tflite", "export", PRESET, "--images", "0", "--output"),
     "saved_model": ("out", "export", PRESET, "--images", "0", "--output"),
     "onnx": ("out.onnx", "export", PRESET, "--images", "0", "--output"),
+    "openvino": ("out.xml", "export", PRESET, "--images", "0", "--output"),
     "weights": ("out.weights.h5", "convert", PRESET),
     "keras": ("out.keras", "convert", PRESET),
+    "variants": ("out", "variants", PRESET, *SHORT, "--output"),
     "evaluation": ("out", "evaluate", PRESET, "--limit", "8", "--output"),
     "explanation": ("out", "explain", PRESET, "--limit", "8", "--output"),
 }

@@ -17,8 +17,6 @@ from keras_senet.cli import main
 from keras_senet.utils.files import locked_folder
 from keras_senet.weights import save_model
 
-pytestmark = pytest.mark.faults
-
 
 @pytest.fixture
 def shell(capsys):
@@ -54,6 +52,7 @@ def full(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), folder
 
 
+@pytest.mark.faults("a full disk")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*full_disk.WRITERS, "picture", "recipe", "training"])
 def test_a_full_disk(name, full):
@@ -68,6 +67,7 @@ def test_a_full_disk(name, full):
         assert found["files"] == left.get(name, [])
 
 
+@pytest.mark.faults("a full disk")
 @pytest.mark.slow
 def test_a_training_goes_on_when_there_is_room(full):
     found = full[0]["resumed"]
@@ -75,6 +75,7 @@ def test_a_training_goes_on_when_there_is_room(full):
     assert "run/model.keras" in found["files"]
 
 
+@pytest.mark.faults("a full disk")
 @pytest.mark.slow
 def test_a_model_that_cannot_be_unpacked(full):
     found = full[0]["unpacking"]
@@ -83,6 +84,7 @@ def test_a_model_that_cannot_be_unpacked(full):
     assert f"{found['place']!r} could not be written: File too large" in line
 
 
+@pytest.mark.faults("two processes at once")
 def test_a_run_is_of_one_process(shell, recipe, tmp_path):
     run = tmp_path / "run"
     words = ["train", "--recipe", recipe, "--run-folder", run]
@@ -94,6 +96,7 @@ def test_a_run_is_of_one_process(shell, recipe, tmp_path):
     assert list(run.iterdir()) == []
 
 
+@pytest.mark.faults("a kill or an error while a file is written")
 @pytest.mark.slow
 def test_a_conversion_that_was_killed_after_its_card(network, shell, tmp_path):
     source, target = tmp_path / "source.keras", tmp_path / "out.weights.h5"
@@ -121,6 +124,7 @@ sys.exit(keras_senet_command.main())
     "seconds",
     [0.05, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 1, 3, 6))],
 )
+@pytest.mark.faults("ctrl-C")
 def test_ctrl_c_at_any_time(seconds, network):
     """While our package is imported, or TensorFlow, or the command runs."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}

@@ -12,7 +12,7 @@ import keras_senet
 from keras_senet import trust
 from keras_senet.cli import main
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.faults("a SavedModel that does more than compute")
 
 SPEC = tf.TensorSpec([None, 4, 4, 3], name="images")
 

@@ -1,6 +1,7 @@
 """One image file to pixels, whatever its format and mode."""
 
 import contextlib
+import logging
 import os
 import struct
 import threading
@@ -12,6 +13,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from PIL import Image
+
+# What it says of a broken file beside the exception would be a line without the path.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"

@@ -1,6 +1,7 @@
 """What a .tflite file consists of."""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -70,16 +71,39 @@ def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
         ValueError: If it is no whole .tflite file.
     """
     model = open_flatbuffer(source)
-    kinds = {_kind(code) for code in model.operatorCodes}
-    builtin = {kind for kind in kinds if not isinstance(kind, bytes)}
-    return TFLiteContents(
-        operations=tuple(sorted(builtin)),
-        foreign=tuple(sorted(kind.decode() for kind in kinds - builtin)),
-        quantization=_quantization(model, schema().TensorType),
-        last=_last(model),
-        dead=tuple(_dead(model, schema().TensorType)),
-        results=_results(model),
-    )
+    with _damage_named(source):
+        kinds = {_kind(code) for code in model.operatorCodes}
+        builtin = {kind for kind in kinds if not isinstance(kind, bytes)}
+        return TFLiteContents(
+            operations=tuple(sorted(builtin)),
+            foreign=tuple(sorted(kind.decode() for kind in kinds - builtin)),
+            quantization=_quantization(model, schema().TensorType),
+            last=_last(model),
+            dead=tuple(_dead(model, schema().TensorType)),
+            results=_results(model),
+        )
+
+
+@contextlib.contextmanager
+def _damage_named(source):
+    """Lets errors of a file whose parts are missing or contradict each other say so."""
+    try:
+        yield
+    except (
+        struct.error,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        MemoryError,
+    ) as error:
+        raise ValueError(
+            f"The .tflite file is damaged or cut short. Received: {_named(source)}"
+        ) from error
+
+
+def _named(source) -> str:
+    return "the bytes" if isinstance(source, bytes) else repr(str(source))
 
 
 def open_flatbuffer(source: bytes | str | os.PathLike):
@@ -88,25 +112,20 @@ def open_flatbuffer(source: bytes | str | os.PathLike):
     Raises:
         ValueError: If it is no whole .tflite file.
     """
-    name = "the bytes" if isinstance(source, bytes) else repr(str(source))
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if data[4:8] != _MARK:
         raise ValueError(
-            f"A .tflite file carries the mark 'TFL3'. Received: {name}, which does "
-            "not: it is damaged or another kind of file."
+            f"A .tflite file carries the mark 'TFL3'. Received: {_named(source)}, "
+            "which does not: it is damaged or another kind of file."
         )
-    try:
+    with _damage_named(source):
         model = schema().ModelT.InitFromObj(schema().Model.GetRootAs(data, 0))
-    except (struct.error, IndexError, TypeError, ValueError, MemoryError) as error:
-        raise ValueError(
-            f"The .tflite file is damaged or cut short. Received: {name}"
-        ) from error
-    for buffer in model.buffers:
-        # Some writers put the constants behind the flatbuffer.
-        if buffer.offset > 1:
-            end = buffer.offset + buffer.size
-            buffer.data = np.frombuffer(data[buffer.offset : end], "uint8")
-            buffer.offset = buffer.size = 0
+        for buffer in model.buffers:
+            # Some writers put the constants behind the flatbuffer.
+            if buffer.offset > 1:
+                end = buffer.offset + buffer.size
+                buffer.data = np.frombuffer(data[buffer.offset : end], "uint8")
+                buffer.offset = buffer.size = 0
     return model
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.faults("a client of the web server that means no good")
+
 PROGRAM = Path(__file__).parents[2] / "applications" / "web" / "server.py"
 
 

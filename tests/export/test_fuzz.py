@@ -11,11 +11,15 @@ import pytest
 PROGRAM = Path(__file__).with_name("fuzz.py")
 
 
+@pytest.mark.faults("a damaged image")
 @pytest.mark.parametrize(
     ("cases", "seed"),
     [(300, 0), *(pytest.param(3000, seed, marks=pytest.mark.slow) for seed in (1, 2))],
 )
-def test_damaged_images_are_survived_and_named(served, tmp_path, cases, seed):
+def test_damaged_images_are_survived_and_named(
+    served, tmp_path, cases, seed, record_property
+):
+    record_property("tries", cases)
     last = tmp_path / "last"
     done = subprocess.run(
         [sys.executable, PROGRAM, served, str(cases), str(seed), last],

@@ -140,6 +140,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.faults("a kill while a network is trained")
 def test_killed_once(whole, tmp_path):
     found, _ = run_with_kills(tmp_path / "run", 1, seed=0)
     assert len(found) == 1
@@ -184,6 +185,7 @@ def test_killed_with_other_recipes(tmp_path, values):
     check_equal(folder, tmp_path / "whole")
 
 
+@pytest.mark.faults("a kill while a network is trained")
 @pytest.mark.slow
 def test_sigterm_saves_and_has_its_code(tmp_path):
     """The command itself; here without deterministic operations."""

@@ -255,7 +255,7 @@ def test_the_run_folder_speaks_of_its_parts(tmp_path):
     assert folder.last == tmp_path / "checkpoints" / "last.weights.h5"
 
 
-@pytest.mark.faults
+@pytest.mark.faults("two processes at once")
 def test_a_history_that_two_processes_wrote_is_mended(tmp_path):
     folder = RunFolder(tmp_path)
     head = "epoch,accuracy,loss\n"

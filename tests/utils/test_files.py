@@ -16,7 +16,7 @@ from keras_senet.utils.files import (
     temporary_folder,
 )
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.faults("a kill or an error while a file is written")
 
 
 def _fill(folder, text):
@@ -185,6 +185,7 @@ for write, room in [(None, 30_000), (fail, 0), (lambda p: p.write_bytes(bytes(50
 """  # noqa: E501
 
 
+@pytest.mark.faults("a full disk")
 def test_a_full_disk_is_one_line_with_the_path(tmp_path):
     path = tmp_path / "out"
     command = [sys.executable, "-c", FULL, path]

@@ -3,7 +3,6 @@
 import json
 import struct
 import zipfile
-from pathlib import Path
 
 import h5py
 import hypothesis
@@ -17,17 +16,9 @@ from keras_senet.utils.files import check_archive
 from keras_senet.weights import read_checkpoint, save_model, save_weights
 from keras_senet.weights.readers import read_file
 
-GOLDEN = Path(__file__).parent / "golden"
 ROW = {"blocks": [1, 1, 1, 1], "filters": [4, 8, 8, 16]}
 
-pytestmark = pytest.mark.faults
-
-few = hypothesis.settings(
-    derandomize=True,
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)
+pytestmark = pytest.mark.faults("a stranger's weights or header")
 
 
 def refused(read, path, match):
@@ -334,7 +325,6 @@ FIELDS = st.sampled_from(sorted(Card(preset="a").to_json())) | st.just("architec
 RECORD = st.sampled_from(sorted(keras_senet.Preprocessing().to_json()))
 
 
-@few
 @hypothesis.given(fields=st.dictionaries(FIELDS, JSON, max_size=4))
 def test_any_header_is_a_card_or_one_line(fields):
     """Of a card that is read, what is written is read as the same card."""
@@ -346,7 +336,6 @@ def test_any_header_is_a_card_or_one_line(fields):
         assert Card.parse(json.dumps(card.to_json()), "here") == card
 
 
-@few
 @hypothesis.given(record=st.dictionaries(RECORD, JSON, max_size=3))
 def test_any_record_is_one_or_one_line(record):
     try:
@@ -357,7 +346,6 @@ def test_any_record_is_one_or_one_line(record):
         assert keras_senet.Preprocessing.from_json(made.to_json()) == made
 
 
-@few
 @hypothesis.given(row=st.dictionaries(st.sampled_from(sorted(ROW)), JSON, max_size=2))
 def test_any_architecture_of_a_file_is_read_or_one_line(row, tmp_path):
     header = json.dumps({"format": 2, "architecture": row})
@@ -366,22 +354,3 @@ def test_any_architecture_of_a_file_is_read_or_one_line(row, tmp_path):
         read_checkpoint(path)
     except ValueError as error:
         assert str(path) in str(error)
-
-
-@few
-@hypothesis.given(data=st.data())
-def test_any_changed_byte_is_read_or_one_line(data, tmp_path):
-    """No reader raises anything else than a ValueError, whatever the bytes."""
-    names = ["image_classifiers_grouped.h5", "timm_modern_deep.safetensors"]
-    whole = (GOLDEN / data.draw(st.sampled_from(names))).read_bytes()
-    changed = bytearray(whole)
-    # Where the structure is: the beginning, and anywhere.
-    place = st.integers(0, 4000) | st.integers(0, len(whole) - 1)
-    for _ in range(data.draw(st.integers(1, 4))):
-        changed[data.draw(place)] = data.draw(st.integers(0, 255))
-    path = tmp_path / "changed"
-    path.write_bytes(changed)
-    try:
-        read_file(path)
-    except ValueError as error:
-        assert str(path) in str(error) and "\n" not in str(error)
