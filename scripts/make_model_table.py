@@ -19,8 +19,10 @@ SHORT = (
     "se_resnet101",
     "se_resnext50",
     "senet154",
-    "se_resnet20",
+    "resnetrs50",
     "regnety_016",
+    "regnety_160",
+    "se_resnet20",
     "se_inception_v3",
     "se_inception_resnet_v2",
     "se_vgg16",
@@ -77,7 +79,7 @@ def _tag(preset) -> str:
 
 
 def short_table() -> str:
-    """The table of twelve networks, with SE."""
+    """The table of a few networks, with SE."""
     head = [
         "| constructor | parameters, M | multiply-adds, G | input | `weights=` |",
         "|---|--:|--:|---|---|",

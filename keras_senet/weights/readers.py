@@ -1,5 +1,6 @@
 """Weight files of all formats -> named arrays. Nothing that is read runs code."""
 
+import argparse
 import dataclasses
 import io
 import mmap
@@ -359,7 +360,9 @@ def _read_torch(path: Path) -> _Content:
         ) from None
     _check_pickle(path)
     try:
-        with warnings.catch_warnings():
+        # What trainers keep of their command line has values and no code.
+        known = torch.serialization.safe_globals([argparse.Namespace])
+        with warnings.catch_warnings(), known:
             # It warns of pickles that it then refuses.
             warnings.simplefilter("ignore")
             # weights_only is an unpickler that builds tensors and runs nothing.
@@ -398,24 +401,32 @@ def _check_pickle(path: Path) -> None:
 
 
 def _torch_tensors(content: Any) -> Iterator[tuple[str, Any]]:
-    for _ in range(3):  # a wrapper may hold another
-        if not isinstance(content, dict):
-            break
-        found = [content[w] for w in _WRAPPERS if isinstance(content.get(w), dict)]
-        content = found[0] if found else content
     if not isinstance(content, dict):
         raise _Unreadable(f"it holds a {type(content).__name__} and no state_dict")
-    if not any(hasattr(value, "detach") for value in content.values()):
+    found = _state(content)
+    if found is None:
         keys = ", ".join(short(str(key)) for key in list(content)[:10]) or "none"
         raise _Unreadable(
             "no weights are at its top or under one of the keys "
             f"{', '.join(_WRAPPERS)}. Its keys: {keys}"
         )
-    for name, tensor in content.items():
+    for name, tensor in found.items():
         if hasattr(tensor, "detach"):
             if not isinstance(name, str):
                 raise _Unreadable(f"an array's name is a {type(name).__name__}")
             yield name, tensor
+
+
+def _state(content: Any, depth: int = 3) -> dict | None:
+    """The network's weights in a checkpoint, whose wrappers may hold others."""
+    if not isinstance(content, dict):
+        return None
+    for wrapper in _WRAPPERS if depth else ():
+        found = _state(content.get(wrapper), depth - 1)
+        if found is not None:
+            return found
+    has_weights = any(hasattr(value, "detach") for value in content.values())
+    return content if has_weights else None
 
 
 def _reason(error):

@@ -28,6 +28,7 @@ MODERN = [
     "resnetrs50",
     "seresnetaa50d",
     "seresnextaa101d_32x8d",
+    "seresnextaa201d_32x8d",
 ]
 LEGACY = [
     "legacy_seresnet18",
@@ -46,6 +47,7 @@ CONSTRUCTORS = {
     "resnetrs50": "resnetrs50",
     "seresnetaa50d": "se_resnet50",
     "seresnextaa101d_32x8d": "se_resnext",
+    "seresnextaa201d_32x8d": "se_resnext",
     "seresnext26t_32x4d": "se_resnext",
     "seresnext26d_32x4d": "se_resnext",
     "seresnext101_64x4d": "se_resnext",
@@ -97,7 +99,7 @@ def test_logits(name, images, tmp_path, report):
     checkpoint = read_checkpoint(path)
     found = network_of(checkpoint.card)
     assert (checkpoint.layout, found) == (layout, constructor(name))
-    deep = any(depth in name for depth in ("101", "152", "154"))
+    deep = any(depth in name for depth in ("101", "152", "154", "201"))
     assert error < (2e-5 if deep else 1e-5)
 
 

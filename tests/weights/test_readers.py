@@ -1,5 +1,6 @@
 """Formats: what is whole is read, what is broken or hostile gives one line."""
 
+import argparse
 import builtins
 import pickle
 import zipfile
@@ -92,6 +93,24 @@ def test_torch_file_without_weights(tmp_path):
     one_line(tmp_path / "list.pth", "holds a list and no state_dict")
     torch.save({"epoch": 3}, tmp_path / "none.pth")
     one_line(tmp_path / "none.pth", "net, state_dict_ema, model_ema. Its keys: 'epoch'")
+    # The keys are the file's own, and those of weights under another one are named.
+    torch.save({"model": {"depth": 3}, "params": {"a": torch.ones(1)}}, tmp_path / "p")
+    one_line(tmp_path / "p", "no weights are at its top or .* keys: 'model', 'params'")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_torch_checkpoints_of_trainers(zipped, tmp_path):
+    """With the command line, the optimizer, and weights not under the first key."""
+    torch = pytest.importorskip("torch")
+    content = {
+        "model": {"name": "seresnet50"},
+        "state_dict": {"net": {"a": torch.ones(2)}, "step": torch.tensor(3)},
+        "optimizer": {"state": {0: {"momentum": torch.zeros(2)}}},
+        "args": argparse.Namespace(lr=0.1, model="seresnet50"),
+    }
+    path = tmp_path / "last.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert list(read_file(path).arrays) == ["a"]
 
 
 @pytest.mark.parametrize(
