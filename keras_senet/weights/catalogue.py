@@ -496,7 +496,8 @@ def unknown_weights(weights: str, constructor: str | None) -> str:
     else:
         known = f"{constructor} has {known}"
     return (
-        f"`weights` must be None, a preset ({known}) or the path of "
-        f"an existing file. Received: weights={str(weights)!r}."
+        f"`weights` must be None, a preset ({known}), the path of an existing file or "
+        "a model on the Hugging Face hub, 'hf://user/model'. "
+        f"Received: weights={str(weights)!r}."
         f"{nearest(str(weights), everything)}"
     )

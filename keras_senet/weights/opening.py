@@ -62,7 +62,10 @@ def open_checkpoint(
     if Path(weights).is_file():
         return read_checkpoint(weights)
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
-        raise FileNotFoundError(f"There is no weights file {str(weights)!r}.")
+        raise FileNotFoundError(
+            f"There is no weights file {str(weights)!r}. A model on the Hugging Face "
+            "hub is named 'hf://user/model'."
+        )
     raise ValueError(unknown_weights(str(weights), constructor))
 
 

@@ -167,7 +167,7 @@ def test_unknown_or_unfit_weights(weights, constructor, message):
 
 
 def test_a_path_to_nothing():
-    with pytest.raises(FileNotFoundError, match="no weights file"):
+    with pytest.raises(FileNotFoundError, match=r"no weights file.*'hf://user/model'"):
         open_checkpoint("folder/nothing.safetensors", "se_resnet50")
     assert open_checkpoint(None, "se_resnet50") is None
 
