@@ -62,8 +62,9 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 def _is_hidden(entry: os.DirEntry | Path) -> bool:
     """Whether a file or folder is a program's and not the user's."""
-    marks = (".", "__") if entry.is_dir() else "."
-    return entry.name.startswith(marks) or entry.name.casefold() in _HIDDEN
+    if entry.name.startswith("__"):
+        return os.path.isdir(entry)
+    return entry.name.startswith(".") or entry.name.casefold() in _HIDDEN
 
 
 def composed(name: str) -> str:

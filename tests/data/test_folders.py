@@ -193,6 +193,16 @@ def test_a_link_beside_the_classes_that_leads_up_is_no_class(folder):
 
 
 @FOUND
+@pytest.mark.filterwarnings("ignore:.*(left out|skipped)")
+@pytest.mark.parametrize("name", ["loop", "__loop", "loop.jpg"])
+def test_a_link_to_itself_is_no_folder_and_no_image(folder, name):
+    root = folder({"a": 4, "b": 4})
+    expected = paths(open_source(root))
+    (root / "a" / name).symlink_to(f"{name}/0.jpg")  # and it is said
+    assert paths(open_source(root, on_error="skip")) == expected
+
+
+@FOUND
 def test_links_into_a_hidden_store_are_the_images(folder, tmp_path):
     """As data sets under version control have them."""
     root = folder({"a": 0, "b": 0})

@@ -11,10 +11,12 @@ import pytest
 PROGRAM = Path(__file__).with_name("fuzz.py")
 
 
-@pytest.mark.faults("a damaged image")
+FEW = pytest.param(300, 0, marks=pytest.mark.faults("a damaged image"))
+
+
 @pytest.mark.parametrize(
     ("cases", "seed"),
-    [(300, 0), *(pytest.param(3000, seed, marks=pytest.mark.slow) for seed in (1, 2))],
+    [FEW, *(pytest.param(3000, seed, marks=pytest.mark.slow) for seed in (1, 2))],
 )
 def test_damaged_images_are_survived_and_named(
     served, tmp_path, cases, seed, record_property
