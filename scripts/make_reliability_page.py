@@ -1,0 +1,82 @@
+"""Runs the tests of faults, and writes the table of docs/reliability.md.
+
+python scripts/make_reliability_page.py
+
+With kinds of faults as arguments, only their tests run, and only their rows change.
+"""
+
+import collections
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- faults -->", "<!-- end of the faults -->"
+ROW = re.compile(r"\| ([^|]+) \| ([\d,]+) \| ([\d,]+) \|")
+
+
+class Counts:
+    """A plugin of pytest: tries and survivals by the kind that the marker names."""
+
+    def __init__(self, kinds):
+        self.kinds = kinds
+        self.tries = collections.Counter()
+        self.survivals = collections.Counter()
+
+    def pytest_collection_modifyitems(self, items):
+        if self.kinds:
+            items[:] = [item for item in items if _kind(item) in self.kinds]
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = (yield).get_result()
+        if report.skipped or (report.when != "call" and report.passed):
+            return
+        tries = survivals = dict(report.user_properties).get("tries", 1)
+        found = getattr(item, "hypothesis_statistics", "")
+        if examples := re.findall(r"(\d+) (passing|failing)", found):
+            tries = sum(int(count) for count, _ in examples)
+            survivals = sum(int(count) for count, how in examples if how == "passing")
+        elif report.failed:
+            survivals = 0
+        self.tries[_kind(item)] += tries
+        self.survivals[_kind(item)] += survivals
+
+
+def _kind(item):
+    marker = item.get_closest_marker("faults")
+    return marker and marker.args[0]
+
+
+def main(kinds) -> int:
+    """Returns pytest's exit code."""
+    os.chdir(ROOT)
+    counts, start = Counts(kinds), time.perf_counter()
+    code = pytest.main(["-m", "faults", "-q", "tests"], plugins=[counts])
+    minutes = (time.perf_counter() - start) / 60
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    written, _, after = rest.partition(END)
+    rows = {}
+    if kinds:
+        found = ROW.findall(written)
+        rows = {kind: [int(n.replace(",", "")) for n in ns] for kind, *ns in found[:-1]}
+    rows |= {kind: [n, counts.survivals[kind]] for kind, n in counts.tries.items()}
+    totals = [sum(column) for column in zip(*rows.values(), strict=True)]
+    lines = ["| fault | tries | survived |", "|---|--:|--:|"]
+    for kind, (tries, good) in [*sorted(rows.items()), ("together", totals)]:
+        lines.append(f"| {kind} | {tries:,} | {good:,} |")
+    last = f"The last run took {minutes:.0f} minutes on {os.cpu_count()} cores."
+    if kinds and written.strip():
+        last = written.strip().splitlines()[-1]
+    text = "\n".join([*lines, "", last])
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
