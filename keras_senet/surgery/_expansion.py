@@ -137,7 +137,7 @@ class Excitation:
         if self._reduce.use_bias:
             self._reduce.bias.assign(self._bias)
         for new, old in zip(self._expand.weights, self.se.expand.weights, strict=True):
-            new.assign(old)
+            new.assign(np.array(keras.ops.convert_to_numpy(old)))
 
 
 def shuffle(layer: ChannelShuffle, shape: tuple, name: Callable[[str], str]):

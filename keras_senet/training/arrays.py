@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from keras_senet.training.callbacks import LearningRateLog
-from keras_senet.training.network import build_model, compile_model, dtype_policy
+from keras_senet.training.network import (
+    build_model,
+    compile_model,
+    dtype_policy,
+    own_memory,
+)
 from keras_senet.training.recipes import Recipe
 
 # What needs TensorFlow's data pipeline, its strategies or a run folder.
@@ -110,6 +115,7 @@ def fit_arrays(
         callbacks=[*ours, *callbacks, LearningRateLog()],
         verbose=verbose,
     )
+    own_memory(model.optimizer)
     return model, history.history
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from keras_senet.training.curves import plot_curves, read_history
-from keras_senet.training.network import batch_normalizations
+from keras_senet.training.network import batch_normalizations, bring_back
 from keras_senet.training.optimization import highest_rate
 
 
@@ -53,6 +53,7 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
             raise FloatingPointError(self._message(logs["loss"])) from error
 
     def _message(self, loss):
+        bring_back(self.model)
         # Of a variable there may be a copy on each device.
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         rate = highest_rate(self.model.optimizer)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_senet.training.network import bring_back
 from keras_senet.training.state import RESUME, State, save_state
 from keras_senet.utils.files import DiskFull
 
@@ -158,6 +159,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.model.stop_training |= self.has_ended
 
     def _save(self, *, step):
+        bring_back(self.model)
         variables = self.model.trainable_variables
         if not all(np.isfinite(_numbers(v)).all() for v in variables):
             return

@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,7 +14,11 @@ from keras_senet import data
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training.network import weights_file
 from keras_senet.training.recipes import Recipe, epochs_and_passes, updates_for
-from keras_senet.training.strategies import evaluation_batch_sizes, is_multi_worker
+from keras_senet.training.strategies import (
+    count_devices,
+    evaluation_batch_sizes,
+    is_multi_worker,
+)
 from keras_senet.weights import open_checkpoint
 
 
@@ -124,7 +130,7 @@ def make_datasets(
         class_weights: How much an image of each class counts in training; None is the
             same for all, without a third part of the batches.
     """
-    replicas = strategy.num_replicas_in_sync if strategy else 1
+    replicas = count_devices(strategy)
     _check_replicas(recipe, replicas)
     finished = functools.partial(_finished, recipe=recipe, source=source)
 
@@ -157,7 +163,8 @@ def make_datasets(
     if replicas > 1:
         images = source.part(recipe.validation_split).images
         images = min(images, recipe.limit or images)
-        validation = _shared_out(validation, images, recipe.step_batch_size, strategy)
+        share = _divisible if keras.backend.backend() == "jax" else _shared_out
+        validation = share(validation, images, recipe.step_batch_size, strategy)
     if not is_multi_worker(strategy):
         return training_part(), validation
     return strategy.distribute_datasets_from_function(training_of_worker), validation
@@ -239,6 +246,18 @@ def _check_replicas(recipe, replicas):
             f"`global_batch_size` must be a multiple of the {replicas} devices. "
             f"Received: global_batch_size={recipe.global_batch_size}"
         )
+
+
+def _divisible(dataset, images, batch_size, strategy):
+    """Leaves out images at the end that are too few for each device to get one."""
+    devices = count_devices(strategy)
+    batches = math.ceil(images // devices * devices / batch_size)
+
+    def cut(*batch):
+        kept = tf.shape(batch[0])[0] // devices * devices
+        return tuple(part[:kept] for part in batch)
+
+    return dataset.take(batches).map(cut)
 
 
 def _shared_out(dataset, images, batch_size, strategy):

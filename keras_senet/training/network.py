@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from keras_senet.card import Card, Preprocessing
 from keras_senet.models import architecture_options, create_model
@@ -163,6 +164,22 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
         metrics=measured,
         jit_compile=keras.backend.backend() != "tensorflow",
     )
+
+
+def bring_back(model: keras.Model) -> None:
+    """Gives a model's variables their values in the middle of JAX's `fit`."""
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+
+
+def own_memory(optimizer: keras.optimizers.Optimizer) -> None:
+    """Parts an optimizer's averages from the weights that Keras has set to them.
+
+    On JAX the two are one array then, which the next `predict` or `fit` gives away.
+    """
+    if keras.backend.backend() == "jax" and optimizer.use_ema:
+        for variable in optimizer.variables:
+            variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
 
 
 def batch_normalizations(

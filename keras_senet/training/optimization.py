@@ -77,7 +77,24 @@ def make_optimizer(
 
 
 def check_keras(recipe: Recipe) -> None:
-    """Raises an ImportError if Keras is too old for a recipe's `layer_decay`."""
+    """Raises if this Keras, or its backend, does not train by a recipe with data files.
+
+    Raises:
+        ImportError: If it is too old for the recipe's `layer_decay`.
+        ValueError: If the backend does not do what the recipe asks for.
+    """
+    backend = keras.backend.backend()
+    others = [
+        name
+        for name in ("linear_probe", "freeze_batch_norm_epochs")
+        if getattr(recipe, name)
+    ]
+    if backend not in ("tensorflow", "jax") or (backend == "jax" and others):
+        what = " and ".join(f"`{name}`" for name in others) or "keras_senet.training"
+        raise ValueError(
+            f"{what} needs another backend than {backend!r}. Set "
+            "KERAS_BACKEND=tensorflow; `fit_arrays` runs on each."
+        )
     decays = any(phase.recipe.layer_decay != 1 for phase in recipe.phases)
     if decays and not hasattr(keras.optimizers, "MultiOptimizer"):
         raise ImportError(

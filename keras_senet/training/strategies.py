@@ -1,5 +1,6 @@
 """Where a training runs: one device, several of one machine, or several machines."""
 
+import functools
 import math
 
 import keras
@@ -29,6 +30,32 @@ def make_strategy() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
+def on_all_devices(function):
+    """Has JAX share each batch out over all devices while a function runs.
+
+    A distribution of `keras.distribution` that is set already stays.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        others = keras.backend.backend() != "jax" or keras.distribution.distribution()
+        if others or len(keras.distribution.list_devices()) == 1:
+            return function(*args, **kwargs)
+        with keras.distribution.DataParallel().scope():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def count_devices(strategy: tf.distribute.Strategy | None) -> int:
+    """Returns how many devices share a batch."""
+    distribution = keras.distribution.distribution()
+    if distribution is not None:
+        mesh = distribution.device_mesh
+        return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+    return strategy.num_replicas_in_sync if strategy else 1
+
+
 def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether several machines train together."""
     resolver = strategy and strategy.cluster_resolver
@@ -54,6 +81,8 @@ def average_statistics(model: keras.Model) -> None:
     Args:
         model: A model built in a strategy's scope.
     """
+    if keras.backend.backend() == "jax":  # Its statistics are the whole batch's.
+        return
     strategy = model.distribute_strategy
     layers = [v for v in batch_normalizations(model) if not v.synchronized]
     if strategy.num_replicas_in_sync == 1 or not layers:

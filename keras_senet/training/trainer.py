@@ -37,6 +37,7 @@ from keras_senet.training.network import (
     compile_model,
     dtype_policy,
     let_learn,
+    own_memory,
     synchronize,
 )
 from keras_senet.training.optimization import check_keras
@@ -49,6 +50,7 @@ from keras_senet.training.strategies import (
     is_chief,
     is_multi_worker,
     make_strategy,
+    on_all_devices,
 )
 from keras_senet.utils.files import disk_full_explained, locked_folder, temporary_folder
 from keras_senet.weights import save_model, save_weights
@@ -98,6 +100,7 @@ class TrainingResult:
         return weigh_classes(self.recipe, self.source, self.image_counts)
 
 
+@on_all_devices
 def train(
     recipe: Recipe,
     run_folder: str | os.PathLike,
@@ -126,12 +129,16 @@ def train(
     the same run folder; only the first one, the chief, writes there. If a worker stops,
     the others end within a minute. With several workers, SIGTERM does not save.
 
+    On JAX, with TensorFlow for the data, each batch is shared out over all devices, or
+    as a distribution of `keras.distribution` says; where held-out images are no
+    multiple of the devices, the last few are left out of the epochs' evaluation.
+
     Args:
         recipe: How to train, and from which weights.
         run_folder: A new or empty folder, or with `resume` one that holds a run.
         source: What `keras_senet.data.open_source` takes or returns; None is the
             recipe's `data`.
-        strategy: Where to train; defaults to `make_strategy()`.
+        strategy: Where TensorFlow trains; defaults to `make_strategy()`.
         data_dir: Where the recipe's data lies, if not in its usual place.
         resume: Whether to resume the run in the folder.
         checkpoint_every: Also save the state after this many steps within an epoch.
@@ -395,6 +402,7 @@ class _Fit:
         finally:
             if logger.csv_file is not None:  # Keras leaves it open after an error.
                 logger.csv_file.close()
+        own_memory(self.model.optimizer)
         self.seconds += time.perf_counter() - clock
         self.steps_done += self.steps * len(fitted.epoch) - step
         if checkpoints.best_weights:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from keras_senet.utils import graph
 
@@ -33,7 +34,8 @@ def fill(copy, layer) -> None:
             f"variables, rebuilt with {len(new)}. Correct its `get_config`."
         )
     for target, source in zip(new, old, strict=True):
-        target.assign(source)
+        # In memory of its own: JAX's `predict` and `fit` give a variable's away.
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))
     if hasattr(copy, "finalize_state"):  # Normalization keeps values beside them.
         copy.finalize_state()
 
