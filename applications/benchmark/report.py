@@ -220,7 +220,7 @@ def outcomes(report: Report) -> list[Outcome]:
 
 
 def goals_table(report: Report) -> str:
-    """Returns goals and what was measured."""
+    """Returns the goals of the parts that were measured."""
     words = {True: "met", False: "missed", None: "not measured"}
     rows = [
         (
@@ -233,6 +233,7 @@ def goals_table(report: Report) -> str:
             words[o.met],
         )
         for o in outcomes(report)
+        if o.goal.part in report.parts
     ]
     columns = ("part", "ratio", ">batch", ">goal", ">measured", ">default form", "")
     return _table(columns, rows)

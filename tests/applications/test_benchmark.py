@@ -377,15 +377,16 @@ def test_another_file_is_refused(app, tmp_path, text):
         app("report").load_report(path)
 
 
-def test_the_project_page_shows_the_project_report(app, tmp_path):
-    """docs/performance.md is what its command makes of docs/performance.json."""
-    docs, page = ROOT / "docs", tmp_path / "page.md"
-    text = (docs / "performance.md").read_text("utf-8")
-    marks = set(re.findall(r"^<!-- (\w+) -->$", text, re.MULTILINE))
-    assert marks == {"machine", "goals", *app("parts").PARTS} - {"family"}
-    page.write_text(text, "utf-8")
-    app("report").write_page(page, app("report").load_report(docs / "performance.json"))
-    assert page.read_text("utf-8") == text
+def test_the_project_pages_show_the_project_reports(app, tmp_path):
+    """docs/performance*.md are what their commands make of docs/performance*.json."""
+    page, shown = tmp_path / "page.md", set()
+    for path in sorted((ROOT / "docs").glob("performance*.json")):
+        text = path.with_suffix(".md").read_text("utf-8")
+        shown |= set(re.findall(r"^<!-- (\w+) -->$", text, re.MULTILINE))
+        page.write_text(text, "utf-8")
+        app("report").write_page(page, app("report").load_report(path))
+        assert page.read_text("utf-8") == text
+    assert shown == {"machine", "goals", *app("parts").PARTS} - {"family"}
     page.write_text("a page")
     with pytest.raises(ValueError, match="must have marks"):
         app("report").write_page(page, app("report").Report(machine=MACHINE, toy=False))
