@@ -160,7 +160,8 @@ def test_a_table_of_labels_from_the_command_line(photos, tmp_path, capsys):
         assert text in said
     fields = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert fields["mean_average_precision"] == result.mean_average_precision
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["evaluation.json"]
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["classes.csv", "evaluation.json", "report.html", "report.md"]
 
 
 def test_class_folders_for_a_binary_network(photos, capsys, tmp_path):
