@@ -323,6 +323,7 @@ def test_confusion_picture(model, arrays, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["confusion.png"]
 
 
+@pytest.mark.slow
 def test_a_network_is_built_for_the_size_asked_for(tmp_path, capsys):
     """As section 5.4 has SENet-154, at 224 and at 320 pixels."""
     network = keras_senet.SEResNet20(weights=None, include_preprocessing=True)

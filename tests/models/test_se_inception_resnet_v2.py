@@ -66,6 +66,7 @@ def test_count_of_trainable_values(plain, gated, trainable):
     assert gates == [f"{name}_se" for name in NAMES]
 
 
+@pytest.mark.slow
 def test_se_changes_the_output(plain, gated, randomize, images, relative_error):
     for layer in plain.layers:
         layer.set_weights(randomize(gated.get_layer(layer.name)).get_weights())

@@ -50,6 +50,7 @@ print(json.dumps([history, "tensorflow" in sys.modules, (predicted == labels).me
 """
 
 
+@pytest.mark.slow
 def test_without_tensorflow():
     pytest.importorskip("jax")
     recipe = dataclasses.replace(TINY, ema_momentum=None)

@@ -41,6 +41,7 @@ def test_arrays(tmp_path):
     assert result.source.splits == {"train": 160, "test": 40}
 
 
+@pytest.mark.slow
 def test_a_dataset_and_its_validation(tmp_path):
     images, labels = bundled(120, classes=2)
     dataset = tf.data.Dataset.from_tensor_slices((images, labels))
