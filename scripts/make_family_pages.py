@@ -39,6 +39,7 @@ BLOCKS = {
     "se_resnet": Block(_RESIDUAL, "+", ("ReLU",)),
     "se_resnext": Block(_GROUPED, "+", ("ReLU",)),
     "senet": Block(_GROUPED, "+", ("ReLU",)),
+    "resnet_rs": Block(_RESIDUAL, "+", ("ReLU",)),
     "se_resnet_cifar": Block(("3x3 conv", "3x3 conv", "SE"), "+", ("ReLU",)),
     "se_inception_v3": Block(("branches of convolutions", "concatenation", "SE")),
     "se_inception_resnet_v2": Block(

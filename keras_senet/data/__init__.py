@@ -1,5 +1,6 @@
 """Labelled images: the bundled set, folders and tensorflow_datasets -> tf.data."""
 
+from keras_senet.data.arrays import open_arrays
 from keras_senet.data.augmentation import resize_and_crop
 from keras_senet.data.catalog import open_source
 from keras_senet.data.images import is_image_file, read_image
@@ -10,6 +11,7 @@ __all__ = [
     "Source",
     "batches",
     "is_image_file",
+    "open_arrays",
     "open_source",
     "read_image",
     "resize_and_crop",

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet import data as data_room
-from keras_senet.data.arrays import open_arrays
+from keras_senet.data import open_arrays
 from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
 from keras_senet.mistakes import Mistakes
 from keras_senet.opening import open_model
@@ -75,7 +75,7 @@ def finetune(
     Args:
         data: A folder with one subfolder of images for each class; or another name that
             `keras_senet.data.open_source` takes, or its source; or (images, labels), or
-            a tf.data dataset of them, see `keras_senet.data.arrays.open_arrays`.
+            a tf.data dataset of them, see `keras_senet.data.open_arrays`.
         run_folder: A new or empty folder; None is runs/finetune-1 or the next number.
         recipe: How to train; by default `FinetuneRecipe`.
         validation_data: For arrays and datasets: the held-out images; by default a part

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_senet.data.arrays import open_arrays
+from keras_senet.data import open_arrays
 from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import FinetuneRecipe, finetune
 from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
