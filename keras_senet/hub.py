@@ -171,8 +171,7 @@ def convert(
         target: A path that ends in ".weights.h5" or ".keras"; the card's is the same
             with ".md".
         model: The name of the network (`keras_senet.list_models`), if it does not
-        follow
-            from the source.
+            follow from the source.
         overwrite: Whether existing files are replaced.
         **architecture: Arguments of the constructor that do not follow from the source.
 

@@ -13,7 +13,7 @@ from keras_senet.opening import open_model
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import class_numbers
 from keras_senet.utils.pictures import draw_predictions
-from keras_senet.utils.report_page import Picture, report_page
+from keras_senet.utils.report_page import Picture, Report
 
 _HEIGHT = 140
 _CAPTION = (
@@ -88,16 +88,16 @@ class Mistakes:
             f"is {row['class']} {row['score_of_class']:.1%}"
             for row in rows
         ]
-        page = report_page(
-            title,
-            [caption],
+        report = Report(
+            title=title,
+            answer=[caption],
             pictures=[
                 Picture(_png(pictures), text, text)
                 for pictures, text in zip(shown, texts, strict=True)
             ],
         )
         with atomic_path(folder / "worst.html", overwrite=True) as path:
-            path.write_text(page, encoding="utf-8")
+            path.write_text(report.to_html(), encoding="utf-8")
         return rows
 
 

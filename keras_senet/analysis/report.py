@@ -11,7 +11,7 @@ from keras_senet.analysis.removal import Removal
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pictures import save_figure
-from keras_senet.utils.report_page import Picture, report_page
+from keras_senet.utils.report_page import Picture, Report
 
 _ALTS = {
     "classes": "Lines of mean gates over channels, one panel a layer.",
@@ -202,9 +202,9 @@ def _page(statistics, removal, files, data):
     if removal is not None and removal.groups:
         tables.append(("Several layers at once", group_rows(statistics, removal)))
     about = f"{sum(statistics.counts):,} images of {len(statistics.counts)} classes"
-    return report_page(
-        f"The gates of {statistics.model}",
-        answer,
+    report = Report(
+        title=f"The gates of {statistics.model}",
+        answer=answer,
         about=f"{about}, {data}." if data else f"{about}.",
         files=["gates.csv", "layers.csv"] + ["removal.csv"] * (removal is not None),
         pictures=[
@@ -214,3 +214,4 @@ def _page(statistics, removal, files, data):
         ],
         tables=tables,
     )
+    return report.to_html()

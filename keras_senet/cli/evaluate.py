@@ -102,7 +102,7 @@ def _title(result):
 
 
 def _write_report(folder, result):
-    from keras_senet.utils.report_page import Picture, write_report_files
+    from keras_senet.utils.report_page import Picture, Report, write_report_files
 
     pictures, files = [], ["evaluation.json"]
     if (folder / "confusion.png").exists():
@@ -111,15 +111,14 @@ def _write_report(folder, result):
         pictures = [Picture(png, "Confusion matrix", text, "confusion.png")]
     if (folder / "worst.html").exists():
         files += ["worst.html"]
-    write_report_files(
-        folder,
-        _title(result),
-        result.findings(),
-        classes=result.by_class(),
+    report = Report(
+        title=_title(result),
+        answer=result.findings(),
         tables=[("Figures", [("figure", "value"), *_figures(result)])],
         pictures=pictures,
         files=files,
     )
+    write_report_files(folder, report, result.by_class())
 
 
 def _figures(result):

@@ -9,7 +9,7 @@ import numpy as np
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.report_page import Picture, write_report_files
+from keras_senet.utils.report_page import Picture, Report, write_report_files
 
 _PICTURES = {
     "curves": ("Loss and accuracy of each epoch", "Training and held-out images."),
@@ -52,24 +52,14 @@ def write_report(result, verifications=()) -> None:
     found = {name: folder / f"{name}.png" for name in _PICTURES}
     if not result.worst:
         del found["worst"]
-    write_report_files(
-        folder,
-        f"{result.model.name} on {result.source.name}",
-        [*_answer(result, verifications, values)],
+    report = Report(
+        title=f"{result.model.name} on {result.source.name}",
+        answer=[*_answer(result, verifications, values)],
         about=_about(result, values),
         pictures=[
             Picture(path.read_bytes(), *_PICTURES[name], path.name)
             for name, path in found.items()
             if path.exists()
-        ],
-        classes=[
-            {
-                "class": row["name"],
-                "trained on": row["images"],
-                "weight": f"{row['weight']:.2f}",
-                "top-1": math.nan if row["accuracy"] is None else row["accuracy"],
-            }
-            for row in values["classes"]
         ],
         tables=[*_tables(verifications, values)],
         files=[
@@ -78,6 +68,16 @@ def write_report(result, verifications=()) -> None:
             *(["worst.html"] if result.worst else ()),
         ],
     )
+    classes = [
+        {
+            "class": row["name"],
+            "trained on": row["images"],
+            "weight": f"{row['weight']:.2f}",
+            "top-1": math.nan if row["accuracy"] is None else row["accuracy"],
+        }
+        for row in values["classes"]
+    ]
+    write_report_files(folder, report, classes)
 
 
 def describe_split(result) -> str:

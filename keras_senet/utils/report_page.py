@@ -5,6 +5,7 @@ or dark setting and the width of a phone.
 """
 
 import base64
+import dataclasses
 import html
 import math
 from collections.abc import Mapping, Sequence
@@ -52,34 +53,91 @@ class Picture(NamedTuple):
     file: str = ""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a page shows. All texts are plain: what writes them escapes them.
+
+    Attributes:
+        title: Of the page.
+        answer: The sentences that the reader wants first.
+        about: What was measured.
+        files: Names of files beside the page, which it links to.
+        pictures: What is drawn.
+        tables: Pairs of a heading and rows of cells, the head first.
+    """
+
+    title: str
+    answer: Sequence[str]
+    about: str = ""
+    files: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[tuple[str, Sequence[Sequence[str]]]] = ()
+
+    def to_html(self) -> str:
+        """Returns the page."""
+        text = html.escape
+        parts = [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{text(self.title)}</title><style>{_STYLE}</style></head><body>",
+            f'<h1>{text(self.title)}</h1><div class="answer">',
+            *(f"<p>{text(sentence)}</p>" for sentence in self.answer),
+            f'<p class="soft">{text(self.about)}</p></div>',
+        ]
+        for picture in self.pictures:
+            source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+            parts.append(
+                f'<figure><img alt="{text(picture.alt)}" src="{source}">'
+                f"<figcaption>{text(picture.text)}</figcaption></figure>"
+            )
+        for heading, (head, *rows) in self.tables:
+            body = "".join(_row(row, "td") for row in rows)
+            parts.append(
+                f'<h2>{text(heading)}</h2><div class="table"><table>'
+                f"{_row(head, 'th')}{body}</table></div>"
+            )
+        if self.files:
+            links = ", ".join(f'<a href="{text(f)}">{text(f)}</a>' for f in self.files)
+            parts.append(f"<p>Files beside this page: {links}</p>")
+        return "\n".join([*parts, "</body></html>", ""])
+
+    def to_markdown(self) -> str:
+        """Returns the same as Markdown, with links to the pictures."""
+        parts = [
+            f"# {in_markdown(self.title)}",
+            *map(in_markdown, self.answer),
+            in_markdown(self.about),
+        ]
+        for picture in self.pictures:
+            parts.append(f"![{in_markdown(picture.alt)}]({picture.file})")
+        for heading, (head, *rows) in self.tables:
+            columns = [head[0], *(f">{name}" for name in head[1:])]
+            parts += [f"## {heading}", markdown_table(columns, rows)]
+        parts.append(", ".join(f"[{file}]({file})" for file in self.files))
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+
 def write_report_files(
-    folder: Path,
-    title: str,
-    answer: Sequence[str],
-    *,
-    classes: Sequence[Mapping],
-    tables: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
-    files: Sequence[str] = (),
-    **parts,
+    folder: Path, report: Report, classes: Sequence[Mapping]
 ) -> None:
     """Writes report.html for people, and report.md and classes.csv for programs.
 
     Args:
         folder: An existing folder; older files of these names are replaced.
-        title: As of `report_page`, as `answer` and the other parts.
-        answer: As of `report_page`.
+        report: The report, without the table of the classes.
         classes: The figures of each class by name, see `as_text`.
-        tables: The other tables.
-        files: The other files beside the page.
-        **parts: `about` and `pictures`.
     """
-    parts["tables"] = [("Each class", as_text(classes)), *tables]
-    parts["files"] = ["classes.csv", *files]
     rows = [tuple(classes[0]), *(tuple(row.values()) for row in classes)]
     write_csv(folder / "classes.csv", rows)
-    for name, make in (("report.html", report_page), ("report.md", report_markdown)):
+    report = dataclasses.replace(
+        report,
+        tables=[("Each class", as_text(classes)), *report.tables],
+        files=["classes.csv", *report.files],
+    )
+    texts = {"report.html": report.to_html(), "report.md": report.to_markdown()}
+    for name, text in texts.items():
         with atomic_path(folder / name, overwrite=True) as path:
-            path.write_text(make(title, answer, **parts), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
 
 
 def as_text(rows: Sequence[Mapping]) -> list[tuple[str, ...]]:
@@ -91,72 +149,6 @@ def as_text(rows: Sequence[Mapping]) -> list[tuple[str, ...]]:
         return value if isinstance(value, str) else f"{value:,}"
 
     return [tuple(rows[0]), *(tuple(map(shown, row.values())) for row in rows)]
-
-
-def report_page(
-    title: str,
-    answer: Sequence[str],
-    *,
-    about: str = "",
-    files: Sequence[str] = (),
-    pictures: Sequence[Picture] = (),
-    tables: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
-) -> str:
-    """Returns a page as HTML. All texts are plain: they are escaped here.
-
-    Args:
-        title: Of the page.
-        answer: The sentences that the reader wants first.
-        about: What was measured.
-        files: Names of files beside the page, which it links to.
-        pictures: What is drawn.
-        tables: Pairs of a heading and rows of cells, the head first.
-    """
-    text = html.escape
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{text(title)}</title><style>{_STYLE}</style></head><body>",
-        f'<h1>{text(title)}</h1><div class="answer">',
-        *(f"<p>{text(sentence)}</p>" for sentence in answer),
-        f'<p class="soft">{text(about)}</p></div>',
-    ]
-    for picture in pictures:
-        source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
-        parts.append(
-            f'<figure><img alt="{text(picture.alt)}" src="{source}">'
-            f"<figcaption>{text(picture.text)}</figcaption></figure>"
-        )
-    for heading, (head, *rows) in tables:
-        body = "".join(_row(row, "td") for row in rows)
-        parts.append(
-            f'<h2>{text(heading)}</h2><div class="table"><table>'
-            f"{_row(head, 'th')}{body}</table></div>"
-        )
-    if files:
-        links = ", ".join(f'<a href="{text(f)}">{text(f)}</a>' for f in files)
-        parts.append(f"<p>Files beside this page: {links}</p>")
-    return "\n".join([*parts, "</body></html>", ""])
-
-
-def report_markdown(
-    title: str,
-    answer: Sequence[str],
-    *,
-    about: str = "",
-    files: Sequence[str] = (),
-    pictures: Sequence[Picture] = (),
-    tables: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
-) -> str:
-    """Returns what `report_page` shows as Markdown, with links to the pictures."""
-    parts = [f"# {in_markdown(title)}", *map(in_markdown, answer), in_markdown(about)]
-    for picture in pictures:
-        parts.append(f"![{in_markdown(picture.alt)}]({picture.file})")
-    for heading, (head, *rows) in tables:
-        columns = [head[0], *(f">{name}" for name in head[1:])]
-        parts += [f"## {heading}", markdown_table(columns, rows)]
-    parts.append(", ".join(f"[{file}]({file})" for file in files))
-    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _row(cells, tag):

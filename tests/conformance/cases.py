@@ -181,6 +181,8 @@ FULL = {
     if name not in LARGE
 }
 
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in FULL]
+
 
 def build(name, **kwargs):
     """Builds a case; `kwargs` override its arguments."""

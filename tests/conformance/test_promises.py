@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conformance.cases import FEW, FULL, SOME, TINY, build
+from conformance.cases import FEW, FULL, SLOW, SOME, TINY, build
 
 import keras_senet
 from keras_senet.export import open_runner
@@ -18,8 +18,6 @@ from keras_senet.export.tflite import Conversion
 from keras_senet.models.registry import CONSTRUCTORS
 from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import read_tflite
-
-_FULL = [pytest.param(name, marks=pytest.mark.slow) for name in FULL]
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ TFLITE = {
 }
 
 
-@pytest.mark.parametrize("name", [*SOME, *_FULL])
+@pytest.mark.parametrize("name", [*SOME, *SLOW])
 def test_tflite(name, randomize, images, tmp_path):
     """Every quantisation, layer by layer, in builtin operations only.
 
@@ -98,7 +96,7 @@ def test_tflite(name, randomize, images, tmp_path):
 _ANY_SIZE = ["resnet_bottleneck", "regnet", "shufflenet"]
 
 
-@pytest.mark.parametrize("name", [*_ANY_SIZE, *_FULL])
+@pytest.mark.parametrize("name", [*_ANY_SIZE, *SLOW])
 def test_tflite_of_any_size(name, randomize, images, tmp_path):
     """One file for images of every size, where the family allows it."""
     family = CONSTRUCTORS[name].family if name in FULL else None
@@ -119,7 +117,7 @@ def test_tflite_of_any_size(name, randomize, images, tmp_path):
         np.testing.assert_allclose(runner.predict(batch), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*SOME, *_FULL])
+@pytest.mark.parametrize("name", [*SOME, *SLOW])
 def test_mixed_precision(name, randomize, images):
     model = randomize(build(name))
     batch = images(2, *model.input_shape[1:])
@@ -147,7 +145,7 @@ def test_channels_first(case, model, batch, relative_error):
     assert relative_error(other(np.moveaxis(batch, -1, 1)), model(batch)) < 1e-4
 
 
-@pytest.mark.parametrize("name", [*SOME, *_FULL])
+@pytest.mark.parametrize("name", [*SOME, *SLOW])
 def test_every_weight_is_trained(name, images):
     keras.utils.set_random_seed(1)
     model = build(name)
@@ -227,7 +225,7 @@ def mirrored_few():
     return _mirrored(FEW)
 
 
-@pytest.mark.parametrize("name", [*SOME, *_FULL])
+@pytest.mark.parametrize("name", [*SOME, *SLOW])
 def test_mirrored_strategy(name, request):
     few = name in FEW
     results = request.getfixturevalue("mirrored_few") if few else _mirrored([name])

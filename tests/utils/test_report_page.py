@@ -4,24 +4,24 @@ import csv
 
 import pytest
 
-from keras_senet.utils.report_page import Picture, write_report_files
+from keras_senet.utils.report_page import Picture, Report, write_report_files
 
 
 @pytest.fixture
 def texts(tmp_path):
-    write_report_files(
-        tmp_path,
-        "a <network>",
-        ["90.0 % are right.", "Add <images>."],
+    report = Report(
+        title="a <network>",
+        answer=["90.0 % are right.", "Add <images>."],
         about="10 images",
-        classes=[
-            {"class": "<b>|=", "images": 1200, "top-1": 0.9},
-            {"class": "=1+1", "images": 0, "top-1": float("nan")},
-        ],
         tables=[("Files", [("file", "verdict"), ("a.tflite", "pass")])],
         pictures=[Picture(b"png", "a map", "What it shows.", "map.png")],
         files=["worst.html"],
     )
+    classes = [
+        {"class": "<b>|=", "images": 1200, "top-1": 0.9},
+        {"class": "=1+1", "images": 0, "top-1": float("nan")},
+    ]
+    write_report_files(tmp_path, report, classes)
     return {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
 
 
@@ -31,6 +31,7 @@ def test_the_page(texts):
     order += ["&lt;b&gt;|=", "1,200", "Files", "a.tflite", 'href="worst.html"']
     places = [page.index(text) for text in order]
     assert places == sorted(places)
+    assert "<title>a &lt;network&gt;</title>" in page
     assert "<b>" not in page
     assert "http" not in page
     assert "prefers-color-scheme: dark" in page
