@@ -38,6 +38,16 @@ def test_loads_neither_keras_nor_tensorflow(words):
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
+@pytest.mark.parametrize("before", [None, "0"])
+def test_onednn_is_on_where_nobody_says_otherwise(before, monkeypatch):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.setenv(name, before or "")
+    if before is None:
+        monkeypatch.delenv(name)
+    assert main(["--version"]) == 0
+    assert os.environ[name] == (before or "1")
+
+
 def test_words_are_completed(capsys):
     """Without Keras: it is the verb's help that is read."""
     assert main(["--complete"]) == 0

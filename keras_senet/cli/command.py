@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
+    # TensorFlow leaves it off without AVX-512; training takes 2.5 times as long then.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if argv is None:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="replace")  # names that it cannot write
