@@ -193,6 +193,7 @@ PARTS: dict[str, Part] = {
             (1, 8),
             (_DEFAULT_EXPORTED, "se_resnet50_default", "exported"),
             (f"{_DEFAULT}, LiteRT", "se_resnet50_default", "litert"),
+            (f"{_DEFAULT}, LiteRT int8", "se_resnet50_default", "litert_int8"),
             (f"{_DEFAULT}, ONNX Runtime", "se_resnet50_default", "onnx"),
             (f"{_DEFAULT}, OpenVINO", "se_resnet50_default", "openvino"),
             (_BFLOAT16, "se_resnet50_default", "openvino_bfloat16"),
