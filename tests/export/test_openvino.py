@@ -12,6 +12,7 @@ import pytest
 import keras_senet
 from keras_senet.card import Card
 from keras_senet.cli import main
+from keras_senet.cli.reports import first_images
 from keras_senet.export import export_openvino, verify
 from keras_senet.opening import open_model
 
@@ -101,6 +102,19 @@ def test_smaller_weights(file, make_model, model, images, labels, tmp_path):
     assert sizes[0] > 1.6 * sizes[1] > 1.6 * 1.3 * sizes[2]
     with pytest.raises(ValueError, match="real images"):
         export_openvino(model, tmp_path / "a.xml", quantization="int8")
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_accuracy(tmp_path):
+    pytest.importorskip("nncf")
+    source = keras_senet.data.open_source("bundled")
+    model = keras_senet.SEResNet20(weights="fashion_mnist")
+    images, _ = first_images(source, "train", model, 256)
+    path = tmp_path / "int8.xml"
+    export_openvino(model, path, quantization="int8", representative_dataset=images)
+    top1 = [keras_senet.evaluate(one, source).top1 for one in (model, path)]
+    assert top1[0] > 0.9
+    assert top1[1] >= top1[0] - 0.005
 
 
 def test_precisions(file, model, images):
