@@ -14,12 +14,14 @@ Other readers take these files as if the card were not there.
 """
 
 import dataclasses
+import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from xml.etree import ElementTree
 
 from keras_senet.utils.errors import integer_or_none, short
@@ -355,32 +357,33 @@ class Card:
         header = read_header(path)
         return None if header is None else cls.parse(header, path)
 
-    def write(self, path: str | os.PathLike, **others: Any) -> None:
+    def write(self, path: str | os.PathLike | BinaryIO, **others: Any) -> None:
         """Puts the card into a finished file or folder of one of the kinds of `read`.
 
         Args:
-            path: The file or folder; what is in it stays.
+            path: The file or folder; what is in it stays. Also a binary file in memory
+                whose `str` is a name.
             **others: More fields for the JSON text, that `parse` passes over.
         """
-        path = Path(path)
+        name = Path(str(path))
         header = {**self.to_json(), **others}
         text = json.dumps(header, ensure_ascii=False, indent=1) + "\n"
-        if path.is_dir():
-            folder = path / FOLDER
+        if not isinstance(path, io.IOBase) and name.is_dir():
+            folder = name / FOLDER
             folder.mkdir(exist_ok=True)
             (folder / MEMBER).write_text(text, encoding="utf-8")
-        elif path.name.endswith(".h5"):
+        elif name.name.endswith(".h5"):
             import h5py
 
-            with h5py.File(path, "a") as file:
+            with h5py.File(path, "r+") as file:
                 file.attrs[KEY] = json.dumps(header)
-        elif path.suffix == ".onnx":
+        elif name.suffix == ".onnx":
             import onnx
 
             model = onnx.load(path)
             onnx.helper.set_model_props(model, {KEY: text})
             onnx.save(model, path)
-        elif path.suffix == ".xml":
+        elif name.suffix == ".xml":
             tree = ElementTree.parse(path)
             facts = tree.find("rt_info")
             if facts is None:
@@ -515,7 +518,8 @@ def _is_int(value):
 
 
 def _is_text(value):
-    return isinstance(value, str)
+    # Halves of characters can be written to no file.
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _is_bool(value):

@@ -20,16 +20,12 @@ from keras_senet.models import create_model, list_models, network_of
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
-from keras_senet.utils.files import (
-    DiskFull,
-    ImplausibleArchive,
-    check_archive,
-    disk_full_explained,
-)
+from keras_senet.utils.files import DiskFull, ImplausibleArchive, disk_full_explained
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.quiet import quiet
 from keras_senet.views import SourceView, view_source
 from keras_senet.weights import open_checkpoint
+from keras_senet.weights.claims import check_keras_file
 from keras_senet.weights.repository import SCHEME
 
 # More threads than this rarely make one small image faster.
@@ -670,7 +666,7 @@ def _load_keras(path: Path) -> keras.Model:
         error = ValueError("A .keras file is a zip archive.")
         raise _unreadable(path, "a .keras file", error)
     try:
-        check_archive(path)
+        check_keras_file(path)
         # Keras unpacks it there.
         with disk_full_explained(tempfile.gettempdir()):
             model = keras.saving.load_model(path, compile=False)
@@ -678,15 +674,8 @@ def _load_keras(path: Path) -> keras.Model:
         raise
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise _unreadable(path, "a .keras file", error) from error
-    # A configuration of other types ends in any of these.
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    # A configuration of other types, or a damaged archive, can raise anything.
+    except Exception as error:
         # Keras wraps the reason in the whole configuration.
         text = str(error).rpartition("Exception encountered: ")[2]
         reason = (text.strip().splitlines() or [type(error).__name__])[0]

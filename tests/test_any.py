@@ -6,10 +6,13 @@ import logging
 import os
 import tempfile
 import warnings
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import flatbuffers
 import hypothesis
+import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -20,8 +23,14 @@ from keras_senet.data import open_source, read_image
 from keras_senet.data.files import find_images, subfolders
 from keras_senet.data.images import FORMATS, check_image
 from keras_senet.data.tables import find_tables, open_tables
+from keras_senet.opening import open_model
 from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
-from keras_senet.utils.flatbuffer import read_tflite, schema, write_flatbuffer
+from keras_senet.utils.flatbuffer import (
+    open_flatbuffer,
+    read_tflite,
+    schema,
+    write_flatbuffer,
+)
 from keras_senet.weights.readers import read_file
 
 GOLDEN = Path(__file__).parent / "weights" / "golden"
@@ -228,6 +237,63 @@ def test_any_tflite_file(content, tmp_path):
     path.write_bytes(content)
     read_or_one_line(lambda: read_tflite(path), str(path))
     read_or_one_line(lambda: Card.read(path), str(path))
+
+
+def crowded(graphs, tensors):
+    """A .tflite file that uses one tensor and one graph many times."""
+    kinds, builder = schema(), flatbuffers.Builder()
+
+    def vector(start, count, part):
+        start(builder, count)
+        for _ in range(count):
+            builder.PrependUOffsetTRelative(part)
+        return builder.EndVector()
+
+    name = builder.CreateString("a" * 100)
+    kinds.TensorStart(builder)
+    kinds.TensorAddName(builder, name)
+    tensor = kinds.TensorEnd(builder)
+    many = vector(kinds.SubGraphStartTensorsVector, tensors, tensor)
+    kinds.SubGraphStart(builder)
+    kinds.SubGraphAddTensors(builder, many)
+    graph = kinds.SubGraphEnd(builder)
+    many = vector(kinds.ModelStartSubgraphsVector, graphs, graph)
+    kinds.ModelStart(builder)
+    kinds.ModelAddVersion(builder, 3)
+    kinds.ModelAddSubgraphs(builder, many)
+    builder.Finish(kinds.ModelEnd(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+@pytest.mark.faults("a damaged .tflite file")
+@pytest.mark.parametrize(("graphs", "tensors"), [(300, 300), (1, 3000)])
+def test_parts_of_a_tflite_file_that_are_used_too_often(graphs, tensors):
+    """As many again would fill the memory."""
+    content = crowded(graphs, tensors)
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        open_flatbuffer(content)
+
+
+KERAS = []  # made once
+
+
+@pytest.mark.faults("a damaged .keras file")
+@hypothesis.given(data=st.data(), packed=st.booleans())
+def test_any_keras_file(data, packed, tmp_path):
+    path = tmp_path / "a.keras"
+    if not KERAS:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        for way in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            model.save(path)
+            file = io.BytesIO()
+            with zipfile.ZipFile(path) as own, zipfile.ZipFile(file, "w", way) as copy:
+                for name in own.namelist():
+                    copy.writestr(name, own.read(name))
+            KERAS.append(file.getvalue())
+    path.write_bytes(data.draw(damaged(KERAS[packed])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read_or_one_line(lambda: open_model(path), str(path))
 
 
 ENDINGS = (".h5", ".safetensors") + ((".pth",) if find_spec("torch") else ())

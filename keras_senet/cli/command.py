@@ -67,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # TensorFlow leaves it off without AVX-512; training takes 2.5 times as long then.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if argv is None:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed, as `>&-` does
+                setattr(sys, name, io.StringIO())
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="replace")  # names that it cannot write
         if not debug:
@@ -79,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail("interrupted", 130)
         return code
     except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return 141
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -90,10 +93,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         if interrupts:  # native code that is being imported makes others of it
             return _fail("interrupted", 130)
-        return _fail(_describe(error, debug), 1)
+        text = _describe(error, debug)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            text = _lost_output() or text
+        return _fail(text, 1)
     finally:
         if argv is None:  # What is left to do is short.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _lost_output():
+    """Says that the output cannot be written, as on a full disk, where it cannot."""
+    try:
+        print(flush=True)  # what is left of it, or where nothing is, a line
+    except OSError as error:
+        _drop_output()
+        return f"The standard output cannot be written: {error.strerror}"
+    return None
+
+
+def _drop_output():
+    """Lets Python not try again to write the output when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _watch_signals():

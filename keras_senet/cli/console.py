@@ -62,5 +62,10 @@ def _table(columns, rows):
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(visible(c)) if isinstance(c, str) else c for c in row))
+        cells = (Text(_line(c)) if isinstance(c, str) else c for c in row)
+        table.add_row(*cells)
     return table
+
+
+def _line(cell):
+    return visible(cell).replace("\n", r"\n")

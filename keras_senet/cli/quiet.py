@@ -64,4 +64,5 @@ def _pass_on(notes, terminal):
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     if issubclass(category, UserWarning):
-        print(visible(f"keras-senet: warning: {message}"), file=sys.stderr)
+        text = " ".join(str(message).split())
+        print(visible(f"keras-senet: warning: {text}"), file=sys.stderr)

@@ -68,8 +68,12 @@ def _is_hidden(entry: os.DirEntry | Path) -> bool:
 
 
 def composed(name: str) -> str:
-    """Returns the one form of a name with umlauts, which differs between machines."""
-    return unicodedata.normalize("NFC", name)
+    """Returns the one form of a name with umlauts, which differs between machines.
+
+    Of a name that is no Unicode the bytes are escaped: no text holds them.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
 
 
 def find_images(

@@ -18,7 +18,7 @@ import tensorflow as tf
 from scipy import optimize, special
 
 from keras_senet.training.network import is_classifier
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_path, disk_full_explained
 
 # Features of more bytes lie in a file of the run folder while they are used.
 MEMORY_BYTES = 2**30
@@ -139,7 +139,12 @@ def see(
 def _empty(shape, file):
     if 4 * np.prod(shape) <= MEMORY_BYTES:
         return np.empty(shape, np.float32)
-    return np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    features = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):
+        # Writing to memory for which the disk has no room would end the process.
+        with disk_full_explained(file), open(file, "rb+") as taken:
+            os.posix_fallocate(taken.fileno(), 0, file.stat().st_size)
+    return features
 
 
 def fit(train: Seen, held_out: Seen, *, independent: bool) -> Probe:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from keras_senet.utils.files import atomic_path
-from keras_senet.weights import file_size
+from keras_senet.weights import in_memory
 
 # How a run goes on, for messages.
 RESUME = "resume the run (resume=True, or --resume on the command line)"
@@ -62,18 +62,19 @@ def save_state(
         OSError: If the file cannot be written; the older ones are as they were.
     """
     path = Path(path)
-    room = file_size(model) + sum(value.nbytes for value in best)
-    with atomic_path(path, overwrite=True, room=room) as temporary:
-        model.save_weights(temporary)
-        with h5py.File(temporary, "a") as file:
-            group = file.create_group("training")
-            group.attrs.update(progress)
-            for name, variable in _beside_weights(model, progress):
-                group[name] = keras.ops.convert_to_numpy(variable)
-            for i, value in enumerate(best):
-                group[f"best_{i}"] = value
-            group.attrs["digest"] = _digest(file)
-        with open(temporary, "rb+") as file:
+    content = in_memory(model)
+    with h5py.File(content, "r+") as file:
+        group = file.create_group("training")
+        group.attrs.update(progress)
+        for name, variable in _beside_weights(model, progress):
+            group[name] = keras.ops.convert_to_numpy(variable)
+        for i, value in enumerate(best):
+            group[f"best_{i}"] = value
+        group.attrs["digest"] = _digest(file)
+    with atomic_path(path, overwrite=True) as temporary:
+        with open(temporary, "wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
             os.fsync(file.fileno())
         if path.exists() and damage(path) is None:
             path.replace(previous_path(path))

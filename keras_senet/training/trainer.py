@@ -285,33 +285,37 @@ class _Fit:
 
     def _start_from_probe(self) -> list[np.ndarray]:
         """Gives the classifier the weights of the probe; returns all weights."""
-        recipe, folder = self.recipe, self.folder
+        folder = self.folder
         if folder.probe.exists():
             self.probe = Probe.load(folder.probe)
         else:
-            seen = []
-            for split, weights in (
-                (recipe.train_split, self.class_weights),
-                (recipe.validation_split, None),
-            ):
-                batches = inference_batches(recipe, self.source, split, weights)
-                images = self.source.part(split).images
-                images = min(images, recipe.limit or images)
-                file = folder.features.with_stem(f"features_{len(seen)}")
-                seen.append(see(self.network, batches, images, file))
-            self._tell_the_time(seen[0].seconds)
-            independent = Card.of(self.network).outputs == "sigmoid"
-            self.probe = fit(*seen, independent=independent)
-            self.probe.save(folder.probe)
-            del seen
-            for file in folder.checkpoints.glob(f"{folder.features.stem}_*"):
-                file.unlink()
+            try:
+                self._fit_probe()
+            finally:
+                for file in folder.checkpoints.glob(f"{folder.features.stem}_*"):
+                    file.unlink()
         with self.strategy.scope():
             self.probe.put_into(self.network)
         self.say(
             f"Linear probe: {self.probe.accuracy:.1%} of the held-out images right."
         )
         return self.network.get_weights()
+
+    def _fit_probe(self):
+        recipe, folder, seen = self.recipe, self.folder, []
+        for split, weights in (
+            (recipe.train_split, self.class_weights),
+            (recipe.validation_split, None),
+        ):
+            batches = inference_batches(recipe, self.source, split, weights)
+            images = self.source.part(split).images
+            images = min(images, recipe.limit or images)
+            file = folder.features.with_stem(f"features_{len(seen)}")
+            seen.append(see(self.network, batches, images, file))
+        self._tell_the_time(seen[0].seconds)
+        independent = Card.of(self.network).outputs == "sigmoid"
+        self.probe = fit(*seen, independent=independent)
+        self.probe.save(folder.probe)
 
     def _tell_the_time(self, seconds):
         """Says the budget and how long it takes, from the time of inference."""

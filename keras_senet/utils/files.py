@@ -44,12 +44,21 @@ def disk_full_explained(path: str | os.PathLike) -> Iterator[None]:
     except DiskFull:
         raise
     except Exception as error:
-        number, text = getattr(error, "errno", None), str(error)
-        for full in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            if number == full or os.strerror(full) in text:
-                reason = f"{str(path)!r} could not be written: {os.strerror(full)}."
-                raise DiskFull(reason) from error
-        raise
+        full = _full_disk(error)
+        if full is None:
+            raise
+        raise DiskFull(f"{str(path)!r} could not be written: {full}.") from error
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """Returns what the system says of a full disk in an error or behind it."""
+    while error is not None:
+        for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            text = os.strerror(number)
+            if getattr(error, "errno", None) == number or text in str(error):
+                return text
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextlib.contextmanager
@@ -58,7 +67,6 @@ def atomic_path(
     *,
     overwrite: bool = False,
     what: str = "file",
-    room: int = 0,
 ) -> Iterator[Path]:
     """Yields a path beside `path` to write to, and renames it when all went well.
 
@@ -74,8 +82,6 @@ def atomic_path(
         path: The final path.
         overwrite: Whether an existing `path` is replaced.
         what: What is written, for the error message ("SavedModel", "file").
-        room: How many bytes there must be room for, for libraries that end the
-            process where there is none.
 
     Raises:
         ValueError: If `path` exists and `overwrite` is False, or it is a folder and a
@@ -93,8 +99,6 @@ def atomic_path(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _own_folder(f".{path.name}.", path.parent) as folder:
             temporary = folder / path.name
-            if room:
-                _reserve(temporary, room)
             yield temporary
             _check_kind(temporary, path, what)
             _replace(temporary, path)
@@ -219,17 +223,6 @@ def locked_folder(folder: str | os.PathLike, what: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.close()
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Raises an OSError if a file of this size cannot be written."""
-    if not hasattr(os, "posix_fallocate"):
-        if shutil.disk_usage(path.parent).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-    path.unlink()
 
 
 def _check_kind(source: Path, target: Path, what: str) -> None:

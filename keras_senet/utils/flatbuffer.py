@@ -119,7 +119,9 @@ def open_flatbuffer(source: bytes | str | os.PathLike):
             "which does not: it is damaged or another kind of file."
         )
     with _damage_named(source):
-        model = schema().ModelT.InitFromObj(schema().Model.GetRootAs(data, 0))
+        root = schema().Model.GetRootAs(data, 0)
+        _check_sharing(root, len(data))
+        model = schema().ModelT.InitFromObj(root)
         for buffer in model.buffers:
             # Some writers put the constants behind the flatbuffer.
             if buffer.offset > 1:
@@ -127,6 +129,27 @@ def open_flatbuffer(source: bytes | str | os.PathLike):
                 buffer.data = np.frombuffer(data[buffer.offset : end], "uint8")
                 buffer.offset = buffer.size = 0
     return model
+
+
+def _check_sharing(root, size: int) -> None:
+    """Raises a ValueError where parts are used so often that each alone had no room.
+
+    A table is an object of its own wherever it is used: a small file could fill memory.
+    """
+    for graph in map(root.Subgraphs, range(root.SubgraphsLength())):
+        size -= 4 * (1 + graph.TensorsLength() + graph.OperatorsLength())
+        if size < 0:
+            break
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            size -= len(tensor.Name() or b"") + 4 * tensor.VariantTensorsLength()
+            if size < 0:
+                break
+    for signature in map(root.SignatureDefs, range(root.SignatureDefsLength())):
+        size -= 4 * (signature.InputsLength() + signature.OutputsLength())
+    for entry in map(root.Metadata, range(root.MetadataLength())):
+        size -= len(entry.Name() or b"")
+    if size < 0:
+        raise ValueError("its parts are used too often")
 
 
 class _AlignedBuilder(flatbuffers.Builder):

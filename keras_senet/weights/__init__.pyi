@@ -12,7 +12,7 @@ from .presets import Accuracy as Accuracy
 from .presets import File as File
 from .presets import Host as Host
 from .presets import Preset as Preset
-from .saving import file_size as file_size
+from .saving import in_memory as in_memory
 from .saving import network_card as network_card
 from .saving import save_model as save_model
 from .saving import save_weights as save_weights

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import io
 import mmap
 import os
 import pickle
@@ -18,10 +17,12 @@ import numpy as np
 
 from keras_senet.card import KEY, Card, h5_header, read_header
 from keras_senet.utils.errors import short
-from keras_senet.utils.files import ImplausibleArchive, check_archive, plausible_size
+from keras_senet.utils.files import ImplausibleArchive, check_archive
+from keras_senet.weights.claims import WEIGHTS, Budget, Unreadable, open_weights
 
 # Keras nests a network's layers a few levels deep.
 _MAX_DEPTH = 32
+_ZIP = b"PK\x03\x04"
 
 
 # What trainers put a network's weights under; averages are second choice.
@@ -67,7 +68,7 @@ def read_file(path: str | os.PathLike) -> RawFile:
         found = read(path)
     except (ImportError, ImplausibleArchive):
         raise
-    except _Unreadable as error:
+    except Unreadable as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
     # A broken file can raise anything in the libraries that read it.
     except Exception as error:
@@ -92,25 +93,6 @@ class _Content:
     header: Any = None
 
 
-class _Unreadable(Exception):
-    """Why a file is not read, as the end of a sentence."""
-
-
-class _Budget:
-    """How many bytes the arrays of a file may still claim to have."""
-
-    def __init__(self, path: Path):
-        self.size, self.left = path.stat().st_size, plausible_size(path)
-
-    def take(self, name: str, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise _Unreadable(
-                f"{short(name)} claims to have {size} bytes, more than is left "
-                f"of what a file of {self.size} bytes can hold"
-            )
-
-
 def _archive_header(path: Path) -> str | Mapping[str, Any] | None:
     """The header of a .keras file, or None where Keras saved another's network."""
     header = read_header(path)
@@ -119,13 +101,12 @@ def _archive_header(path: Path) -> str | Mapping[str, Any] | None:
 
 
 def _reader(path: Path) -> Callable[[Path], _Content]:
-    with path.open("rb") as file:
-        start = file.read(16)
+    start = _start(path)
     if not start:
         raise ValueError(f"{str(path)!r} is empty.")
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         return _read_h5
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith(_ZIP):
         return _read_zip
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**27:
         return _read_safetensors
@@ -136,6 +117,11 @@ def _reader(path: Path) -> Callable[[Path], _Content]:
         "`weights` must be a .weights.h5, .keras, .safetensors, .pth or legacy .h5 "
         f"file. Received: {str(path)!r}, which begins with {start[:8]!r}."
     )
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def _read_h5(path: Path) -> _Content:
@@ -153,7 +139,7 @@ def _read_h5_file(file: h5py.File, path: Path) -> _Content:
     if "model_weights" in file.keys():  # noqa: SIM118
         group = _descend(file, "model_weights")
     if not _names(group, "layer_names"):
-        raise _Unreadable("it is an HDF5 file, but not of Keras' weights")
+        raise Unreadable("it is an HDF5 file, but not of Keras' weights")
     arrays = _read_datasets(_legacy_datasets(group), path)
     return _Content(arrays=arrays, format="legacy_h5")
 
@@ -164,7 +150,7 @@ def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
 
     def walk(group, names, depth):
         if depth > _MAX_DEPTH:
-            raise _Unreadable(f"its groups are nested more than {_MAX_DEPTH} deep")
+            raise Unreadable(f"its groups are nested more than {_MAX_DEPTH} deep")
         for key in group:
             if key in ("vars", "seed_generator"):
                 continue
@@ -172,7 +158,7 @@ def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
             if not isinstance(child, h5py.Group):
                 continue
             if child in seen:
-                raise _Unreadable(f"it holds the group {short(child.name)} twice")
+                raise Unreadable(f"it holds the group {short(child.name)} twice")
             seen.add(child)
             path = names
             if "vars" in child.keys():  # noqa: SIM118
@@ -195,7 +181,7 @@ def _name(variables: h5py.Group) -> str | None:
     if variables.attrs.get_id("name").shape == ():
         name = variables.attrs["name"]
     if not isinstance(name, str):
-        raise _Unreadable(f"the name of {short(variables.name)} is not a text")
+        raise Unreadable(f"the name of {short(variables.name)} is not a text")
     return name
 
 
@@ -204,7 +190,7 @@ def _numbers(variables: h5py.Group) -> list[str]:
     keys = list(variables)
     expected = [str(i) for i in range(len(keys))]
     if set(keys) != set(expected):
-        raise _Unreadable(
+        raise Unreadable(
             f"the variables in {short(variables.name)} are not numbered from 0"
         )
     return expected
@@ -244,7 +230,7 @@ def _names(group: h5py.Group, key: str) -> list[str]:
         # Texts of any length lie elsewhere in the file, and all of them may be one.
         shared = kind == "O" and count * _longest_text(group.file) > 2**32
         if count and (kind not in "SO" or shared):
-            raise _Unreadable(f"{key} of {short(group.name)} is no list of texts")
+            raise Unreadable(f"{key} of {short(group.name)} is no list of texts")
         names += np.ravel(group.attrs[part]).tolist() if count else []
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
@@ -269,9 +255,9 @@ def _descend(group: h5py.Group, path: str):
     for part in path.split("/"):
         link = part.encode("utf-8", "surrogateescape")
         if not isinstance(group, h5py.Group) or not group.id.links.exists(link):
-            raise _Unreadable(f"it has no {short(path)}")
+            raise Unreadable(f"it has no {short(path)}")
         if group.id.links.get_info(link).type != h5py.h5l.TYPE_HARD:
-            raise _Unreadable("it holds links, which are not followed")
+            raise Unreadable("it holds links, which are not followed")
         group = group[part]
     return group
 
@@ -279,23 +265,19 @@ def _descend(group: h5py.Group, path: str):
 def _read_datasets(
     datasets: Iterable[tuple[str, Any]], path: Path
 ) -> dict[str, np.ndarray]:
-    datasets, budget = list(datasets), _Budget(path)
+    datasets, budget = list(datasets), Budget(path)
     for name, dataset in datasets:
         own = isinstance(dataset, h5py.Dataset)
         if not own or dataset.external or dataset.is_virtual or dataset.shape is None:
-            raise _Unreadable(f"{short(name)} is no array of the file's own")
+            raise Unreadable(f"{short(name)} is no array of the file's own")
         _check_type(name, dataset.dtype)
-        # A chunk is unpacked as a whole.
-        chunk = (
-            np.prod(dataset.chunks or (0,), dtype="float64") * dataset.dtype.itemsize
-        )
-        budget.take(name, max(dataset.nbytes, int(chunk)))
+        budget.take_dataset(name, dataset)
     return {name: np.asarray(dataset) for name, dataset in datasets}
 
 
 def _check_type(name: str, dtype: np.dtype) -> None:
     if dtype.kind not in "fiu":
-        raise _Unreadable(f"{short(name)} has the type {dtype}")
+        raise Unreadable(f"{short(name)} has the type {dtype}")
 
 
 def _read_zip(path: Path) -> _Content:
@@ -305,17 +287,11 @@ def _read_zip(path: Path) -> _Content:
         if "config.json" not in names:
             if any(name.endswith("/data.pkl") for name in names):
                 return _read_torch(path)
-            raise _Unreadable("it is a zip file, but neither a .keras nor a .pth")
-        if "model.weights.h5" not in names:
-            raise _Unreadable("it is a .keras file without model.weights.h5")
-        info = archive.getinfo("model.weights.h5")
-        # The members are read in place, so that no name in the archive is ever a path.
-        with archive.open(info) as member:
-            if info.compress_type != zipfile.ZIP_STORED:
-                # In a compressed file each step back starts again from the beginning.
-                member = io.BytesIO(member.read())
-            with h5py.File(member, "r") as file:
-                content = _read_h5_file(file, path)
+            raise Unreadable("it is a zip file, but neither a .keras nor a .pth")
+        if WEIGHTS not in names:
+            raise Unreadable(f"it is a .keras file without {WEIGHTS}")
+        with open_weights(archive) as file:
+            content = _read_h5_file(file, path)
     return dataclasses.replace(content, format="keras")
 
 
@@ -338,10 +314,10 @@ def _read_safetensors(path: Path) -> _Content:
             for name in names:
                 kind = file.get_slice(name).get_dtype()
                 if kind not in _SAFETENSORS:
-                    raise _Unreadable(f"{short(name)} has the type {kind}")
+                    raise Unreadable(f"{short(name)} has the type {kind}")
             arrays = {name: _float32(file.get_tensor(name)) for name in names}
     except SafetensorError as error:
-        raise _Unreadable(f"truncated or damaged: {_line(error)}") from None
+        raise Unreadable(f"truncated or damaged: {_line(error)}") from None
     return _Content(arrays=arrays, format="safetensors", header=header)
 
 
@@ -350,6 +326,7 @@ def _float32(array):
 
 
 def _read_torch(path: Path) -> _Content:
+    _check_pickle(path)
     try:
         import torch
     except ImportError:
@@ -358,7 +335,6 @@ def _read_torch(path: Path) -> _Content:
             "torch (its CPU build will do). Where the same weights exist as "
             ".safetensors or .h5, those need no torch."
         ) from None
-    _check_pickle(path)
     try:
         # What trainers keep of their command line has values and no code.
         known = torch.serialization.safe_globals([argparse.Namespace])
@@ -369,27 +345,33 @@ def _read_torch(path: Path) -> _Content:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Its message goes on about how to load the file all the same.
-        raise _Unreadable(
+        raise Unreadable(
             "it holds more than weights, or is damaged; such a file is not loaded: "
             f"{_reason(error)}"
         ) from None
-    tensors, budget = list(_torch_tensors(content)), _Budget(path)
+    tensors, budget = list(_torch_tensors(content)), Budget(path)
     for name, tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized:
-            raise _Unreadable(f"{short(name)} is sparse or quantized, not an array")
+            raise Unreadable(f"{short(name)} is sparse or quantized, not an array")
         if tensor.is_complex() or tensor.device.type != "cpu":
-            raise _Unreadable(f"{short(name)} has no real values")
+            raise Unreadable(f"{short(name)} has no real values")
         budget.take(name, 4 * tensor.numel())
     arrays = {name: tensor.detach().float().numpy() for name, tensor in tensors}
     return _Content(arrays=arrays, format="pth")
 
 
 def _check_pickle(path: Path) -> None:
-    """Refuses a pickle that has torch's unpickler fill memory of any size."""
-    if zipfile.is_zipfile(path):
+    """Refuses a pickle that has torch's unpickler fill memory of any size.
+
+    Of two members with one name torch may read either, and capitals are no difference.
+    """
+    if _start(path).startswith(_ZIP):
         with zipfile.ZipFile(path) as archive:
-            pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-            found = any(b"bytearray" in archive.read(name) for name in pickles)
+            found = any(
+                b"bytearray" in archive.read(info)
+                for info in archive.infolist()
+                if info.filename.lower().endswith("data.pkl")
+            )
     else:
         with (
             path.open("rb") as file,
@@ -397,23 +379,23 @@ def _check_pickle(path: Path) -> None:
         ):
             found = content.find(b"bytearray") >= 0
     if found:
-        raise _Unreadable("it holds more than weights; such a file is not loaded")
+        raise Unreadable("it holds more than weights; such a file is not loaded")
 
 
 def _torch_tensors(content: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, dict):
-        raise _Unreadable(f"it holds a {type(content).__name__} and no state_dict")
+        raise Unreadable(f"it holds a {type(content).__name__} and no state_dict")
     found = _state(content)
     if found is None:
         keys = ", ".join(short(str(key)) for key in list(content)[:10]) or "none"
-        raise _Unreadable(
+        raise Unreadable(
             "no weights are at its top or under one of the keys "
             f"{', '.join(_WRAPPERS)}. Its keys: {keys}"
         )
     for name, tensor in found.items():
         if hasattr(tensor, "detach"):
             if not isinstance(name, str):
-                raise _Unreadable(f"an array's name is a {type(name).__name__}")
+                raise Unreadable(f"an array's name is a {type(name).__name__}")
             yield name, tensor
 
 

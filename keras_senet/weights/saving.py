@@ -4,7 +4,7 @@ Keras reads them too.
 """
 
 import dataclasses
-import math
+import io
 import os
 from pathlib import Path
 
@@ -35,14 +35,29 @@ def network_card(model: keras.Model, **changes) -> Card:
     return dataclasses.replace(card, **changes)
 
 
-def file_size(model: keras.Model) -> int:
-    """Returns how many bytes a file of a model's weights and optimizer has at most."""
-    variables = [*model.variables]
-    if getattr(model, "optimizer", None) is not None:
-        variables += model.optimizer.variables
-    values = sum((8 if "64" in v.dtype else 4) * math.prod(v.shape) for v in variables)
-    # Groups, names and headers; a layer without variables has some, too.
-    return values + 4096 * (len(variables) + len(model.layers)) + 2**16
+class _InMemory(io.BytesIO):
+    """A file in memory that has the ending by which Keras knows what to write."""
+
+    def __init__(self, ending: str):
+        super().__init__()
+        self._ending = ending
+
+    def __str__(self) -> str:
+        return f"model{self._ending}"
+
+
+def in_memory(model: keras.Model, ending: str = ".weights.h5") -> io.BytesIO:
+    """Returns the file that Keras writes of a model, in memory.
+
+    HDF5 ends the process where a disk is full, so it never writes to one here.
+
+    Args:
+        model: A built model; of a compiled one the optimizer is written, too.
+        ending: ".weights.h5" or ".keras".
+    """
+    content = _InMemory(ending)
+    (model.save if ending == ".keras" else model.save_weights)(content)
+    return content
 
 
 def save_weights(
@@ -66,7 +81,7 @@ def save_weights(
         ValueError: If the name has another ending, the file exists, or `card` is not
             given and the model is no network of ours.
     """
-    return _save(model, path, card, overwrite, ".weights.h5", "save_weights")
+    return _save(model, path, card, overwrite, ".weights.h5")
 
 
 def save_model(
@@ -80,15 +95,15 @@ def save_model(
 
     `keras.saving.load_model(path)` reads it too.
     """
-    return _save(model, path, card, overwrite, ".keras", "save")
+    return _save(model, path, card, overwrite, ".keras")
 
 
-def _save(model, path, card, overwrite, ending, method):
+def _save(model, path, card, overwrite, ending):
     if not str(path).endswith(ending):
         raise ValueError(f"`path` must end in {ending!r}. Received: path={str(path)!r}")
     card = network_card(model) if card is None else card
-    room = file_size(model)
-    with atomic_path(path, overwrite=overwrite, room=room) as temporary:
-        getattr(model, method)(temporary)
-        card.write(temporary)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        content = in_memory(model, ending)
+        card.write(content)
+        temporary.write_bytes(content.getbuffer())
     return Path(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import keras
 
-from keras_senet.utils.files import sha256
+from keras_senet.utils.files import sha256, write_json
 from keras_senet.weights import repository
 from keras_senet.weights.presets import File, Preset
 from keras_senet.weights.shipped import shipped_folder
@@ -203,10 +203,19 @@ def _download(url, part):
     with response:
         if response.status != 206:
             done = 0
+        elif done and _first_byte(response) != done:
+            part.unlink()
+            raise _Transient("the server sent another range than was asked for")
         length = response.headers.get("Content-Length", "")
         # What is no number is no promise; the end of the file shows in its hash.
         total = done + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         _write(response, part, done, total, url)
+
+
+def _first_byte(response):
+    """Where the range begins that a server sends, or None where it does not say."""
+    found = re.match(r"bytes (\d{1,18})-", response.headers.get("Content-Range", ""))
+    return found and int(found.group(1))
 
 
 def _write(response, part, done, total, url):
@@ -303,7 +312,7 @@ def _record_hash(part, path, file):
     digest = sha256(part)
     trusted = not (file.sha256 or file.md5)
     record = {"sha256": digest, "url": source_of(file), "trusted_first": trusted}
-    _sidecar(path).write_text(json.dumps(record, indent=1) + "\n")
+    write_json(_sidecar(path), record, overwrite=True)
     if trusted:
         _say(
             f"{file.name}: its publisher gives no hash, so this first download was "

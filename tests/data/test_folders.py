@@ -219,6 +219,16 @@ def test_links_into_a_hidden_store_are_the_images(folder, tmp_path):
 
 
 @FOUND
+def test_a_class_folder_whose_name_is_no_unicode(folder):
+    """Its name can be written nowhere, after the last epoch neither."""
+    root = folder({"a": 3, "b": 3})
+    os.rename(root / "a", os.fsencode(root) + b"/caf\xe9")
+    source = open_source(root)
+    assert source.class_names == ("b", r"caf\xe9")
+    assert len([*source.dataset("train")]) == source.splits["train"]
+
+
+@FOUND
 def test_a_pipe_is_no_image_and_is_not_waited_for(folder):
     root = folder({"a": 3, "b": 3})
     os.mkfifo(root / "a" / "pipe.jpg")

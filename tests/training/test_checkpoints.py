@@ -100,11 +100,10 @@ def test_a_failed_write_leaves_the_old_checkpoints(
 ):
     end_epoch(checkpoints, 0)
 
-    def fail(path, **_):
-        path.write_bytes(b"half")
+    def fail(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(model, "save_weights", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     checkpoints.on_epoch_begin(1)
     with pytest.raises(OSError, match=r"No space left on device\. The state before"):
         checkpoints.on_epoch_end(1, {"loss": 1.0})

@@ -1,7 +1,5 @@
 """What ends a training from outside, and how it says so."""
 
-import errno
-import os
 import re
 import shutil
 from pathlib import Path
@@ -13,45 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_senet.data import batches, open_source
-from keras_senet.training.checkpoints import Checkpoints
 from keras_senet.training.failures import explained
-from keras_senet.training.state import find_state, load_state
 
 SOURCE = open_source("bundled")
-
-
-def make_model(units):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
-    model.compile("sgd", "mse", jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def end_epoch(checkpoints, epoch):
-    checkpoints.on_epoch_begin(epoch)
-    checkpoints.on_epoch_end(epoch, {"loss": 1.0})
-
-
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    model = make_model(10_000)
-    checkpoints = Checkpoints(tmp_path, lambda path: None)
-    checkpoints.set_model(model)
-    end_epoch(checkpoints, 0)
-    last = tmp_path / "last.weights.h5"
-    assert last.stat().st_size > 100_000
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(OSError, match=r"h5' could not be written: No space left .*\. T"),
-    ):
-        patch.setattr(os, "posix_fallocate", full)
-        end_epoch(checkpoints, 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["last.weights.h5"]
-    assert load_state(make_model(10_000), find_state(last)).progress["epoch"] == 1
-    end_epoch(checkpoints, 1)
-    assert load_state(make_model(10_000), find_state(last)).progress["epoch"] == 2
 
 
 @pytest.fixture

@@ -173,16 +173,25 @@ from keras_senet.utils.files import DiskFull, atomic_path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-def fail(path):
+def say(path):
     raise RuntimeError("errno = 27, File too large")
 
-for write, room in [(None, 30_000), (fail, 0), (lambda p: p.write_bytes(bytes(50_000)), 0)]:
+def write(path):
+    path.write_bytes(bytes(50_000))
+
+def hide(path):
     try:
-        with atomic_path(sys.argv[1], room=room) as temporary:
-            write(temporary)
+        write(path)
+    except OSError:
+        raise ValueError("an open writing handle")
+
+for act in (say, write, hide):
+    try:
+        with atomic_path(sys.argv[1]) as temporary:
+            act(temporary)
     except DiskFull as error:
         print(error, os.listdir())
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.faults("a full disk")

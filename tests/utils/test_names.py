@@ -28,6 +28,8 @@ def width(path):
 def test_control_characters_are_seen():
     assert visible(TITLE) == r"\x1b]0;owned\x07"
     assert visible("\u202egpj.exe") == r"\u202egpj.exe"
+    for mark in "\u061c\u200e\u200f\u2028\u2029\u2066":
+        assert visible(f"a{mark}b") == f"a{ascii(mark)[1:-1]}b"
     assert visible("a\n\tb é 猫") == "a\n\tb é 猫"
 
 
@@ -46,6 +48,8 @@ def test_spreadsheets_see_no_formula(tmp_path):
     path = write_csv(tmp_path / "t.csv", [("name", "mean"), ("=1+1", -0.5)])
     assert list(csv.reader(path.read_text().splitlines()))[1] == ["'=1+1", "-0.5"]
     assert in_csv(-1) == -1
+    for first in "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20":
+        assert in_csv(f"{first}1+1") == f"'{first}1+1"
 
 
 def test_terminal(capsys):
@@ -56,6 +60,11 @@ def test_terminal(capsys):
     out = capsys.readouterr()
     assert "\x1b" not in out.out + out.err and "\x07" not in out.out + out.err
     assert r"cat\x1b]0;owned" in out.out
+
+
+def test_a_name_of_two_lines_makes_no_row(capsys):
+    print_table(make_console(), "title", ["name"], [["a\nb  99 %"]])
+    assert r"a\nb  99 %" in capsys.readouterr().out
 
 
 def test_pictures(tmp_path):

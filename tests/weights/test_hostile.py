@@ -1,11 +1,14 @@
 """Files from strangers: what they claim is compared with what they can hold."""
 
+import io
 import json
 import struct
+import warnings
 import zipfile
 
 import h5py
 import hypothesis
+import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -233,14 +236,23 @@ def test_honest_archives_are_let_through(tiny, tmp_path):
     check_archive(save_model(tiny(), tmp_path / "mine.keras"))
 
 
-def test_a_compressed_archive_is_read(tiny, tmp_path):
-    whole, path = save_model(tiny(), tmp_path / "whole.keras"), tmp_path / "b.keras"
+def rewritten(whole, path, members=()):
+    """A .keras file with other members; None leaves one out."""
+    members = dict(members)
     with (
         zipfile.ZipFile(whole) as source,
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target,
     ):
         for name in source.namelist():
-            target.writestr(name, source.read(name))
+            content = members.get(name, source.read(name))
+            if content is not None:
+                target.writestr(name, content)
+    return path
+
+
+def test_a_compressed_archive_is_read(tiny, tmp_path):
+    whole = save_model(tiny(), tmp_path / "whole.keras")
+    path = rewritten(whole, tmp_path / "b.keras")
     assert list(read_file(path).arrays) == list(read_file(whole).arrays)
 
 
@@ -248,12 +260,58 @@ def test_a_compressed_archive_is_read(tiny, tmp_path):
     "config", ["[" * 100_000, "[]", "3", '{"config": 1}', '{"class_name": []}', "null"]
 )
 def test_a_configuration_of_other_types(config, tiny, tmp_path):
-    whole, path = save_model(tiny(), tmp_path / "whole.keras"), tmp_path / "b.keras"
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
-        for name in source.namelist():
-            content = config if name == "config.json" else source.read(name)
-            target.writestr(name, content)
+    whole = save_model(tiny(), tmp_path / "whole.keras")
+    path = rewritten(whole, tmp_path / "b.keras", {"config.json": config})
     refused(keras_senet.open_model, path, "Received")
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((4, 4)), layers.LSTM(7), layers.Dense(8)])
+    path = tmp_path_factory.mktemp("dense") / "whole.keras"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("weights", ["own", None, b"no HDF5"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"units": 7', '"units": 30000'),  # times itself
+        ('"units": 8', '"units": 50000000'),
+        ('"units": 8', '"units": 1' + 400 * "0"),
+    ],
+)
+def test_layers_larger_than_their_file(old, new, weights, dense, tmp_path):
+    with zipfile.ZipFile(dense) as archive:
+        config = archive.read("config.json").decode()
+    members = {"config.json": config.replace(old, new)}
+    assert members["config.json"] != config
+    if weights != "own":
+        members["model.weights.h5"] = weights
+    path = rewritten(dense, tmp_path / "a.keras", members)
+    refused(keras_senet.open_model, path, "its layers claim to have more than")
+
+
+def test_a_configuration_larger_than_any(dense, tmp_path):
+    with zipfile.ZipFile(dense) as archive:
+        config = archive.read("config.json")
+    members = {"config.json": config + b" " * 2**24}
+    path = rewritten(dense, tmp_path / "a.keras", members)
+    refused(keras_senet.open_model, path, r"config\.json is larger than 16 MB")
+
+
+def test_arrays_of_a_fill_value_in_a_model_count_together(dense, tmp_path):
+    file = io.BytesIO()
+    with h5py.File(file, "w") as content:
+        group = variables(content)
+        for i in range(40):
+            group.create_dataset(str(i), (2**23,), "f4", fillvalue=1)
+            group[f"again {i}"] = group[str(i)]  # counts once
+    members = {"model.weights.h5": file.getvalue()}
+    path = rewritten(dense, tmp_path / "a.keras", members)
+    refused(keras_senet.open_model, path, "more than is left")
 
 
 # --- safetensors and torch
@@ -283,13 +341,28 @@ def test_torch_tensors_that_are_no_arrays(make, zipped, tmp_path):
     refused(read_file, path, "sparse|claims to have|no real values")
 
 
-def test_a_pickle_that_asks_for_memory(tmp_path):
-    pytest.importorskip("torch")
+# bytearray(2**40), by protocol 2.
+ASKS = b"\x80\x02c__builtin__\nbytearray\n\x8a\x06" + bytes(5) + b"\x01\x85R."
+INNOCENT = b"\x80\x02}."
+
+
+@pytest.mark.parametrize(
+    ("members", "before"),
+    [
+        ([], ASKS),
+        ([("a/data.pkl", ASKS)], b""),
+        ([("a/data.pkl", ASKS), ("a/data.pkl", INNOCENT)], b""),
+        ([("a/DATA.PKL", ASKS), ("a/data.pkl", INNOCENT)], b""),
+        ([("a/data.pkl", INNOCENT)], ASKS),  # torch does not see the archive
+    ],
+)
+def test_a_pickle_that_asks_for_memory(members, before, tmp_path):
     path = tmp_path / "a.pth"
-    # bytearray(2**40), by protocol 2.
-    path.write_bytes(
-        b"\x80\x02c__builtin__\nbytearray\n\x8a\x06" + bytes(5) + b"\x01\x85R."
-    )
+    path.write_bytes(before)
+    for name, content in members:
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+            warnings.simplefilter("ignore")  # of two members with one name
+            archive.writestr(name, content)
     refused(read_file, path, "such a file is not loaded")
 
 
@@ -303,6 +376,13 @@ def test_records_of_other_types(value):
     for field in ("mean", "image_size", "channel_order", "interpolation", "std"):
         record = {"preprocessing": {field: value}, "format": 2}
         refused(lambda path, r=record: Card.parse(r, path), "here", f"`{field}`")
+
+
+@pytest.mark.parametrize("field", ["labels", "preset"])
+def test_halves_of_characters_are_no_text(field):
+    value = ["\ud800", "b"] if field == "labels" else "\udc80"
+    header = json.dumps({"format": 2, field: value})
+    refused(lambda path: Card.parse(header, path), "here", f"`{field}`")
 
 
 def test_a_header_nested_deep():

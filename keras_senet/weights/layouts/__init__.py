@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from keras_senet.card import CONFIG, Card, Preprocessing
-from keras_senet.utils.files import parse_json
+from keras_senet.utils.files import read_json
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts import (
     image_classifiers,
@@ -73,8 +73,7 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
 def _config_beside(path):
     """The config.json beside a file of timm's, as the hub's folders have it, or {}."""
     try:
-        text = (path.parent / CONFIG).read_text(encoding="utf-8")
-        config = parse_json(text, CONFIG)
+        config = read_json(path.parent / CONFIG)
     except (OSError, ValueError):
         return {}
     is_timms = isinstance(config, dict) and isinstance(config.get("architecture"), str)

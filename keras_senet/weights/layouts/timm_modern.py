@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_senet.utils.errors import short
 from keras_senet.weights.layouts._resnet import describe_resnet
 from keras_senet.weights.layouts._torch import (
     TorchNames,
@@ -60,7 +61,7 @@ def named_row(name: str) -> dict[str, Any]:
     kind = found.group(1).lower() if found else ""
     if kind == "blur":
         raise ValueError(
-            f"{name!r} strides by blurring, which this package does not do; the "
+            f"{short(name)} strides by blurring, which this package does not do; the "
             "arrays alone would give another network's answers."
         )
     return {"anti_alias": bool(kind)}
