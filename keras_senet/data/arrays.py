@@ -1,6 +1,6 @@
 """Images in memory as a source: arrays, or a tf.data dataset that is read once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,23 +96,50 @@ class _ArraysReader:
 
 
 def _read(data):
-    spec = getattr(data, "element_spec", (None,))[0]
-    if spec is not None and spec.shape.rank == 3:
-        data = data.batch(64)
-    images, labels = map(np.concatenate, zip(*read_labelled(data), strict=True))
+    if isinstance(data, tf.data.Dataset):
+        data = _batched(data)
+    try:
+        parts = list(read_labelled(data))
+    except tf.errors.InvalidArgumentError as error:
+        reason = error.message.rpartition("}} ")[2]
+        raise ValueError(
+            f"A dataset must yield images of one shape. Received: {reason}"
+        ) from error
+    shapes = {images.shape[1:] for images, _ in parts}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"Images must have one shape. Received: {sorted(shapes)}. Resize them, or "
+            "put them into a folder with a subfolder for each class."
+        )
+    images, labels = map(np.concatenate, zip(*parts, strict=True))
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(
             "Images must be (N, H, W, 1) or (N, H, W, 3). "
             f"Received: images of shape {images.shape}."
         )
+    if labels.ndim == 2 and labels.shape[1] == 1:  # as keras.datasets has them
+        labels = labels[:, 0]
+    if labels.min() < 0:
+        raise ValueError(f"Labels must be 0 or more. Received: {labels.min()}.")
     if images.dtype != np.uint8:
-        if images.min() < 0 or images.max() > 255 or images.max() <= 1:
+        if not (images.min() >= 0 and 1 < images.max() <= 255):
             raise ValueError(
                 "Images must be raw, 0..255. Received: values from "
                 f"{images.min()} to {images.max()}."
             )
         images = np.rint(images).astype(np.uint8)
     return images, labels
+
+
+def _batched(dataset):
+    """A dataset of batches, whether it has images one by one or batches of them."""
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("The dataset must end. Received: one that repeats for ever.")
+    spec = dataset.element_spec
+    if isinstance(spec, Mapping):
+        spec = [spec[name] for name in ("image", "images") if name in spec] or [None]
+    one_by_one = getattr(spec[0], "shape", tf.TensorShape(None)).rank == 3
+    return dataset.batch(64) if one_by_one else dataset
 
 
 def _held_out(labels, share):

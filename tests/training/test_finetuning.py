@@ -81,17 +81,57 @@ def test_several_labels_an_image(tmp_path):
     assert "mean average precision" in result.report.read_text()
 
 
+def pairs(*shapes):
+    """Batches of black images."""
+    return [(np.zeros(s, "uint8"), np.arange(s[0]) % 4) for s in shapes]
+
+
+def dataset(shape):
+    return tf.data.Dataset.from_tensor_slices(*pairs(shape))
+
+
+def named(shape):
+    """As tensorflow_datasets has it without `as_supervised`."""
+    return dataset(shape).map(lambda x, y: {"image": x, "label": y, "id": y})
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         ((np.zeros((4, 8, 8, 2)), np.zeros(4, int)), "Images must be"),
         ((np.full((4, 8, 8, 3), 0.5), np.arange(4)), "Images must be raw, 0..255"),
+        ((np.full((4, 8, 8, 3), np.nan), np.arange(4)), "Images must be raw, 0..255"),
         ((np.zeros((4, 8, 8, 3), "uint8"), np.zeros(4, int)), "two or more"),
+        ((np.zeros((4, 8, 8, 3), "uint8"), np.arange(4) - 1), "0 or more.*-1"),
+        (pairs((2, 8, 8, 3), (2, 9, 8, 3)), r"one shape.*\(9, 8, 3\).*Resize"),
+        (dataset((4, 8, 8, 3)).repeat(), "must end"),
     ],
 )
 def test_arrays_that_are_no_images(data, message):
     with pytest.raises(ValueError, match=message):
         open_arrays(data)
+
+
+def test_images_of_several_sizes_one_by_one():
+    sizes = tf.data.Dataset.range(4).map(lambda n: (tf.zeros((8 + n, 8, 3)), n))
+    with pytest.raises(ValueError, match=r"of one shape.*\[9,8,3\]"):
+        open_arrays(sizes)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (np.zeros((20, 8, 8, 3), "uint8"), np.arange(20)[:, None] % 4),
+        named((20, 8, 8, 3)),
+        named((20, 8, 8, 3)).batch(7),
+    ],
+    ids=["keras.datasets", "tfds", "tfds in batches"],
+)
+def test_images_as_other_packages_have_them(data):
+    source = open_arrays(data)
+    assert source.splits == {"train": 16, "test": 4}
+    assert source.class_names == ("0", "1", "2", "3")
+    assert not source.multi_label
 
 
 def test_class_names_of_a_folder():
