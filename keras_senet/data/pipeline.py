@@ -158,7 +158,10 @@ def batches(
     seen = min(channels, source.channels)
     augment = _augmenter(augmentation, seen, size, **random)
     area = WINDOW_AREAS.get(augmentation)
-    records, make = _image_maker(decode, records, fit, augment, area, size, cache)
+    whole = _whole_window(source, size, crop_fraction) if training else None
+    records, make = _image_maker(
+        decode, records, fit, augment, area, size, cache, whole
+    )
     finish = functools.partial(
         _finished,
         size=size,
@@ -324,6 +327,20 @@ def _decoder(source: Source, channels: int) -> Callable:
     return decode
 
 
+def _whole_window(
+    source: Source, size: tuple[int, int], crop_fraction: float
+) -> Window | None:
+    """All of an image, of which a large photograph is decoded smaller; or None."""
+    box = tuple(int(side / crop_fraction) for side in size)
+    if source.image_size and min(source.image_size) < 4 * min(box):
+        return None
+
+    def place(shape):
+        return tf.concat([tf.zeros_like(shape[:2]), shape[:2]], axis=0)
+
+    return Window(place, box)
+
+
 def _image_maker(
     decode: Callable,
     records: tf.data.Dataset,
@@ -332,6 +349,7 @@ def _image_maker(
     area: tuple[float, float] | None,
     size: tuple[int, int],
     cache: bool,
+    whole: Window | None,
 ) -> tuple[tf.data.Dataset, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
     """Returns records to iterate and the function (record, seed) -> image.
 
@@ -339,7 +357,7 @@ def _image_maker(
     """
 
     def load(record):
-        return decode(record) if area else fit(decode(record))
+        return decode(record) if area else fit(decode(record, whole))
 
     if cache:
         records = records.map(

@@ -386,6 +386,21 @@ def test_large_photographs_are_decoded_smaller(picture):
         assert image.shape == (800 // ratio, 1000 // ratio, 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*byte for byte")
+def test_whole_photographs_are_decoded_smaller_in_training(folder, picture):
+    root = folder({"a": 2, "b": 2})
+    for path in root.rglob("*.jpg"):
+        Image.fromarray(picture(900, 1310)).save(path)
+    source = open_source(root)
+    for side, smaller in ((24, True), (300, False)):
+        sizes = {"image_size": side, "batch_size": 1}
+        trained = batches(source, "train", training=True, epoch=0, **sizes)
+        seen = batches(source, "train", **sizes)
+        (one, _), (other, _) = (next(iter(found)) for found in (trained, seen))
+        difference = np.abs(one - other).mean()
+        assert 0 < difference < 1.5 if smaller else difference == 0
+
+
 def test_odd_formats_are_cropped_too(folder, picture):
     source = open_source(folder({"a": 2, "b": 2}, suffix=".png"))
     dataset = batches(
