@@ -279,3 +279,48 @@ print(sorted(found))
     assert "['boxes', 'count', 'labels', 'scores']" in done.stdout
     names = json.loads((tmp_path / "run" / "saved_model" / "labels.json").read_text())
     assert names == ["Katze", "dog"]
+
+
+@pytest.mark.slow
+def test_two_devices_and_a_stop(detector, tmp_path):
+    folder = coco_folder(tmp_path / "data", GOOD)
+    words = [tmp_path / "run", "--data", folder, "--model", "se_resnet18"]
+    words += ["--epochs", 3, "--batch-size", 2, "--convolutions", 1]
+    code = """
+import contextlib, runpy, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, halves)
+import keras_senet.training
+made = []
+def make_strategy():
+    made.append(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    return made[-1]
+keras_senet.training.make_strategy = make_strategy
+program = sys.argv[1]
+sys.path.insert(0, program.rpartition("/")[0])
+import running
+check, steps = running._check_loss, []
+def stop_once(step, logs):
+    check(step, logs)
+    steps.append(step)
+    if len(steps) == 2:
+        raise KeyboardInterrupt
+running._check_loss = stop_once
+del sys.argv[1]
+with contextlib.suppress(KeyboardInterrupt):
+    runpy.run_path(program, run_name="__main__")
+runpy.run_path(program, run_name="__main__")
+print([strategy.num_replicas_in_sync for strategy in made], len(steps))
+"""
+    words = [sys.executable, "-c", code, PROGRAM, *words]
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # One step an epoch: the second was cut, and is done again.
+    assert done.stdout.splitlines()[-1] == "[2, 2] 4"
+    history = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in history] == ["epoch", "0", "1", "2"]
+    assert (tmp_path / "run" / "saved_model").is_dir()
