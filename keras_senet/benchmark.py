@@ -72,8 +72,8 @@ def ratio(samples: Sequence[float], others: Sequence[float]) -> Ratio:
     """
     if len(samples) != len(others) or not samples:
         raise ValueError(
-            "Both series must have the same rounds, at least one. Received: "
-            f"{len(samples)} and {len(others)} figures."
+            "Both series must have the same number of rounds, at least one. Received: "
+            f"{len(samples)} and {len(others)} values."
         )
     low, value, high = np.quantile(np.divide(samples, others), (0.25, 0.5, 0.75))
     return Ratio(value=float(value), low=float(low), high=float(high))
@@ -179,8 +179,8 @@ def random_images(shape: Sequence[int | None], count: int) -> np.ndarray:
     """
     if None in shape[1:]:
         raise ValueError(
-            "A network is timed at one image size. Received: one with the input shape "
-            f"{tuple(shape)}. Give it a size (--image-size)."
+            "A network must have a fixed image size. Received: a network with the "
+            f"input shape {tuple(shape)}. Set the size with --image-size."
         )
     return np.random.default_rng(0).standard_normal((count, *shape[1:]), "float32")
 

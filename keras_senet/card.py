@@ -50,17 +50,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocessing:
     """How an image becomes a network's input.
 
-    The short side is resized to `image_size / crop_fraction` pixels, the centre of
-    `image_size` pixels is cut out, the channels are put in `channel_order`, and a value
-    x of 0..255 becomes `(x / 255 - mean) / std`.
+    The short side is resized to `image_size / crop_fraction` pixels. The centre of
+    `image_size` pixels is kept. The channels are put in `channel_order`. A value x from
+    0 to 255 becomes `(x / 255 - mean) / std`.
 
     Attributes:
-        mean: Per channel in `channel_order` (or one for all), in units of 0..1.
-        std: Per channel in `channel_order` (or one for all), in units of 0..1.
+        mean: Mean of each channel in `channel_order`, or one for all; from 0 to 1.
+        std: Standard deviation of each channel, in the same form and unit.
         channel_order: Order of the channels that the network takes; images are RGB.
         image_size: Height and width of the input, pixels.
         crop_fraction: Share of the resized short side that the centre crop keeps.
         interpolation: "bicubic" or "bilinear", with antialiasing.
+
+    Example:
+
+    >>> record = keras_senet.Preprocessing(
+    ...     mean=(0.5,), std=(0.25,), image_size=224, crop_fraction=0.875
+    ... )
+    >>> record.interpolation
+    'bicubic'
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -121,8 +129,8 @@ class Preprocessing:
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(record, Mapping) or set(record) - known:
             raise ValueError(
-                f"The preprocessing must have fields among {', '.join(sorted(known))}. "
-                f"Received: {short(record)}"
+                "The preprocessing may only have the fields "
+                f"{', '.join(sorted(known))}. Received: {short(record)}"
             )
         for name, value in record.items():
             is_one, what = _RECORD_TYPES[name]
@@ -189,12 +197,17 @@ class Card:
             into probabilities) or "features".
         classes: Number of outputs of the classifier.
         labels: Names of the outputs, in their order.
-        input_shape: Without the batch axis.
+        input_shape: Shape of one image, without the batch axis.
         preprocessing: How images are prepared.
-        normalises: Whether the network itself normalises raw images, 0..255.
-        preset: The preset of its weights, "se_resnet20.cifar10".
+        normalises: Whether the network itself normalizes raw images (0 to 255).
+        preset: The preset of its weights, for example "se_resnet20.cifar10".
         licence: SPDX identifier of the weights' licence.
         version: The version of this package that wrote the card.
+
+    Example:
+
+    >>> model.card.constructor, model.card.outputs, model.card.classes
+    ('se_resnet20', 'softmax', 10)
     """
 
     constructor: str | None = None
@@ -259,8 +272,8 @@ class Card:
         raise ValueError(
             "The card must say what the outputs mean: 'softmax', 'sigmoid' or "
             f"'logits'. Received: outputs={self.outputs!r}. Set it with "
-            "`model.card = keras_senet.Card(outputs=...)`, or end the model with a "
-            "softmax or sigmoid."
+            "`model.card = keras_senet.Card(outputs=...)`, or give the model a softmax "
+            "or sigmoid as its last activation."
         )
 
     def input_range(self) -> tuple[float, float] | None:
@@ -274,9 +287,9 @@ class Card:
 
     @classmethod
     def of(cls, model: "keras.Model") -> "Card":
-        """Returns a model's card: its own, else what its graph shows.
+        """Returns a model's own card, or else a card of what its graph shows.
 
-        The graph shows neither the labels nor how images are prepared.
+        The graph does not show the labels or the preprocessing of images.
         """
         card = getattr(model, "card", None)
         return card if isinstance(card, cls) else cls.seen(model)
@@ -301,22 +314,22 @@ class Card:
     ) -> "Card":
         """Reads a card from JSON text or from its dictionary.
 
-        Fields of other programs are passed over.
+        Fields of other programs are ignored.
 
         Args:
-            header: What `to_json` returned, as text or not.
-            path: The file that it was found in, for messages.
+            header: The dictionary that `to_json` returns, or its JSON text.
+            path: The file with the card, for messages.
 
         Raises:
-            ValueError: If it is no card, is of a later format, or a field has a value
+            ValueError: If it is not a card, has a later format, or a field has a value
                 of another type.
         """
         header = _json(header, path)
         if header["format"] > FORMAT:
             raise ValueError(
-                f"{str(path)!r} was written in format {header['format']} by "
-                f"keras_senet {short(header.get('version'))}, and this is "
-                f"{__version__}, which reads format {FORMAT}. Upgrade keras-senet."
+                f"{str(path)!r} has the format {header['format']} of keras_senet "
+                f"{short(header.get('version'))}. This is version {__version__}, which "
+                f"reads formats up to {FORMAT}. Upgrade keras-senet."
             )
         fields = {name: header[name] for name in _TYPES if header.get(name) is not None}
         for name, value in fields.items():
@@ -338,7 +351,7 @@ class Card:
             return cls(**fields)
         except ValueError as error:
             raise ValueError(
-                f"The header of {str(path)!r} is not one of keras_senet: {error}"
+                f"The header of {str(path)!r} was not written by keras_senet: {error}"
             ) from None
 
     @classmethod
@@ -358,12 +371,12 @@ class Card:
         return None if header is None else cls.parse(header, path)
 
     def write(self, path: str | os.PathLike | BinaryIO, **others: Any) -> None:
-        """Puts the card into a finished file or folder of one of the kinds of `read`.
+        """Adds the card to an existing file or folder of a kind that `read` supports.
 
         Args:
-            path: The file or folder; what is in it stays. Also a binary file in memory
-                whose `str` is a name.
-            **others: More fields for the JSON text, that `parse` passes over.
+            path: The file or folder. Its other contents stay. Also a binary file in
+                memory whose `str` is a name.
+            **others: More fields for the JSON text. `parse` ignores them.
         """
         name = Path(str(path))
         header = {**self.to_json(), **others}
@@ -418,7 +431,7 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"{str(path)!r} cannot be read, it may be truncated or damaged: "
+            f"{str(path)!r} cannot be read. It may be truncated or damaged: "
             f"{lines[0][:200]}"
         ) from None
 
@@ -442,8 +455,8 @@ def _read_header(path):
             found = ElementTree.parse(path).find(f"rt_info/{KEY}")
         except ElementTree.ParseError as error:
             raise ValueError(
-                f"The file must be OpenVINO's XML. Received: {str(path)!r}, which is "
-                f"damaged or cut short: {error}"
+                f"The file must be an XML file of OpenVINO. Received: {str(path)!r}, "
+                f"which is damaged or truncated: {error}"
             ) from None
         return None if found is None else found.get("value")
     if zipfile.is_zipfile(path):
@@ -458,7 +471,7 @@ def _read_header(path):
     if MEMBER.encode() in path.read_bytes():
         raise ValueError(
             f"The file must end with its header. Received: {str(path)!r}, which is "
-            "damaged or cut short."
+            "damaged or truncated."
         )
     return None
 
@@ -468,7 +481,7 @@ def h5_header(file: Any) -> str | None:
     if KEY not in file.attrs:
         return None
     if file.attrs.get_id(KEY).shape != ():
-        raise ValueError(f"The header of {file.filename!r} is not a text.")
+        raise ValueError(f"The header of {file.filename!r} is not text.")
     return file.attrs[KEY]
 
 
@@ -489,7 +502,7 @@ def _small(archive, name, path):
     with archive.open(name) as member:
         content = member.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
-        raise ValueError(f"{str(path)!r}: its member {name} is larger than 16 MB.")
+        raise ValueError(f"The member {name} of {str(path)!r} is larger than 16 MB.")
     return content
 
 

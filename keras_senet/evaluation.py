@@ -79,6 +79,12 @@ class Evaluation(_Measured):
             nan where the loss is.
         class_accuracy: Top-1 accuracy of each class, nan for one without images.
         confusion: Number of images, `(classes, classes)`: row true, column predicted.
+
+    Example:
+
+    >>> evaluation = keras_senet.evaluate(model, "bundled", limit=100)
+    >>> evaluation.images, evaluation.confusion.shape
+    (100, (10, 10))
     """
 
     top1: float
@@ -107,8 +113,8 @@ class Evaluation(_Measured):
             *found,
             f"The most frequent mistake: {wrong[row, column]:,} of "
             f"{self.confusion[row].sum():,} images of {self.class_names[row]} are "
-            f"taken for {self.class_names[column]}. Look for wrong labels among them, "
-            "or add images of both classes.",
+            f"classified as {self.class_names[column]}. Look for wrong labels among "
+            "them, or add images of both classes.",
         ]
 
     def by_class(self) -> list[dict]:
@@ -119,7 +125,7 @@ class Evaluation(_Measured):
                 "class": name,
                 "images": int(row.sum()),
                 "top-1": float(accuracy),
-                "most often taken for": self.class_names[errors.argmax()]
+                "most often classified as": self.class_names[errors.argmax()]
                 if errors.any()
                 else "-",
             }
@@ -170,6 +176,17 @@ class LabelEvaluation(_Measured):
         average_precision: For each label, the precision averaged over all recalls.
         auc: For each label, the area under the ROC curve.
         mean_average_precision: The mean over the labels that at least one image has.
+
+    Example:
+
+    >>> binary = keras_senet.SEResNet20(
+    ...     weights=None,
+    ...     classes=1,
+    ...     classifier_activation="sigmoid",
+    ...     input_shape=(28, 28, 1),
+    ... )
+    >>> evaluation = keras_senet.evaluate(binary, (images, np.arange(16) % 2))
+    >>> evaluation.class_names
     """
 
     mean_average_precision: float
@@ -325,15 +342,16 @@ def _checked_names(card: Card, source: Source) -> tuple[str, ...]:
     if names != theirs and sorted(names) == sorted(theirs):
         place = next(i for i, name in enumerate(names) if name != theirs[i])
         raise ValueError(
-            "The classes of the model must be in the order of the data's. Received: "
-            f"class {place} is {names[place]!r} for the model, {theirs[place]!r} in "
-            "the data. Number the data's classes as the model does."
+            "The model and the data must have their classes in the same order. "
+            f"Received: class {place} is {names[place]!r} in the model and "
+            f"{theirs[place]!r} in the data. Number the classes of the data as in the "
+            "model."
         )
     if source.multi_label and card.outputs != "sigmoid":
         raise ValueError(
-            f"The images of {source.name!r} have several labels each, so the model's "
-            "outputs must be independent probabilities, 'sigmoid'. Received: a model "
-            f"with outputs={card.outputs!r}"
+            f"The images of {source.name!r} have several labels each, so the outputs "
+            "of the model must be independent probabilities ('sigmoid'). Received: a "
+            f"model with outputs={card.outputs!r}"
         )
     return theirs
 
@@ -345,25 +363,25 @@ def _checked_outputs(
     if isinstance(outputs, dict) or outputs.ndim != 2:
         shape = list(outputs) if isinstance(outputs, dict) else outputs.shape
         raise ValueError(
-            "A classifier has one output of shape (N, classes). Received: a model "
-            f"with the output {shape}"
+            "The model must be a classifier with one output of shape (N, classes). "
+            f"Received: a model with the output {shape}"
         )
     classes = outputs.shape[1]
     if classes == 1 and card.outputs != "sigmoid":
         raise ValueError(
-            "A classifier has at least 2 classes, or one output that is a probability, "
-            f"'sigmoid'. Received: one output, outputs={card.outputs!r}"
+            "The model must have at least 2 classes, or one output that is a "
+            f"probability ('sigmoid'). Received: one output, outputs={card.outputs!r}"
         )
     if names is not None and len(names) != classes:
         raise ValueError(
-            "The model must have the classes of the data. Received: a model with "
-            f"{classes} classes, data with {len(names)}. Use the data it was trained "
-            "for, or another head."
+            "The model and the data must have the same classes. Received: a model with "
+            f"{classes} classes, data with {len(names)}. Use the data that the model "
+            "was trained on, or fine-tune the model on these data."
         )
     if not np.isfinite(outputs).all():
         raise ValueError(
-            "The model's scores must be finite. Received: a nan or an infinity, after "
-            f"{images} good images."
+            "The model's scores must be finite. Received: NaN or infinity after "
+            f"{images} images with finite scores."
         )
     known = card.outputs not in (None, "features")
     return outputs, card.scores(outputs) if known else None

@@ -43,21 +43,28 @@ def save_pretrained(
     Args:
         model: A network that a keras_senet constructor made.
         folder: The new folder.
-        labels: Class names, in the order of the outputs; by default those that
-            `load_pretrained` found.
-        description: What the card says of the training and its data.
-        licence: SPDX identifier of the weights' licence, for the card.
+        labels: Class names, in the order of the outputs. By default those of the card.
+        description: A text on the training and its data, for the model card.
+        licence: SPDX identifier of the weights' licence, for the model card.
         overwrite: Whether an existing folder is replaced.
-        push_to_hub: "user/model", where the folder is uploaded to, or
-            "user/model@branch"; such a repository is made where there is none.
-        private: Whether a new repository is private; by default as the hub has it.
-        token: Of the hub; by default the one that the machine is logged in with.
+        push_to_hub: "user/model" or "user/model@branch": the repository for the upload.
+            It is created if it does not exist.
+        private: Whether a new repository is private. None is the hub's default.
+        token: Token of the hub. By default that of the login on this machine.
+
+    Returns:
+        The path of the folder.
 
     Raises:
         ImportError: If huggingface_hub is not installed, for an upload.
         OSError: If the upload fails; the folder stays.
         ValueError: If the folder exists, the model was not made by a keras_senet
             constructor, or there are more or fewer labels than classes.
+
+    Example:
+
+    >>> keras_senet.save_pretrained(model, "mine").name
+    'mine'
     """
     target = None if push_to_hub is None else _repository(push_to_hub, token=token)
     changes = {"labels": labels, "licence": licence}
@@ -86,11 +93,11 @@ def load_pretrained(
     """Loads a network that `save_pretrained` wrote.
 
     Args:
-        folder: The folder; a repository in the hub's local cache
-            (`models--NAME--MODEL`), then its main revision; or, if there is no such
-            folder, "user/model" on the hub.
+        folder: The folder; the main revision of a repository in the hub's local cache
+            (`models--NAME--MODEL`); or, if there is no such folder, "user/model" on
+            the hub.
         revision: A branch, a tag or a commit of the repository on the hub.
-        token: Token of the hub; by default that of the login on this machine.
+        token: Token of the hub. By default that of the login on this machine.
         **kwargs: Arguments of the constructor, such as `include_top=False`. An argument
             that contradicts the file raises an error.
 
@@ -103,14 +110,21 @@ def load_pretrained(
         ImportError: If huggingface_hub is not installed, for a repository on the hub.
         OSError: If the repository cannot be downloaded; the message says why.
         ValueError: If `save_pretrained` did not write the config.
+
+    Example:
+
+    >>> folder = keras_senet.save_pretrained(model, "mine")
+    >>> network, card = keras_senet.load_pretrained(folder)
+    >>> card.classes
+    10
     """
     folder = _fetched(folder, revision, token)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"The folder must hold {CONFIG} and {WEIGHTS}. Received: "
-                f"{str(folder)!r}, which has no {name}. A repository of the hub is "
-                "named 'user/model'."
+                f"{str(folder)!r}, which has no {name}. For a repository of the hub, "
+                "use 'user/model'."
             )
     config = folder / CONFIG
     card = Card.read(folder)
@@ -118,7 +132,7 @@ def load_pretrained(
     missing = [name for name in needed if getattr(card, name) is None]
     if missing:
         raise ValueError(
-            f"{str(config)!r} must be a config of save_pretrained. Received: one "
+            f"{str(config)!r} must be written by save_pretrained. Received: a file "
             f"without {', '.join(missing)}"
         )
     arguments = {
@@ -197,8 +211,8 @@ def convert(
     name = model or network_of(known)
     if name is None:
         raise ValueError(
-            "`model` must name the network, since the file does not. Received: "
-            f"model=None. It is one of: {', '.join(CONSTRUCTORS)}"
+            "`model` must name the network, because the file does not. Received: "
+            f"model=None. Use one of: {', '.join(CONSTRUCTORS)}"
         )
     arguments = {
         "include_top": known.include_top,
@@ -271,8 +285,8 @@ def _fetched(folder, revision, token):
     if not name.startswith(SCHEME) and (Path(name).exists() or not is_name):
         if revision is not None:
             raise ValueError(
-                "`revision` is of a repository on the hub, 'user/model'. Received: "
-                f"revision={revision!r} for the folder {name!r}"
+                "`revision` is only for a repository on the hub, 'user/model'. "
+                f"Received: revision={revision!r} for the folder {name!r}"
             )
         return _snapshot(Path(name))
     repository = _repository(name, revision=revision, token=token)
@@ -298,8 +312,8 @@ def _repository(address, **fields):
     repository, file = parse_address(address)
     if file or (repository.revision and fields.get("revision")):
         raise ValueError(
-            "A repository on the hub is named 'user/model' or 'user/model@revision', "
-            f"with one revision. Received: {address!r}"
+            "A repository on the hub must be 'user/model' or 'user/model@revision', "
+            f"with only one revision. Received: {address!r}"
         )
     fields = {name: value for name, value in fields.items() if value is not None}
     return dataclasses.replace(repository, **fields)

@@ -33,17 +33,17 @@ class Network(keras.Model):
     and pickle keep the card.
 
     Args:
-        inputs: As of `keras.Model`.
-        outputs: As of `keras.Model`.
-        name: As of `keras.Model`.
-        card: What is known about the network; by default what its graph says.
+        inputs: As for `keras.Model`.
+        outputs: As for `keras.Model`.
+        name: As for `keras.Model`.
+        card: What is known about the network. By default, what its graph shows.
 
     Attributes:
-        card: The card; it can be set to another one.
-        architecture: The card's.
-        constructor: The card's.
-        labels: The card's.
-        preprocessing: The card's.
+        card: The card. You can set another one.
+        architecture: `card.architecture`.
+        constructor: `card.constructor`.
+        labels: `card.labels`.
+        preprocessing: `card.preprocessing`.
     """
 
     @_as_functional

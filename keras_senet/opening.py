@@ -33,19 +33,25 @@ _MOST_THREADS = 4
 
 
 class Runner(abc.ABC):
-    """Something that turns images into scores: a model, or a file of one.
+    """A model or a file of a model, ready to compute scores from images.
 
     Several threads may use one runner at the same time.
 
     Attributes:
         kind: "keras", "saved_model", "tflite", "onnx" or "openvino".
-        name: What it was opened by, or the name of the model in memory.
+        name: The path or name that was opened, or the name of the model in memory.
         card: What is known about the network beside its weights.
-        input_shape: Shape of the images with the batch, `None` where it is open.
+        input_shape: Shape of the images with the batch axis; `None` for open axes.
         size_bytes: Size of the file or folder, or of the weights in memory.
-        quantization: Of a .tflite file, as `export_tflite` names it; of OpenVINO's, as
-            `export_openvino` does.
-        precision: Of OpenVINO's file: what it is computed in where it is not int8.
+        quantization: For a .tflite file, as in `export_tflite`; for an OpenVINO file,
+            as in `export_openvino`.
+        precision: For an OpenVINO file: the type that it computes in if it is not int8.
+
+    Example:
+
+    >>> runner = keras_senet.open_model(model)
+    >>> runner.kind, runner.predict(images).shape
+    ('keras', (16, 10))
     """
 
     kind: str
@@ -74,14 +80,14 @@ class Runner(abc.ABC):
         return card.labels
 
     def signature(self, name: str):
-        """Returns a function of a SavedModel, `None` where there is none so named."""
+        """Returns a function of a SavedModel by its name, or `None`."""
         return None
 
     def keras_model(self) -> keras.Model:
         """Returns the Keras model; raises a ValueError for an exported file."""
         raise ValueError(
             "This needs a Keras model: a run folder, a .keras file or a network's "
-            f"name with weights. Received: {self.name!r}, an exported file."
+            f"name with weights. Received: {self.name!r}, which is an exported file."
         )
 
     def view(self, source: Source, **options) -> SourceView:
@@ -96,7 +102,7 @@ class Runner(abc.ABC):
         Args:
             images: Images `(N, height, width, channels)` as the model takes them, of
                 any numeric type.
-            batch_size: How many go through at a time, where the model leaves it open.
+            batch_size: Number of images in one step, if the model leaves it open.
 
         Returns:
             Its output as a float32 array `(N, ...)`; for a model with several
@@ -140,7 +146,8 @@ class Runner(abc.ABC):
             )
         if len(images) == 0:
             raise ValueError(
-                f"There must be images to run. Received: images of shape {images.shape}"
+                "There must be at least one image. Received: images of shape "
+                f"{images.shape}"
             )
 
     @abc.abstractmethod
@@ -216,10 +223,10 @@ class _SavedModelRunner(Runner):
             raise _unreadable(path, "a SavedModel", error) from error
         if foreign:
             raise ValueError(
-                "A SavedModel is a program, and must only compute. Received: "
-                f"{self.name!r}, with operations that may do more: "
-                f"{', '.join(foreign[:5])}{', …' if len(foreign) > 5 else ''}. Only if "
-                "you trust its author, open it with trust=True (--trust)."
+                "A SavedModel is a program. It is only opened if it can do nothing but "
+                f"compute. Received: {self.name!r}, which has other operations: "
+                f"{', '.join(foreign[:5])}{', …' if len(foreign) > 5 else ''}. If you "
+                "trust its author, open it with trust=True (--trust)."
             )
         self._function = self.signature("serving_default")
         if self._function is None:
@@ -288,7 +295,7 @@ class _TFLiteRunner(Runner):
         contents = read_tflite(path)
         if contents.foreign:
             raise ValueError(
-                "A .tflite file may hold builtin operations only. Received: "
+                "A .tflite file can only have builtin operations. Received: "
                 f"{self.name}, which needs {', '.join(contents.foreign)}"
             )
         self.quantization = contents.quantization
@@ -434,8 +441,8 @@ class _OpenVinoRunner(Runner):
         card, weights = Card.read(path), path.with_suffix(".bin")
         if not weights.is_file():
             raise FileNotFoundError(
-                "OpenVINO's .xml file has its weights beside it. Received: "
-                f"{str(path)!r} without {weights.name}. Copy both."
+                "An .xml file of OpenVINO needs its weights in the same folder. "
+                f"Received: {str(path)!r} without {weights.name}. Copy both files."
             )
         self.name, self.precision = str(path), precision
         self.size_bytes = path.stat().st_size + weights.stat().st_size
@@ -444,8 +451,8 @@ class _OpenVinoRunner(Runner):
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
             raise ValueError(
-                "bfloat16 needs a processor that computes in it (AVX512_BF16 or AMX). "
-                f"Received: precision={precision!r} on another. Use 'float32'."
+                "bfloat16 needs a processor with AVX512_BF16 or AMX. Received: "
+                f"precision={precision!r} on another processor. Use 'float32'."
             )
         options = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
         if threads:
@@ -497,7 +504,7 @@ def _openvino_quantization(model) -> str | None:
 def _check_single_input(inputs, name: str) -> None:
     if len(inputs) != 1:
         raise ValueError(
-            "A runner feeds one batch of images. Received: "
+            "The model must have one input, a batch of images. Received: "
             f"{name}, which has {len(inputs)} inputs. Run it with its own runtime."
         )
 
@@ -506,8 +513,8 @@ def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
     """Returns the error for a file that its reader refused."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ValueError(
-        f"The path must hold {what}. Received: {str(path)!r}, which cannot be read: it "
-        f"is damaged, cut short or something else. {reason}"
+        f"The path must be {what}. Received: {str(path)!r}, which cannot be read. It "
+        f"is damaged, truncated or another kind of file. {reason}"
     )
 
 
@@ -557,16 +564,16 @@ def open_model(
         return _KerasRunner(source)
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
-            "Expected a keras.Model, the path of one or a network's name. Received: "
-            f"{source!r} (of type {type(source).__name__})"
+            "The model must be a keras.Model, a path or the name of a network. "
+            f"Received: {source!r} (of type {type(source).__name__})"
         )
     path, threads = Path(source), threads and as_integer("threads", threads)
     if precision is not None and (
         path.suffix != ".xml" or precision not in _PRECISIONS
     ):
         raise ValueError(
-            f"`precision` must be one of {tuple(_PRECISIONS)}, of OpenVINO's .xml file."
-            f" Received: precision={precision!r}, {str(path)!r}"
+            f"`precision` must be one of {tuple(_PRECISIONS)}, and is only for an .xml "
+            f"file of OpenVINO. Received: precision={precision!r}, {str(path)!r}"
         )
     if weights is not None or not path.exists():
         model = _network(os.fspath(source), weights, trained, image_size)
@@ -586,9 +593,9 @@ def open_model(
     if path.suffix == ".xml":
         return _OpenVinoRunner(path, threads, precision or "float32")
     raise ValueError(
-        "A model is a run folder, a folder of save_pretrained, a SavedModel folder, a "
-        f".keras, .weights.h5, .tflite, .onnx or .xml file. Received: {str(path)!r}, "
-        "which is none."
+        "A model must be a run folder, a folder of save_pretrained, a SavedModel "
+        "folder, or a .keras, .weights.h5, .tflite, .onnx or .xml file. Received: "
+        f"{str(path)!r}, which is none of these."
     )
 
 
@@ -605,13 +612,13 @@ def _network(name, weights, trained, image_size) -> keras.Model:
     if name not in known and "." not in name:
         raise ValueError(
             "The model must be a run folder, a .keras or .tflite file, a SavedModel "
-            f"folder or a network. Received: {name!r}, which is none."
-            f"{nearest(name, known)}"
+            "folder, or the name of a network. Received: "
+            f"{name!r}, which is none of these.{nearest(name, known)}"
         )
     if trained and weights is None and name in known:
         raise ValueError(
-            f"The network {name!r} needs its weights here. Received none. Give a "
-            "preset or a file with --weights."
+            f"The network {name!r} needs weights here. Received none. Give a preset or "
+            "a file with --weights."
         )
     if weights is not None and Path(weights).is_file():
         return _from_weights(name, weights, image_size)
@@ -625,9 +632,9 @@ def _load_weights(path: Path, image_size) -> keras.Model:
     file = path / "model.weights.h5" if path.is_dir() else path
     if card is None or card.constructor is None:
         raise ValueError(
-            "A .weights.h5 file holds no network. Received: "
-            f"{str(path)!r}. Build it, keras_senet.create_model(name, weights=path), "
-            "and pass the model."
+            "A .weights.h5 file has weights, but no network. Received: "
+            f"{str(path)!r}. Build the network with keras_senet.create_model(name, "
+            "weights=path) and pass the model."
         )
     model = _from_weights(card.constructor, file, image_size)
     if path.is_dir():
@@ -680,9 +687,9 @@ def _load_keras(path: Path) -> keras.Model:
         text = str(error).rpartition("Exception encountered: ")[2]
         reason = (text.strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            "A .keras file opens where all its layers are known. Received: "
-            f"{str(path)!r}, of which Keras says: {reason.split('. ')[0]}. A model "
-            "with classes of yours is opened in Python, where they are registered."
+            "Keras must know all layers of a .keras file. Received: "
+            f"{str(path)!r}. The error of Keras is: {reason.split('. ')[0]}. If the "
+            "model has classes of your own, register them and open it in Python."
         ) from error
     card, seen = Card.read(path), Card.of(model)
     if card is not None:

@@ -63,6 +63,12 @@ def preprocess_input(x, data_format: str | None = None, *, preset):
 
     Raises:
         ValueError: If the preset is unknown, or the channels do not fit it.
+
+    Example:
+
+    >>> x = np.full((1, 224, 224, 3), 255.0, "float32")
+    >>> keras_senet.preprocess_input(x, preset="se_resnet50.ra2_in1k").shape
+    (1, 224, 224, 3)
     """
     record = find_preprocessing(preset)
     if data_format is None:
@@ -167,6 +173,13 @@ def decode_predictions(
 
     Raises:
         ValueError: If `preds` is not two-dimensional with one column for each class.
+
+    Example:
+
+    >>> scores = model.predict(images, verbose=0)
+    >>> best = keras_senet.decode_predictions(scores, top=1, labels=names)
+    >>> len(best), best[0][0][1] in names
+    (16, True)
     """
     preds = np.asarray(ops.convert_to_numpy(preds))
     if labels is not None and preset is not None:

@@ -63,7 +63,7 @@ def check_traceable(model: keras.Model) -> None:
     """Raises a ValueError unless `model` is a Keras model with known inputs."""
     if keras.config.backend() != "tensorflow":
         raise ValueError(
-            "Files are written and run on Keras' tensorflow backend. Received: "
+            "Writing and running files needs Keras' backend tensorflow. Received: "
             f"{keras.config.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
     if not isinstance(model, keras.Model):
@@ -74,7 +74,7 @@ def check_traceable(model: keras.Model) -> None:
     if not getattr(model, "inputs", None):
         raise ValueError(
             "The model's inputs must be known. Received: the model "
-            f"{model.name!r} of type {type(model).__name__}. Wrap it: "
+            f"{model.name!r} of type {type(model).__name__}. Use "
             "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape)."
         )
 
@@ -185,9 +185,9 @@ def freeze(
         function = inference(model, call, shapes).get_concrete_function()
     if any(t.dtype == tf.resource for t in function.captured_inputs):
         raise ValueError(
-            "A frozen export holds constants only. Received: a model with a layer "
-            "that uses a table or a variable that Keras does not know. Export it "
-            "with model.export() instead."
+            "All weights must become constants in this export. Received: a model with "
+            "a layer that uses a table, or a variable that Keras does not know. Export "
+            "it with model.export() instead."
         )
     specs, _ = function.structured_input_signature
     if len(specs) == 1:
@@ -207,8 +207,8 @@ def _sized(shape: tuple, image_size, batch_size) -> list[int | None]:
         if sides[axis] not in (None, size):
             raise ValueError(
                 "`image_size` must agree with the model's input. Received: "
-                f"image_size={image_size!r} and an input of shape {shape}. Leave it "
-                "out, or build the model for that size."
+                f"image_size={image_size!r} and an input of shape {shape}. Leave "
+                "`image_size` out, or build the model for that size."
             )
         sides[axis] = size
     return sides

@@ -79,15 +79,15 @@ def view_source(
     shape, record = card.input_shape or (), card.preprocessing
     if len(shape) != 3 or shape[-1] not in (1, 3):
         raise ValueError(
-            "A data source yields images (N, height, width, channels) of 1 or 3 "
+            "A data source has images (N, height, width, channels) with 1 or 3 "
             f"channels. Received: {name}, which takes {(None, *shape)}. Pass arrays or "
-            "batches as it takes them."
+            "batches of that shape."
         )
     if card.normalises is False and record is None:
         raise ValueError(
-            f"A data source gives raw images 0..255. Received: {source.name!r} for "
-            f"{name}, which does not normalise them. Build it with "
-            "include_preprocessing=True, or pass batches as the model takes them."
+            f"A data source has raw images (0 to 255). Received: {source.name!r} for "
+            f"{name}, which does not normalize them. Build it with "
+            "include_preprocessing=True, or pass normalized batches."
         )
     size = _image_size(image_size, source, card, name, default_size)
     said = record or PLAIN
@@ -109,7 +109,7 @@ def _image_size(image_size, source, card, name, default) -> tuple[int, int]:
         size = checked_size(image_size)
         if any(o not in (None, s) for o, s in zip(own, size, strict=True)):
             raise ValueError(
-                f"{name} takes images of {own[0]} x {own[1]} pixels only. Received: "
+                f"{name} only takes images of {own[0]} x {own[1]} pixels. Received: "
                 f"image_size={image_size!r}. Leave it out, or build the model for that "
                 "size."
             )
@@ -123,6 +123,6 @@ def _image_size(image_size, source, card, name, default) -> tuple[int, int]:
     if default is not None:
         return (default, default)
     raise ValueError(
-        f"{name} takes images of any size and {source.name!r} holds various ones. "
-        "Received: image_size=None. Pass a size, or batches as the model takes them."
+        f"{name} takes images of any size, and {source.name!r} has images of different "
+        "sizes. Received: image_size=None. Pass a size, or batches of one size."
     )

@@ -4,6 +4,7 @@ python scripts/make_family_pages.py
 """
 
 import inspect
+import re
 import runpy
 import sys
 from html import escape
@@ -24,7 +25,7 @@ class Block(NamedTuple):
 
     Attributes:
         steps: What the boxes say, from the input on; "SE" is drawn in colour.
-        skip: What joins the block's input to its output: "+", "concat" or "".
+        skip: What joins the block's input to its output: "+" or "".
         after: What follows the joint.
     """
 
@@ -119,7 +120,9 @@ def page(family: str, networks: list[str], table_rows) -> str:
     module = sys.modules[CONSTRUCTORS[networks[0]].__module__]
     title, _, text = inspect.getdoc(module).partition("\n\n")
     title = title.rstrip(".")
-    alt = ", ".join(BLOCKS[family].steps)
+    block = BLOCKS[family]
+    joint = ["sum with the block's input"] if block.skip else []
+    alt = ", ".join([*block.steps, *joint, *block.after])
     lines = [
         f"# {title}",
         text.strip(),
@@ -130,8 +133,8 @@ def page(family: str, networks: list[str], table_rows) -> str:
         "## Weights",
         _weights(networks),
         "## Arguments",
-        "`keras_senet." + CONSTRUCTORS[networks[0]].__name__ + "`",
-        _fenced(inspect.getdoc(CONSTRUCTORS[networks[0]])),
+        f"```text\n{_signature(CONSTRUCTORS[networks[0]])}\n```",
+        f"```text\n{inspect.getdoc(CONSTRUCTORS[networks[0]])}\n```",
     ]
     return "\n\n".join(filter(None, lines)) + "\n"
 
@@ -143,9 +146,12 @@ TABLE_HEAD = (
 )
 
 
-def _fenced(text: str) -> str:
-    text = text.partition("\nExample")[0].rstrip()
-    return f"```text\n{text}\n```"
+def _signature(build) -> str:
+    """Returns a constructor's signature with its types, from the family's stub."""
+    stub = Path(sys.modules[build.__module__].__file__).with_suffix(".pyi")
+    pattern = rf"^def ({build.__name__}\(.*?\) -> [\w.]+):$"
+    found = re.search(pattern, stub.read_text("utf-8"), re.M | re.S)
+    return f"keras_senet.{found[1]}"
 
 
 def _weights(networks: list[str]) -> str:

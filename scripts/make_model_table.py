@@ -16,12 +16,10 @@ BEGIN, END = "<!-- model table -->", "<!-- end of the model table -->"
 SHORT = (
     "se_resnet18",
     "se_resnet50",
-    "se_resnet101",
     "se_resnext50",
     "senet154",
     "resnetrs50",
     "regnety_016",
-    "regnety_160",
     "se_resnet20",
     "se_inception_v3",
     "se_inception_resnet_v2",

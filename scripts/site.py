@@ -32,7 +32,7 @@ ROOMS = (
 )
 _LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
 # Constructors have the pages of their families.
-_FAMILIES = re.compile(r"keras_senet\.models\.(se_\w+|senet|regnet)$")
+_FAMILIES = re.compile(r"keras_senet\.models\.(se_\w+|senet|regnet|resnet_rs)$")
 
 
 def sources() -> dict[str, str]:

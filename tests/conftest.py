@@ -33,7 +33,7 @@ def pytest_runtest_call(item):
     try:
         return (yield)
     except ImportError as error:
-        if "needs Keras 3.15 or later; this is" in str(error):
+        if "needs Keras 3.15 or later. This is" in str(error):
             pytest.skip(str(error))
         raise
 

@@ -88,7 +88,7 @@ def test_a_ratio_is_taken_round_by_round():
 
 @pytest.mark.parametrize(("ours", "theirs"), [([1, 2], [1]), ([], [])])
 def test_a_ratio_needs_the_same_rounds(ours, theirs):
-    with pytest.raises(ValueError, match="the same rounds"):
+    with pytest.raises(ValueError, match="the same number of rounds"):
         ratio(ours, theirs)
 
 
@@ -178,7 +178,7 @@ def test_a_file_is_timed_as_it_is_and_a_model_beside_it_exported(tmp_path):
 
 def test_open_sizes_and_wrong_counts_are_refused():
     model = keras_senet.SEResNet20(weights=None, input_shape=(None, None, 3))
-    with pytest.raises(ValueError, match=r"one image size.*--image-size"):
+    with pytest.raises(ValueError, match=r"a fixed image size.*--image-size"):
         list(time_model(model, forms=("memory",)))
     with pytest.raises(ValueError, match="batches=0"):
         list(time_model(small(), batches=(0,)))

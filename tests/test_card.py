@@ -279,7 +279,7 @@ def test_a_tflite_file_carries_it(tmp_path):
     assert Card.read(path) == CARD
     assert path.read_bytes().startswith(b"flatbuffer")
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match="damaged or cut short"):
+    with pytest.raises(ValueError, match="damaged or truncated"):
         Card.read(path)
 
 

@@ -70,8 +70,8 @@ def test_help_of_every_verb(shell, verb):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which verb?"),
-        (["trian"], "there is no verb 'trian'. Did you mean 'train'?"),
+        ([], "a command is missing"),
+        (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
         (["train"], "--run-folder"),
         (["train", "--run-folder", "x", "--epoch", "3"], "Did you mean '--epochs'?"),
         (["train", "--run-folder", "x", "--epochs", "0"], "epochs=0"),
@@ -80,7 +80,7 @@ def test_help_of_every_verb(shell, verb):
         (["train", "--run-folder", "x", "--schedule", "cosin"], "choice 'cosin'"),
         (["train", "--run-folder", "x", "--model", "se_resnet5"], "Did you mean 'se_r"),
         (["train", "--recipe"], "The recipes are: quickstart"),
-        (["predict", "--model", "x"], "which images?"),
+        (["predict", "--model", "x"], "images are missing"),
         (["export", "x"], "--output"),
         (["list", "a", "b"], "b"),
     ],
@@ -98,11 +98,11 @@ def test_usage(shell, words, message, encoding, monkeypatch):
     [
         (["info", "se_resnet5"], "Did you mean 'se_resnet56'?"),
         (["info", "none.keras"], "There is no model 'none.keras'"),
-        (["evaluate", "se_resnet20"], "needs its weights here"),
-        (["evaluate", "se_resnet50"], "needs its weights here"),
+        (["evaluate", "se_resnet20"], "needs weights here"),
+        (["evaluate", "se_resnet50"], "needs weights here"),
         (
             ["evaluate", "se_resnet20.cifar10", "--precision", "bfloat16"],
-            "of OpenVINO's .xml file",
+            "only for an .xml file of OpenVINO",
         ),
         (["convert", "se_resnet20.cifar1", "x.keras"], "Did you mean 'se_resnet20.cif"),
         (

@@ -61,7 +61,7 @@ def run(folder, weights, tmp_path_factory):
     words += ["--global-batch-size", 8, "--patience", 9]
     with (
         pytest.warns(UserWarning, match="1 images below .* are skipped"),
-        pytest.warns(UserWarning, match="single image"),
+        pytest.warns(UserWarning, match="only one image"),
     ):
         code = main([str(word) for word in words])
     return path, code
@@ -129,11 +129,11 @@ def test_a_stopped_run_names_a_command_that_works(run, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("keras_senet.training.finetune", stop)
         assert main(words) == 143
-    text, _, command = capsys.readouterr().out.partition("To go on: ")
+    text, _, command = capsys.readouterr().out.partition("To resume: ")
     assert text == "Stopped by SIGTERM in epoch 7. "
     assert shlex.split(command) == ["keras-senet", *words]
     (path / "report.md").unlink()
-    with pytest.warns(UserWarning, match="single image|are skipped"):
+    with pytest.warns(UserWarning, match="only one image|are skipped"):
         assert main(shlex.split(command)[1:]) == 0
     assert (path / "report.md").exists()
 
@@ -208,7 +208,7 @@ def test_a_small_folder_with_no_option(clothes, tmp_path, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert f"{report['probe']['accuracy']:.1%} of the held-out" in out
     text = (tmp_path / "run" / "report.md").read_text()
-    assert "A linear probe gets" in text
+    assert "The linear probe has an accuracy of" in text
     assert "Warning" not in text
 
 

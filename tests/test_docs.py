@@ -9,6 +9,7 @@ README.md has to do without these. What cannot run here says so where it stands:
 import ast
 import doctest
 import importlib
+import inspect
 import json
 import re
 import shlex
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import keras_senet
 from keras_senet.cli.command import VERBS
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +66,7 @@ for source, expected in lines:
 """
 
 
-def _pages():
+def pages():
     for path in PAGES:
         found = BLOCK.findall(path.read_text(encoding="utf-8"))
         code = "".join(c for mark, kind, c in found if kind == "python" and not mark)
@@ -84,7 +86,7 @@ def _documented():
                 yield module, name, ast.get_docstring(node) or ""
 
 
-def _docstrings():
+def docstrings():
     for module, name, text in _documented():
         lines = [
             (example.source, example.want)
@@ -96,7 +98,7 @@ def _docstrings():
             yield pytest.param(module, lines, id=f"{module}.{name}", marks=marks)
 
 
-@pytest.mark.parametrize(("module", "lines"), [*_pages(), *_docstrings()])
+@pytest.mark.parametrize(("module", "lines"), [*pages(), *docstrings()])
 def test_code_runs(module, lines, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
@@ -109,6 +111,36 @@ def test_code_runs(module, lines, tmp_path):
     if missing:
         pytest.skip(missing[1])
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_examples_of_constructors_run():
+    """They are one text: the first network of each family stands for the others."""
+    builds = reversed(keras_senet.models.CONSTRUCTORS.values())
+    runner = doctest.DocTestRunner()
+    for build in {build.__module__: build for build in builds}.values():
+        example = doctest.DocTestParser().get_doctest(
+            build.__doc__, {"keras_senet": keras_senet}, build.__name__, None, 0
+        )
+        assert runner.run(example) == (0, 2)
+
+
+def test_every_public_name_has_an_example():
+    values = [getattr(keras_senet, name) for name in keras_senet.__all__]
+    rooms = [keras_senet, *filter(inspect.ismodule, values)]
+    public = {
+        f"{room.__name__}.{name}": getattr(room, name)
+        for room in rooms
+        for name in getattr(room, "__all__", ())
+        if room.__name__ != "keras_senet.cli"
+    }
+    assert len(public) > 100
+    lacking = [
+        name
+        for name, value in public.items()
+        if callable(value) and ">>> " not in (inspect.getdoc(value) or "")
+    ]
+    assert not lacking
 
 
 COMMAND = re.compile(r"keras-senet [a-z]+( [^|].*)?|python \w+/.*")

@@ -304,10 +304,10 @@ def test_findings_name_the_most_frequent_mistake():
 
     text, rows = findings([[1, 3, 0], [1, 9, 0], [0, 0, 6]])
     assert text.startswith("80.0 % of 20 images are right. ")
-    assert "3 of 4 images of cat are taken for dog" in text
+    assert "3 of 4 images of cat are classified as dog" in text
     expected = {"class": "cat", "images": 4, "top-1": 0.25}
-    assert rows[0] == expected | {"most often taken for": "dog"}
-    assert rows[2]["most often taken for"] == "-"
+    assert rows[0] == expected | {"most often classified as": "dog"}
+    assert rows[2]["most often classified as"] == "-"
     assert "There are no mistakes." in findings(np.eye(3, dtype=int))[0]
 
 

@@ -246,5 +246,5 @@ def test_repositories_that_others_wrote(hub, tmp_path):
         message = rf"has no {missing}, so .*create_model\('hf://me/{name}'\)"
         with pytest.raises(FileNotFoundError, match=message):
             keras_senet.load_pretrained(f"me/{name}")
-    with pytest.raises(ValueError, match="A repository on the hub is named"):
+    with pytest.raises(ValueError, match="A repository on the hub must be"):
         keras_senet.save_pretrained(None, tmp_path / "no", push_to_hub="me/a/b.h5")

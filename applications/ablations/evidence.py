@@ -56,14 +56,14 @@ class Evidence:
     """Trains both networks on both data sets with every seed, and compares.
 
     Attributes:
-        output: The folder of all runs, new or of a comparison that goes on.
-        seeds: Every network is trained once with each.
-        epochs: Of each training.
-        limit: Train on so many images, if not on as many as the recipes say.
-        jobs: So many trainings at a time, each in a process with one thread.
-        data_dir: Where the data lies, if not in its usual place.
-        docs: A page to write the table into, between its marks.
-        smoke: Shrink every training to seconds on the bundled images.
+        output: The folder of all runs, new, or of a comparison to resume.
+        seeds: Each network is trained once with each seed.
+        epochs: Number of epochs of each training.
+        limit: Number of training images, if not the recipes'.
+        jobs: Number of trainings at a time, each in a process with one thread.
+        data_dir: The folder of the data, if not the usual one.
+        docs: A Markdown page; the table is written between its marks.
+        smoke: Shrink each training to seconds, on the bundled images.
     """
 
     output: Path

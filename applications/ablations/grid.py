@@ -197,7 +197,7 @@ class Work:
         cell: The cell.
         recipe: How it is trained.
         folder: Its run folder, which gets result.json when it is done.
-        data_dir: Where the data lies, if not in its usual place.
+        data_dir: The folder of the data, if not the usual one.
     """
 
     cell: Cell
@@ -265,7 +265,7 @@ class Work:
 def _check_same(result, recipe, folder):
     if Recipe.from_json(result["recipe"]) != recipe:
         raise ValueError(
-            "A grid goes on with its own recipe. Received: "
+            "A grid must be resumed with its own recipe. Received: "
             f"{str(folder)!r}, which was trained with another one. Choose another "
             "--output, or give the options that the grid was started with."
         )

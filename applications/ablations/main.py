@@ -1,8 +1,8 @@
-"""Repeats section 6 of the paper as a grid that can be stopped and goes on.
+"""Repeats section 6 of the paper as a grid that can be interrupted and resumed.
 
     python applications/ablations/main.py --output runs/ablations
 
-README.md beside this file says what it writes.
+README.md in this folder describes its output.
 """
 
 import dataclasses
@@ -30,18 +30,18 @@ class Ablations:
     """Trains every cell of the paper's ablations with every seed, and compares.
 
     Attributes:
-        output: The grid's folder, new or of a grid that goes on.
+        output: The grid's folder, new, or of a grid to resume.
         recipe: A recipe's name or file: the base of all cells.
-        seeds: Every cell is trained once with each.
-        only: Names of the tables wanted: reduction, squeeze, gate, stages, placement.
-        model: Another network than the recipe's.
-        limit: Another number of images than the recipe's.
-        epochs: Another number of epochs than the recipe's.
-        jobs: So many trainings at a time, each in a process with one thread.
-        data_dir: Where the data lies, if not in its usual place.
-        docs: A page to write the result into, between its marks.
-        smoke: Shrink every cell to seconds on the bundled images.
-        report: Train nothing; write the result of what is done.
+        seeds: Each cell is trained once with each seed.
+        only: Only these tables: reduction, squeeze, gate, stages, placement.
+        model: A network to use instead of the recipe's.
+        limit: Number of training images, if not the recipe's.
+        epochs: Number of epochs, if not the recipe's.
+        jobs: Number of trainings at a time, each in a process with one thread.
+        data_dir: The folder of the data, if not the usual one.
+        docs: A Markdown page; the result is written between its marks.
+        smoke: Shrink each cell to seconds, on the bundled images.
+        report: Do not train; write the results so far.
     """
 
     output: Path

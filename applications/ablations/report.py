@@ -172,8 +172,8 @@ def _signed(value):
 def _findings(results, tables, base):
     if results.deviation is None or base.name not in results.errors:
         return (
-            "One seed says nothing about chance: no difference above may be called an "
-            "effect. Repeat with more `--seeds`."
+            "With one seed, any difference above may be chance. Repeat with more "
+            "`--seeds`."
         )
     cells = {c.name: c for table in tables for c in table.cells if c.name != base.name}
     scores = {name: results.score(cell, base) for name, cell in cells.items()}
@@ -184,14 +184,14 @@ def _findings(results, tables, base):
     seeds = len(results.errors[base.name])
     error = results.deviation * math.sqrt(2 / seeds)
     lines = [
-        f"Between seeds the error varies by {results.deviation:.2f} points (standard "
-        f"deviation, pooled over all cells), so that a difference of two means of "
+        f"The error varies between seeds by {results.deviation:.2f} points (standard "
+        f"deviation, pooled over all cells), so a difference of two means of "
         f"{seeds} seeds has a standard error of {error:.2f}. A star marks differences "
         f"of {CLEAR:g} standard errors, {CLEAR * error:.2f} points, and more.",
         "",
         f"- Worse than the base: {_names(worse)}.",
         f"- Better than the base: {_names(better)}.",
-        f"- Not told from the base: {_names(rest)}.",
+        f"- No measurable difference from the base: {_names(rest)}.",
         _diverged(results),
         _order(results, [base, *cells.values()]),
     ]
@@ -199,7 +199,7 @@ def _findings(results, tables, base):
 
 
 def _names(cells):
-    return ", ".join(f"`{cell.name}`" for cell in cells) or "nothing"
+    return ", ".join(f"`{cell.name}`" for cell in cells) or "none"
 
 
 def _diverged(results):

@@ -3,7 +3,7 @@
     python applications/benchmark/main.py --output docs/performance.json \
         --markdown docs/performance.md
 
-README.md beside this file says what it measures.
+README.md in this folder describes what it measures.
 """
 
 import dataclasses
@@ -35,16 +35,16 @@ class Benchmark:
     """Measures parts of the benchmark, each in a process with its threads fixed.
 
     Attributes:
-        parts: What to measure; nothing for all parts that have a goal.
-        smoke: Toy networks: everything runs, and no figure says anything.
-        threads: Threads of TensorFlow, LiteRT and torch, if not one a core.
-        rounds: Turns of each subject, if not the part's own number.
-        only: Only subjects whose names match this shell pattern.
-        output: A JSON file for the figures. Of an older one of this machine, the
-            parts that are not measured now stay, and with --only the groups of a part.
-        markdown: A page whose tables are written anew from the figures.
-        render: Measure nothing: show what --output holds, and write --markdown.
-        check: Exit with 1 if a goal that was measured is missed.
+        parts: What to measure; by default all parts that have a goal.
+        smoke: Use tiny networks to try the code. The results mean nothing.
+        threads: Threads of TensorFlow, LiteRT and torch; by default one per core.
+        rounds: Number of turns of each network, if not the part's own.
+        only: Only networks whose names match this shell pattern.
+        output: A JSON file for the results. If it exists and is from this machine, the
+            parts (with --only, the groups) that are not measured now stay.
+        markdown: A page; its tables are written from the results.
+        render: Do not measure; show the results in --output and write --markdown.
+        check: End with exit code 1 if a measured goal is missed.
     """
 
     parts: tyro.conf.Positional[tuple[str, ...]] = ()

@@ -20,7 +20,7 @@ TOY_SIZE = 32  # pixels
 
 
 class MissingPeer(Exception):
-    """A network of another package cannot be had; the message says how to get it."""
+    """A network of another package is not available; the message says how to get it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
     python applications/detection/main.py runs/detector --data runs/scenes
 
-README.md beside this file says what it takes and writes.
+README.md in this folder describes its inputs and outputs.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ _LEFT = 0.4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Detection(Program):
-    """Trains a detector; a run that was stopped goes on when it is called again.
+    """Trains a detector; called again, it resumes an interrupted run.
 
     Attributes:
-        convolutions: Layers of each head.
-        most_boxes: The most boxes of an image that are learned.
+        convolutions: Number of layers in each head.
+        most_boxes: The largest number of boxes per image in training.
     """
 
     convolutions: int = 4

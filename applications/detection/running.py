@@ -16,24 +16,24 @@ from keras_senet.utils.files import write_json
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
-    """A training that goes on when it was stopped and is called again.
+    """A training that resumes if it was interrupted and is called again.
 
     Attributes:
-        run_folder: For everything that is written.
-        data: A folder in COCO's form; to detect also a tensorflow_datasets name, such
-            as coco/2017 or voc.
-        data_dir: Where a tensorflow_datasets set lies, if not in its usual place.
-        train_split: What is trained on.
-        test_split: What is measured on.
-        model: The network under the task.
-        weights: Its weights, a preset or a file; without, it learns from nothing.
-        se: Whether it has its SE layers; the plain host without.
+        run_folder: The folder for all output.
+        data: A folder in COCO's format; for detection also a tensorflow_datasets
+            name, such as coco/2017 or voc.
+        data_dir: The folder of the tensorflow_datasets data, if not the usual one.
+        train_split: The split for training.
+        test_split: The split for the results.
+        model: The backbone.
+        weights: Its weights, a preset or a file; by default random.
+        se: Whether it has SE.
         image_size: Side of the square images.
         epochs: Passes over the training images.
-        batch_size: Images of a step, on all devices together.
-        learning_rate: The highest rate, reached after a twentieth of the steps.
-        seed: Of the first weights and of the augmentation.
-        limit: Use only so many images of each split.
+        batch_size: Number of images in one step, on all devices together.
+        learning_rate: The highest learning rate, reached after 5 % of the steps.
+        seed: For the initial weights and the augmentation.
+        limit: Use at most this many images of each split.
     """
 
     run_folder: tyro.conf.Positional[Path]
@@ -73,8 +73,9 @@ class Program:
         differ = [name for name in options if options[name] != before.get(name)]
         if differ:
             raise ValueError(
-                f"A run goes on with its own options. Received: {', '.join(differ)}, "
-                f"different from {str(file)!r}. Choose another run folder."
+                "A run must be resumed with its own options. Received: "
+                f"{', '.join(differ)}, different from {str(file)!r}. Choose another "
+                "run folder."
             )
         return splits
 

@@ -28,13 +28,13 @@ class Scenes:
     """Draws scenes of several garments, in COCO's form.
 
     Attributes:
-        output: A new folder: annotations/instances_train.json, train/, and the same of
-            the test scenes, whose garments are other ones.
-        train: How many scenes to train on.
-        test: How many to measure on.
+        output: A new folder: annotations/instances_train.json, train/, and the same
+            for the test scenes, which have other garments.
+        train: Number of training scenes.
+        test: Number of test scenes.
         size: Their height and width in pixels.
-        most: The most garments of a scene; some scenes have none.
-        seed: Of all that is drawn.
+        most: The largest number of garments in a scene; some scenes have none.
+        seed: For all random choices.
     """
 
     output: tyro.conf.Positional[Path]

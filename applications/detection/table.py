@@ -1,4 +1,4 @@
-"""Puts the results of several detectors beside each other.
+"""Compares the results of several detectors in a table.
 
 python applications/detection/table.py runs/detection-*
 """
@@ -20,7 +20,7 @@ class Table:
 
     Attributes:
         runs: Run folders.
-        page: A page to write the table into, between its marks.
+        page: A Markdown page; the table is written between its marks.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]

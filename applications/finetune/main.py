@@ -2,7 +2,7 @@
 
     python applications/finetune/main.py --output runs/finetune
 
-README.md beside this file says what it writes.
+README.md in this folder describes its output.
 """
 
 import dataclasses
@@ -46,17 +46,17 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finetuning:
-    """Fine-tunes and trains from scratch on few images; can be stopped and goes on.
+    """Fine-tunes and trains from scratch on few images, resumably.
 
     Attributes:
-        output: The folder of all runs, new or of a comparison that goes on.
-        weights: Of an SEResNet20 for CIFAR-10: a preset, a file or a folder.
-        images: How many images of each class are trained on.
-        seeds: Every comparison is made with each, and with other images for each.
-        test_data: What accuracy is measured on: "bundled" has 1,000 test images,
+        output: The folder of all runs, new, or of a comparison to resume.
+        weights: Weights of an SEResNet20 for CIFAR-10: a preset, a file or a folder.
+        images: Number of training images of each class.
+        seeds: The comparison is repeated with each seed, with different images.
+        test_data: The images for the accuracy: "bundled" has 1,000 test images,
             "fashion_mnist" of tensorflow_datasets 10,000.
-        docs: A page to write the table into, between its marks.
-        smoke: A minute, one image a class; without --weights, of an untrained network.
+        docs: A Markdown page; the table is written between its marks.
+        smoke: Run for a minute with one image per class, by default untrained.
     """
 
     output: Path
@@ -119,7 +119,7 @@ class Finetuning:
             result = json.loads((folder / "result.json").read_text("utf-8"))
             if {name: result[name] for name in about} != about:
                 raise ValueError(
-                    "A comparison goes on with its own recipes. Received: "
+                    "A comparison must be resumed with its own recipes. Received: "
                     f"{str(folder)!r}, which was made with others. Choose another "
                     "--output, or give the options that it was started with."
                 )
@@ -180,9 +180,9 @@ def table(rows: list[dict], test_data: str) -> str:
     """Returns, as Markdown, all arms and what pre-training is worth."""
     lines = [
         f"Top-1 accuracy in per cent on the test images of {test_data!r}; each seed "
-        "has training images of its own. Scratch stands with its learning rate.",
+        "has its own training images. The number after `scratch` is the learning rate.",
         "",
-        "| images a class | training | mean | deviation | seeds |",
+        "| images per class | training | mean | deviation | seeds |",
         "|--:|---|--:|--:|---|",
     ]
     for row in rows:
@@ -199,8 +199,8 @@ def table(rows: list[dict], test_data: str) -> str:
         if PRETRAINED in means and len(means) > 1:
             gain = means.pop(PRETRAINED) - max(means.values())
             lines.append(
-                f"- With {images} images a class pre-training is worth {gain:+.2f} "
-                "points over the best from scratch."
+                f"- With {images} images per class, pre-training changes the accuracy "
+                f"by {gain:+.2f} points, compared with the best training from scratch."
             )
     return "\n".join([*lines, ""])
 

@@ -1,4 +1,4 @@
-"""Trains by the recipe beside this file; every option of `keras-senet train`."""
+"""Trains with the recipe in this folder; has all options of `keras-senet train`."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,6 @@ RECIPE = Path(__file__).with_name("recipe.py")
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    if "--resume" not in words:  # A run goes on with the recipe that it has.
+    if "--resume" not in words:  # A run is resumed with its own recipe.
         words = ["--recipe", str(RECIPE), *words]
     sys.exit(main(["train", *words]))

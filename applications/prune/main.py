@@ -2,7 +2,7 @@
 
     python applications/prune/main.py runs/quickstart --output runs/prune
 
-README.md beside this file says what it writes.
+README.md in this folder describes its output.
 """
 
 import dataclasses
@@ -29,20 +29,20 @@ class Pruning:
     Attributes:
         model: A run folder, a .keras file, or a network with trained weights, such as
             se_resnet20.cifar10.
-        output: A folder, new or of a comparison that goes on.
-        weights: Of a network that is named: a preset or a file.
-        data: What it was trained on.
-        data_dir: Where the data lies, if not in its usual place.
-        train_split: The split that gates are measured on and that is trained on.
-        test_split: The split that accuracy is measured on.
-        keep: The shares of the channels that are kept.
+        output: A folder, new, or of a comparison to resume.
+        weights: For the name of a network: a preset or a file.
+        data: The data that it was trained on.
+        data_dir: The folder of the data, if not the usual one.
+        train_split: The split for the gates and for further training.
+        test_split: The split for the accuracy.
+        keep: The shares of the channels to keep.
         epochs: Passes over the training images after pruning.
-        learning_rate: The highest rate of training on; it falls to zero.
-        batch_size: Images of a step.
-        augmentation: Of training on: none, flip or cifar.
-        limit: Train on only so many images.
-        seeds: Of the order of the images; each pruned network is trained on with each.
-        docs: A page to write the result into, between its marks.
+        learning_rate: The highest learning rate of the further training.
+        batch_size: Number of images in one step.
+        augmentation: Augmentation of the further training: none, flip or cifar.
+        limit: Train on at most this many images.
+        seeds: For the order of the images; each network is trained with each seed.
+        docs: A Markdown page; the result is written between its marks.
     """
 
     model: tyro.conf.Positional[str]
@@ -83,7 +83,7 @@ class Pruning:
         stored = json.loads(path.read_text("utf-8"))
         if stored["options"] != self._options():
             raise ValueError(
-                "A comparison goes on with its own options. Received: "
+                "A comparison must be resumed with its own options. Received: "
                 f"{str(self.output)!r}, which was made with others. Choose another "
                 "--output."
             )
@@ -166,7 +166,7 @@ class Pruning:
         limit = "all" if self.limit is None else f"{self.limit:,}"
         setting = (
             f"`{self.model}` on {self.data}, {rows[0]['images']:,} images of "
-            f"{self.test_split!r}. Trained on for {self.epochs} epochs of {limit} "
+            f"{self.test_split!r}. Trained further for {self.epochs} epochs of {limit} "
             f"images of {self.train_split!r}, seeds {', '.join(map(str, self.seeds))}."
         )
         text = report.text(rows, setting)

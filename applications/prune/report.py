@@ -23,7 +23,7 @@ def text(rows: Sequence[Row], setting: str) -> str:
     """Returns all rows, a line for each way to prune, as Markdown."""
     head = (
         "| kept | by | parameters | multiply-adds, M | latency, ms "
-        "| accuracy at once, % | after training on, % |"
+        "| accuracy before further training, % | accuracy after further training, % |"
     )
     ways = dict.fromkeys((row["keep"], row["importance"]) for row in rows)
     lines = [line([row for row in rows if key(row)[:2] == way]) for way in ways]
@@ -54,16 +54,16 @@ def _findings(rows, keep):
         if not weights or not other:
             continue
         difference = statistics.fmean(other) - statistics.fmean(weights)
-        certainty = "one seed: chance is not told from effect"
+        certainty = "one seed: this may be chance"
         if deviation is not None:
             error = deviation * math.sqrt(1 / len(weights) + 1 / len(other))
             clear = abs(difference) >= CLEAR * error
             certainty = f"standard error {error:.2f}"
-            certainty += "" if clear else ", not told from chance"
+            certainty += "" if clear else ", may be chance"
         signed = f"{difference:+.2f}".replace("-", "\N{MINUS SIGN}")
         yield (
             f"- {100 * keep:.0f} % kept, {importance} against weights: {signed} points "
-            f"after training on ({certainty})."
+            f"after further training ({certainty})."
         )
 
 

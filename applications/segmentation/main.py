@@ -2,7 +2,7 @@
 
     python applications/segmentation/main.py runs/segmenter --data runs/scenes
 
-README.md beside this file says what it takes and writes.
+README.md in this folder describes its inputs and outputs.
 """
 
 import dataclasses
@@ -35,10 +35,10 @@ IGNORED = 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Segmentation(Program):
-    """Trains a segmenter; a run that was stopped goes on when it is called again.
+    """Trains a segmenter; called again, it resumes an interrupted run.
 
     Attributes:
-        output_stride: Of the last map: 16, or 8, which is finer and costs more.
+        output_stride: Stride of the last map: 16, or 8 (finer, but slower).
     """
 
     output_stride: int = 16

@@ -2,7 +2,7 @@
 
     python applications/web/main.py runs/quickstart --output runs/page --serve
 
-README.md beside this file says what the page shows and what it needs.
+README.md in this folder describes the page and what it needs.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ class Page:
 
     Attributes:
         model: A run folder, a .keras file, a preset, or a network with --weights.
-        output: The folder of the page, a new one.
-        weights: Of a network: a preset or a file.
-        title: What the page calls the network, if not by its own name.
-        examples: A folder whose pictures the page offers. A network of the bundled
-            data's classes has some of its test images otherwise.
-        serve: Serves the page on this machine afterwards, until ctrl-C.
-        port: Where it is served; 0 is any that is free.
+        output: A new folder for the page.
+        weights: For a network: a preset or a file.
+        title: The network's name on the page, if not its own name.
+        examples: A folder with example pictures. By default, a network with the
+            classes of the bundled data gets some of their test images.
+        serve: Serve the page on this machine until ctrl-C.
+        port: The port of the server; 0 is any free port.
     """
 
     model: tyro.conf.Positional[str]

@@ -152,6 +152,6 @@ def open_probe(model: keras.Model) -> Probe:
     if not probe.blocks:
         raise ValueError(
             "`model` must have SqueezeExcite layers. Received: "
-            f"{model.name!r}, which has none. keras_senet.graft puts some in."
+            f"{model.name!r}, which has none. Add some with keras_senet.graft."
         )
     return probe

@@ -85,7 +85,7 @@ def class_activation(
     for batch in batches:
         if batch.ndim != len(model.inputs[0].shape):
             raise ValueError(
-                f"`images` must be a batch as the model takes it, {model.input_shape}. "
+                f"`images` must be a batch of the shape {model.input_shape}. "
                 f"Received: images of shape {batch.shape}"
             )
         stop = start + len(batch)
@@ -105,6 +105,12 @@ def overlay(image: np.ndarray, activation: np.ndarray) -> np.ndarray:
 
     Returns:
         uint8 `(height, width, 3)`.
+
+    Example:
+
+    >>> where = keras_senet.analysis.class_activation(model, images)
+    >>> keras_senet.analysis.overlay(images[0], where[0]).shape
+    (28, 28, 3)
     """
     from matplotlib import colormaps
 
@@ -135,8 +141,9 @@ class _Run(Replay):
         tensor = self._target[-1].outputs[0]
         if len(self._target[-1].outputs) != 1 or len(tensor.shape) != 4:
             raise ValueError(
-                "`layer` must have one output, a map (batch, rows, columns, channels). "
-                f"Received: layer={layer!r} with the output {tuple(tensor.shape)}"
+                "`layer` must have one output of shape (batch, height, width, "
+                f"channels). Received: layer={layer!r}, whose output has the shape "
+                f"{tuple(tensor.shape)}"
             )
         owner = self._target[-2].layer if len(self._target) > 1 else model
         own = getattr(self._target[-1].layer, "data_format", None)
@@ -152,7 +159,7 @@ class _Run(Replay):
         shape = self.replayed.output_shape
         if not isinstance(shape, tuple) or len(shape) != 2 or path is None:
             raise ValueError(
-                "`model` must be a classifier with one output (images, classes). "
+                "`model` must be a classifier with one output (batch, classes). "
                 f"Received: {self.replayed.name!r} with the output {shape}"
             )
         while type(path[-1].layer) in (layers.Reshape, layers.Flatten):
@@ -194,9 +201,9 @@ class _Run(Replay):
         if before:
             return None
         raise ValueError(
-            "`model` must have a map (batch, rows, columns, channels) that all paths "
-            f"through it go through. Received: {model.name!r}, which has none. Name "
-            "one with `layer`."
+            "`model` must have a feature map (batch, height, width, channels) that all "
+            f"paths pass. Received: {model.name!r}, which has none. Give a layer with "
+            "`layer`."
         )
 
     def _named(self, layer):
@@ -223,8 +230,8 @@ class _Run(Replay):
             if kernel.size == channels * kernel.shape[-1]:
                 return kernel.reshape(channels, -1)
         raise ValueError(
-            "by='gates' needs a mean over the map and one dense layer behind it. "
-            f"Received: {self.replayed.name!r}, in which something else follows "
+            "by='gates' needs global average pooling and one dense layer after the "
+            f"map. Received: {self.replayed.name!r}, in which something else follows "
             f"{path_name(self._target)!r}. Use by='gradients'."
         )
 
@@ -234,7 +241,7 @@ class _Run(Replay):
             if isinstance(layer, SqueezeExcite) and layer.expand.filters == channels:
                 return path
         raise ValueError(
-            f"by='gates' needs a SqueezeExcite layer of the {channels} channels of "
+            f"by='gates' needs a SqueezeExcite layer for the {channels} channels of "
             f"{path_name(self._target)!r}. Received: {self.replayed.name!r}, which has "
             "none. Use by='gradients'."
         )

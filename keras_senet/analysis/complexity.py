@@ -26,6 +26,12 @@ class LayerComplexity:
         activations: Number of values that it returns; of SE, that its two
             convolutions return.
         is_se: Whether it is squeeze and excitation.
+
+    Example:
+
+    >>> costs = keras_senet.complexity(model)
+    >>> sum(layer.parameters for layer in costs.layers if layer.is_se)
+    8484
     """
 
     name: str
@@ -52,6 +58,12 @@ class Complexity:
         se_multiply_adds: SE's share of `multiply_adds`.
         se_formula: The paper's (2 / r) sum N_s C_s^2 (section 4, equation 5). It
             equals the size of SE's kernels if C / r is an integer, and ignores biases.
+
+    Example:
+
+    >>> costs = keras_senet.complexity(model)
+    >>> costs.parameters == model.count_params()
+    True
     """
 
     layers: tuple[LayerComplexity, ...]
@@ -86,6 +98,11 @@ def complexity(
     Raises:
         ValueError: If the model or one nested in it is subclassed, or its image size
             is unknown.
+
+    Example:
+
+    >>> keras_senet.complexity(model).gflops
+    0.03
     """
     rows = tuple(_layers(model, _input_shapes(model, input_shape), set()))
     se = [row for row in rows if row.is_se]
@@ -105,16 +122,16 @@ def _input_shapes(model, input_shape):
     _check(model)
     if input_shape is not None and len(model.inputs) != 1:
         raise ValueError(
-            "`input_shape` can be given for models with one input only. Received a "
-            f"model with {len(model.inputs)} inputs."
+            "`input_shape` is only for models with one input. Received: a model with "
+            f"{len(model.inputs)} inputs."
         )
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
         shapes = [tuple(input_shape)]
     if any(None in shape for shape in shapes):
         raise ValueError(
-            "The image size must be known. Received a model with input shape "
-            f"{shapes[0]}. Give one, for example input_shape=(224, 224, 3)."
+            "The image size must be known. Received: a model with the input shape "
+            f"{shapes[0]}. Set it, for example input_shape=(224, 224, 3)."
         )
     return [(None, *shape) for shape in shapes]
 
@@ -122,8 +139,8 @@ def _input_shapes(model, input_shape):
 def _check(model):
     if not graph.is_functional(model):
         raise ValueError(
-            "`model` must be a built functional or sequential Keras model, and so must "
-            f"those nested in it. Received: {type(model).__name__} "
+            "`model` and all models inside it must be built functional or sequential "
+            f"Keras models. Received: {type(model).__name__} "
             f"{getattr(model, 'name', '')!r}"
         )
 

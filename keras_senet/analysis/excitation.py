@@ -39,6 +39,12 @@ class LayerExcitation:
             summed over the channels: 0 if all classes have the same mean gates, 1 if
             the gates of each class are constant. By chance about classes / images.
         distance: Root of the mean square of (gate - 1): the distance from identity.
+
+    Example:
+
+    >>> statistics = keras_senet.analysis.excitation_statistics(model, (images, labels))
+    >>> statistics.layers[0].mean.shape
+    (16,)
     """
 
     name: str
@@ -68,6 +74,12 @@ class Excitation:
         class_names: The classes that occur in the data.
         counts: Number of images of each.
         layers: The SE layers in the order of the network.
+
+    Example:
+
+    >>> statistics = keras_senet.analysis.excitation_statistics(model, (images, labels))
+    >>> statistics.layers[0].name, sum(statistics.counts)
+    ('conv1_block1_se', 16)
     """
 
     model: str
@@ -185,6 +197,11 @@ def mean_gates(
 
     Raises:
         ValueError: If the model has no SE layer, or there are no images.
+
+    Example:
+
+    >>> keras_senet.analysis.mean_gates(model, images)["conv1_block1_se"].shape
+    (16,)
     """
     batches = read_images(data, batch_size)
     pairs = ((images, np.zeros(len(images), "int64")) for images in batches)

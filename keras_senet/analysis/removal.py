@@ -23,11 +23,20 @@ class Trial:
 
     Attributes:
         layers: Names of the SE layers that are replaced.
-        by: "identity" (the gate is 1: the layer is gone) or "mean" (each channel's
-            mean gate: a constant that the layer before can absorb).
-        top1: Share of the images that it classifies rightly; None where the labels
-            are not the model's classes.
-        agreement: Share of the images with the class that the whole network says.
+        by: "identity" (the gate is 1, as without the layer) or "mean" (each channel's
+            mean gate, a constant that can become part of the layer before).
+        top1: Share of the images that it classifies correctly; None if the labels are
+            not the model's classes.
+        agreement: Share of the images with the same class as the whole network.
+
+    Example:
+
+    >>> statistics = keras_senet.analysis.excitation_statistics(model, (images, labels))
+    >>> removal = keras_senet.analysis.removal_accuracy(
+    ...     model, (images, labels), statistics
+    ... )
+    >>> removal.trials[0].layers, removal.trials[0].by
+    (('conv1_block1_se',), 'identity')
     """
 
     layers: tuple[str, ...]
@@ -51,6 +60,15 @@ class Removal:
             better replacement.
         together: All dispensable layers at once; None if there are none.
         tolerance: The share of the images.
+
+    Example:
+
+    >>> statistics = keras_senet.analysis.excitation_statistics(model, (images, labels))
+    >>> removal = keras_senet.analysis.removal_accuracy(
+    ...     model, (images, labels), statistics
+    ... )
+    >>> removal.images, removal.top1
+    (16, 1.0)
     """
 
     images: int
@@ -107,13 +125,21 @@ def removal_accuracy(
     Raises:
         ValueError: If the model is no classifier, or the statistics belong to another
             model.
+
+    Example:
+
+    >>> statistics = keras_senet.analysis.excitation_statistics(model, (images, labels))
+    >>> removal = keras_senet.analysis.removal_accuracy(
+    ...     model, (images, labels), statistics, tolerance=0.01
+    ... )
+    >>> removal.save_csv(".")
     """
     probe = open_probe(model)
     means = {layer.name: layer.mean for layer in statistics.layers}
     if list(means) != list(probe.blocks):
         raise ValueError(
-            "`statistics` must be those of the model. Received: statistics of "
-            f"{statistics.model!r} with {len(means)} layers, a model with "
+            "`statistics` must belong to the model. Received: statistics of "
+            f"{statistics.model!r} with {len(means)} SE layers, and a model with "
             f"{len(probe.blocks)}"
         )
     gates = {"identity": dict.fromkeys(means, 1.0), "mean": means}
@@ -191,8 +217,8 @@ def _scores(output):
     if several or np.ndim(output) != 2 or output.shape[1] < 2:
         received = f"{len(output)} outputs" if several else f"shape {output.shape}"
         raise ValueError(
-            "`model` must be a classifier with one output (images, classes), at least "
-            f"two classes. Received: {received}. Give a model of that output alone; a "
-            "score p by itself is the two classes 1 - p and p."
+            "`model` must be a classifier with one output (batch, classes) of two or "
+            f"more classes. Received: {received}. Build a model with that output only. "
+            "If the output is one probability p, return the two classes 1 - p and p."
         )
     return np.asarray(output)

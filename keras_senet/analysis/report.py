@@ -14,11 +14,11 @@ from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.report_page import Picture, Report
 
 _ALTS = {
-    "classes": "Lines of mean gates over channels, one panel a layer.",
-    "deviations": "Mean gates of two classes with bands of deviation.",
-    "maps": "Heat maps of mean gates, a row a class and a column a channel.",
-    "course": "The layers' figures along the network, one panel a figure.",
-    "activations": "Images, and beside each the parts that support its class.",
+    "classes": "Lines of mean gates over channels, one panel for each layer.",
+    "deviations": "Mean gates of two classes, with bands of the standard deviation.",
+    "maps": "Heat maps of mean gates: a row for each class, a column for each channel.",
+    "course": "Curves along the SE layers, one panel for each measure.",
+    "activations": "Images; beside each, the parts that support its class.",
 }
 _TEXTS = {
     "course": "Selectivity is the share of the gates' variance that lies between the "
@@ -67,6 +67,12 @@ def write_report(
 
     Raises:
         ValueError: If the folder exists, or a class or layer is unknown.
+
+    Example:
+
+    >>> statistics = keras_senet.analysis.excitation_statistics(model, (images, labels))
+    >>> keras_senet.analysis.write_report("gates", statistics).name
+    'index.html'
     """
     pictures = draw_all(statistics, removal, classes=classes, layers=layers)
     if activations is not None:

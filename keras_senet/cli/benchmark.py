@@ -78,7 +78,7 @@ class Benchmark:
             os.environ |= dict.fromkeys(THREADS, str(self.threads))
         if load() > _CALM:
             text = f"Other work keeps {load():.1f} cores busy."
-            console.print(f"{text} Timings will be rough.", style="bold red")
+            console.print(f"{text} Timings will be imprecise.", style="bold red")
         model = self._open(self.model, self.weights)
         if self.beside is not None:
             name, other = self.beside, self._open(self.beside)

@@ -135,7 +135,9 @@ def _watch_signals():
 
 def _dispatch(arguments):
     if not arguments:
-        raise UsageError(f"which verb? One of: {', '.join(VERBS)}. See --help.")
+        raise UsageError(
+            f"a command is missing. Use one of: {', '.join(VERBS)}. See --help."
+        )
     verb, *rest = arguments
     if verb in ("-h", "--help"):
         print(_usage())
@@ -151,7 +153,7 @@ def _dispatch(arguments):
         return 0
     if verb not in VERBS:
         raise UsageError(
-            f"there is no verb {verb!r}.{nearest(verb, VERBS)} The verbs are: "
+            f"unknown command {verb!r}.{nearest(verb, VERBS)} The commands are: "
             f"{', '.join(VERBS)}."
         )
     command = importlib.import_module(f"keras_senet.cli.{verb}").parse(rest)

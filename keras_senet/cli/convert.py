@@ -39,8 +39,8 @@ class Convert:
         )
         make_console().print(
             f"{done.constructor}, layout {done.layout}: written to {done.path}, card "
-            f"{done.card}; read back, its outputs differ by {done.relative_error:.1e} "
-            "(relative)",
+            f"{done.card}. Loaded again, its outputs differ by "
+            f"{done.relative_error:.1e} (relative).",
             markup=False,
         )
         return 0

@@ -121,7 +121,7 @@ class Export:
             )
         if kind in _SUFFIXES and self.version is not None:
             raise ValueError(
-                "Only a SavedModel folder has a version. Received: "
+                "`version` is only for a SavedModel folder. Received: "
                 f"{str(self.output)!r}, version={self.version}"
             )
 
@@ -150,7 +150,7 @@ class Export:
         images, targets = self._images(opened, self.split, self.images or None)
         if self.quantization != "int8" or targets is None:
             raise ValueError(
-                "An accuracy loss needs quantization int8 and data with the model's "
+                "`max_accuracy_loss` needs quantization int8 and data with the model's "
                 f"classes. Received: quantization={self.quantization!r}, "
                 f"data={self.data!r}"
             )

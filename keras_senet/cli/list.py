@@ -35,7 +35,7 @@ class List:
         names = fnmatch.filter(networks, self.pattern)
         if not names:
             raise ValueError(
-                f"No network fits the pattern {self.pattern!r}."
+                f"No network matches the pattern {self.pattern!r}."
                 f"{nearest(self.pattern, networks)}"
             )
         console = make_console()

@@ -66,8 +66,8 @@ class Predict:
         console = make_console()
         if not known:
             console.print(
-                f"{runner.name} does not say what its outputs mean, so these are its "
-                "raw scores, not probabilities.",
+                f"{runner.name} does not say what its outputs mean, so these are raw "
+                "scores, not probabilities.",
                 markup=False,
             )
         columns = (">", "class", ">probability" if known else ">score")
@@ -84,16 +84,17 @@ class Predict:
         if self.explain:
             for path, pair, values in zip(self.images, pairs, scores, strict=True):
                 written = _explain(model, path, *pair, values)
-                console.print(f"What supports the first class: {written}", markup=False)
+                text = f"Picture of what supports the first class: {written}"
+                console.print(text, markup=False)
         return 0
 
     def _scores(self, runner, images):
-        """Returns the probabilities of one image, or raw scores where none are."""
+        """Returns the probabilities of one image, or raw scores if unknown."""
         outputs = runner.predict(images)
         if isinstance(outputs, dict) or outputs.ndim != 2:
             raise ValueError(
                 "Predictions need a model with one output (N, classes). Received: "
-                f"{runner.name}, which has another"
+                f"{runner.name}, which has other outputs"
             )
         if runner.card.outputs in (None, "features"):
             return outputs[0]
@@ -170,8 +171,8 @@ def _preparation(runner):
     bare = runner.card.normalises is False
     if record is None and bare:
         raise ValueError(
-            "Predictions need a model that normalises images, or says how. Received: "
-            f"{runner.name}, which does neither. Build it with "
+            "Predictions need a model that normalizes raw images, or says how they are "
+            f"normalized. Received: {runner.name}, which does neither. Build it with "
             "include_preprocessing=True."
         )
     record = record or PLAIN
@@ -190,5 +191,7 @@ def parse(arguments: Sequence[str]) -> Predict | None:
     """Reads the words after the verb."""
     command = parse_arguments(Predict, "predict", arguments)
     if command is not None and not command.images:
-        raise UsageError("which images? keras-senet predict IMAGE… --model MODEL")
+        raise UsageError(
+            "images are missing. Use: keras-senet predict IMAGE… --model MODEL"
+        )
     return command

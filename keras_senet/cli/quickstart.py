@@ -45,7 +45,8 @@ class Quickstart:
         result, source = self._train(console)
         stage("train", f"Trained at {result.images_per_second:.0f} images/s")
         evaluation = self._evaluate(result, source)
-        stage("evaluate", f"{100 * evaluation.top1:.1f} % of the held-out images right")
+        top1 = 100 * evaluation.top1
+        stage("evaluate", f"{top1:.1f} % of the held-out images right")
         files = self._export(result, source)
         stage("export", f"Exported {len(files)} files")
         reports = self._verify(result, source, files)
@@ -56,7 +57,8 @@ class Quickstart:
         self._write_report(passed, seconds, result, evaluation, reports)
         total = sum(seconds.values())
         console.print(
-            f"{total:.0f} s in all. Files and pictures: {self.run_folder}", markup=False
+            f"{total:.0f} s in total. Files and pictures: {self.run_folder}",
+            markup=False,
         )
         return 0 if passed else 1
 

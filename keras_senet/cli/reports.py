@@ -27,10 +27,10 @@ def first_images(source, split, model, limit):
     card = opened.card
     if len(card.input_shape or ()) != 3:
         raise ValueError(
-            "A model must take one batch of images (N, height, width, channels) to be "
-            f"verified on some. Received: {opened.name}, which takes "
-            f"{card.input_shape and (None, *card.input_shape)}. Leave the verification "
-            "out, --images 0."
+            "The verification needs a model that takes one batch of images (N, height, "
+            f"width, channels). Received: {opened.name}, which takes "
+            f"{card.input_shape and (None, *card.input_shape)}. Skip the verification "
+            "with --images 0."
         )
     view = opened.view(source, default_size=224)
     dataset = view.batches(split, limit=limit)

@@ -83,7 +83,7 @@ class Train:
 
 
 def run_training(command, verb, console, train, *arguments):
-    """Trains with a bar on the terminal, and says how a run goes on that is stopped.
+    """Trains with a progress bar, and says how to resume a run that was stopped.
 
     Args:
         command: The verb's record: its run folder, data folder and checkpoints.
@@ -115,7 +115,7 @@ def run_training(command, verb, console, train, *arguments):
     except (TrainingStopped, KeyboardInterrupt) as stop:
         progress.stop()
         if (command.run_folder / "recipe.json").exists():
-            text = f"{stop} To go on: {shlex.join(words)}".strip()
+            text = f"{stop} To resume: {shlex.join(words)}".strip()
             console.print(text, markup=False, soft_wrap=True)
         if isinstance(stop, KeyboardInterrupt):
             raise

@@ -18,18 +18,29 @@ def open_arrays(
     class_names: Sequence[str] | None = None,
     held_out: float = 0.2,
 ) -> Source:
-    """Makes a source of images in memory, which are copied as uint8.
+    """Makes a source of images in memory. The images are copied as uint8.
 
     Args:
-        data: (images, labels): images (N, H, W, 1 or 3) in 0..255; labels (N,) from 0,
-            one-hot rows, or rows of ones and zeros where an image has several. Or a
-            tf.data dataset or other batches of that.
-        validation_data: What "test" is, the same; None holds some of `data` out.
-        class_names: One name a label; None is their numbers.
+        data: A pair (images, labels): images (N, H, W, 1 or 3) in 0..255; labels (N,)
+            from 0, one-hot rows, or rows of ones and zeros if an image may have several
+            labels. Or batches of such pairs, such as a tf.data dataset.
+        validation_data: The images and labels of "test", in the same form. None holds
+            out a part of `data`.
+        class_names: A name for each label. None uses their numbers.
         held_out: The share of each class that is held out.
 
+    Returns:
+        The source, for `batches`.
+
     Raises:
-        ValueError: If the images or labels are none.
+        ValueError: If the images or labels have another form.
+
+    Example:
+
+    >>> numbers = np.arange(16) % 4
+    >>> source = keras_senet.data.open_arrays((images, numbers), held_out=0.25)
+    >>> source.splits["train"], source.splits["test"]
+    (12, 4)
     """
     images, labels = _read(data)
     parts = {"train": (images, labels)}
@@ -47,8 +58,8 @@ def open_arrays(
     names = tuple(class_names or map(str, range(classes)))
     if len(names) < max(classes, 2):
         raise ValueError(
-            f"`class_names` must name each of the {classes} classes, two or more. "
-            f"Received: {names}"
+            f"`class_names` must name each of the {classes} classes, and there must be "
+            f"at least two. Received: {names}"
         )
     if "test" not in parts:
         places = _held_out(labels, held_out)
@@ -151,7 +162,10 @@ def _held_out(labels, share):
         count = min(max(1, round(share * len(places))), len(places) - 1)
         chosen += list(places[:count])
     if not chosen:
-        raise ValueError("There is one image a class, so none can be held out.")
+        raise ValueError(
+            "Each class has only one image, so no image can be held out. Add images, "
+            "or give held-out images."
+        )
     return np.sort(chosen)
 
 

@@ -22,18 +22,24 @@ def resize_and_crop(
 
     For a square `size` this is the usual evaluation: the short side becomes
     size / crop_fraction, the long side keeps the proportions, and the centre is kept.
-    Equal to Pillow's resizing and torchvision's crop up to rounding. Everything in
-    this package that makes an image fit a network calls this function.
+    The result equals Pillow's resizing and torchvision's crop up to rounding. The whole
+    package uses this function to prepare images.
 
     Args:
         image: (H, W, C), 0..255, uint8 or float.
         size: (height, width) of the result.
-        crop_fraction: How much of the resized image's side the crop keeps, in (0, 1].
+        crop_fraction: Share of the resized image's side that the crop keeps, in (0, 1].
         interpolation: "bilinear", "bicubic" or "lanczos3".
 
     Returns:
-        (height, width, C): the image as it is where its static size needs no change,
-        else float32 of whole values in 0..255.
+        The image, (height, width, C): unchanged if it already has this size, else
+        float32 with whole numbers in 0..255.
+
+    Example:
+
+    >>> image = keras_senet.data.read_image("cat.jpg")
+    >>> keras_senet.data.resize_and_crop(image, (32, 32)).shape
+    (32, 32, 3)
     """
     image = tf.convert_to_tensor(image)
     # Rounded down, but not for a quotient that is whole but for rounding.

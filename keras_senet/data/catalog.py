@@ -57,6 +57,12 @@ def open_source(
         FileNotFoundError: If `name` is a path that does not exist.
         ValueError: If there is no such data, or it has no images with classes.
         OSError: If a data set cannot be downloaded or prepared.
+
+    Example:
+
+    >>> source = keras_senet.data.open_source("bundled")
+    >>> source.class_names[0], source.splits["train"]
+    ('T-shirt/top', 6000)
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(

@@ -34,8 +34,8 @@ def explained(source: Source) -> Iterator[None]:
             raise
         text = source.reader.first_unreadable() or reason(error)
         raise OSError(
-            f"The data {source.name!r} cannot be read any more: {text.rstrip('.')}. "
-            "Mend them, then run again; a training can be resumed."
+            f"The data {source.name!r} can no longer be read: {text.rstrip('.')}. "
+            "Repair them and run the command again. A training can be resumed."
         ) from error
 
 

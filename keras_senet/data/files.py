@@ -296,8 +296,8 @@ def _checked(
     for split, readable in files.items():
         if listed[split] and not readable:
             raise ValueError(
-                f"The images for {split!r} of {str(root)!r} cannot be read, none of "
-                f"them; the first: {errors[0]}"
+                f"None of the images for {split!r} of {str(root)!r} can be read. The "
+                f"first error: {errors[0]}"
             )
     return files, errors
 
@@ -354,12 +354,12 @@ def _hold_out(
             alone.append(name)
     if not test:
         raise ValueError(
-            f"The folder {str(root)!r} has one image a class, so none can be held out. "
-            "Add images or a test/ folder."
+            f"The folder {str(root)!r} has only one image in each class, so no image "
+            "can be held out. Add images or a test/ folder."
         )
     note = (
-        f"These classes of {str(root)!r} have a single image, which is trained on "
-        f"and never tested: {', '.join(alone)}."
+        f"These classes of {str(root)!r} have only one image, which is used for "
+        f"training and never for testing: {', '.join(alone)}."
     )
     return {"train": train, "test": test}, [note] if alone else []
 

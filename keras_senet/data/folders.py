@@ -15,8 +15,8 @@ from keras_senet.data.images import ACCEPTED
 from keras_senet.data.source import Source
 
 LAYOUT = (
-    "Expected is a subfolder of images for each class, or train/ and test/ (or val/) "
-    "with such subfolders."
+    "The folder must have a subfolder of images for each class, or the folders train/ "
+    "and test/ (or val/) with such subfolders."
 )
 
 
@@ -28,7 +28,10 @@ def open_folder(
     if not root.exists():
         raise FileNotFoundError(f"There is no folder {str(path)!r}.")
     if not root.is_dir():
-        raise ValueError(f"A folder was expected, {str(path)!r} is a file. {LAYOUT}")
+        raise ValueError(
+            f"The data must be a folder. Received: {str(path)!r}, which is a file. "
+            f"{LAYOUT}"
+        )
     folders = split_folders(root)
     if not folders or not subfolders(folders["train"]):
         folders = {"train": root}
@@ -79,5 +82,5 @@ def _check_classes(
     if len(classes) == 1:
         raise ValueError(
             f"The folder {str(folders['train'])!r} has one class folder, "
-            f"{next(iter(classes))!r}; a classifier needs two or more. {LAYOUT}"
+            f"{next(iter(classes))!r}. A classifier needs at least two. {LAYOUT}"
         )

@@ -20,7 +20,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"
 )  # fmt: skip
-ACCEPTED = "Accepted are JPEG, PNG, BMP, GIF, WebP and TIFF images."
+ACCEPTED = "The accepted formats are JPEG, PNG, BMP, GIF, WebP and TIFF."
 # Other formats stay closed: some run programs, and no folder of photos means them.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 # MPO is Pillow's word for a JPEG with further pictures behind the first one.
@@ -48,16 +48,25 @@ class ImageHeader(NamedTuple):
 
 
 def is_image_file(path: str | os.PathLike) -> bool:
-    """Whether the name ends as an image's does: .jpg, .png, .webp, .tif and others."""
+    """Whether a name has the extension of an image: .jpg, .png, .webp, .tif, ...
+
+    Args:
+        path: A path; the file need not exist.
+
+    Example:
+
+    >>> keras_senet.data.is_image_file("cat.jpg")
+    True
+    """
     return os.fspath(path).lower().endswith(EXTENSIONS)
 
 
 def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
-    """Reads an image file as it is meant to be seen, as far as a model can see it.
+    """Reads an image file.
 
-    EXIF orientation is honoured. Of 16-bit images the upper 8 bits are kept, of
-    animations the first frame, of documents the first page. Transparency is ignored:
-    the colours stored under it are taken, as tf.io and torchvision do.
+    EXIF orientation is applied. 16-bit images keep their upper 8 bits, animations their
+    first frame, and documents their first page. Transparency is ignored, as in tf.io
+    and torchvision.
 
     Args:
         path: A JPEG (CMYK too), PNG, BMP, GIF, WebP or TIFF file.
@@ -69,6 +78,11 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not an image that can be read.
+
+    Example:
+
+    >>> keras_senet.data.read_image("cat.jpg").shape
+    (60, 40, 3)
     """
     if channels not in (1, 3):
         raise ValueError(
@@ -119,7 +133,9 @@ def _with_image(path: str | os.PathLike, use):
     if not path.exists():
         raise FileNotFoundError(f"There is no image file {str(path)!r}.")
     if path.is_dir():
-        raise ValueError(f"An image file was expected, {str(path)!r} is a folder.")
+        raise ValueError(
+            f"The image must be a file. Received: {str(path)!r}, which is a folder."
+        )
     if path.stat().st_size == 0:
         raise ValueError(f"The image file {str(path)!r} is empty. {ACCEPTED}")
     try:
@@ -219,7 +235,7 @@ def _eight_bits(image: "Image.Image") -> "Image.Image":
     if image.mode in ("I", "I;16", "I;16L", "I;16B"):
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("its pixels are fractions, of which nothing says the range")
+        raise ValueError("its pixels are fractions of an unknown range")
     if "transparency" in image.info:
         # A palette with an alpha value a colour: without this step Pillow warns.
         return image.convert("RGBA")

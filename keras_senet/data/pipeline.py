@@ -114,6 +114,13 @@ def batches(
 
     Raises:
         ValueError: If an argument is out of its range.
+
+    Example:
+
+    >>> source = keras_senet.data.open_source("bundled")
+    >>> dataset = keras_senet.data.batches(source, "test", image_size=32, batch_size=8)
+    >>> next(iter(dataset))[0].shape
+    (8, 32, 32, 1)
     """
     part = source.part(split)
     size = checked_size(image_size)
@@ -219,8 +226,21 @@ def steps_per_epoch(
 ) -> int:
     """Returns how many batches one epoch of `batches` has for the same arguments.
 
+    Args:
+        source: As of `batches`, like all arguments.
+        split: The split.
+        batch_size: Images in a batch.
+        limit: Use at most this many images.
+        drop_remainder: Drop a last, smaller batch.
+
     Raises:
-        ValueError: If it has none.
+        ValueError: If there is no batch.
+
+    Example:
+
+    >>> source = keras_senet.data.open_source("bundled")
+    >>> keras_senet.data.steps_per_epoch(source, "test", batch_size=64)
+    16
     """
     images = source.part(split).images
     taken = images if limit is None else min(images, limit)
@@ -250,15 +270,15 @@ def _one_of(choices: Iterable[str], **received: str) -> None:
 
 
 def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
-    """Raises if evaluation is asked for what is for training, or a value is wrong."""
+    """Raises if a value is wrong, or an option of training is set in evaluation."""
     off = {"augmentation": "none", "epoch": None}
     for name, value in given.items():
         received = {name: value}
         if not training and value != off.get(name, 0):
             raise ValueError(
-                f"`{name}` is for training; evaluation sees the images as they are, "
-                f"always the same. Received: {name}={value!r}. Pass training=True or "
-                "drop it."
+                f"`{name}` is for training only, because evaluation does not change "
+                f"the images. Received: {name}={value!r}. Set training=True or leave "
+                f"`{name}` out."
             )
         if name == "augmentation":
             _one_of(AUGMENTATIONS, **received)

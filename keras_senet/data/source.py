@@ -61,23 +61,29 @@ class Reader(Protocol):
 class Source:
     """Labelled images under a name, divided into splits.
 
-    Made by `keras_senet.data.open_source`, read by `keras_senet.data.batches`.
+    `keras_senet.data.open_source` makes a source, `keras_senet.data.batches` reads it.
 
     Attributes:
-        name: What it was opened by: "bundled", a folder, a tensorflow_datasets name.
-        class_names: One name a label, in the order of the labels.
-        splits: How many images each split holds: "train", "test", and "validation"
-            where the data has one beside its test split. A tensorflow_datasets set
-            made for testing only has no "train".
+        name: "bundled", a folder, or a tensorflow_datasets name.
+        class_names: A name for each label, in the order of the labels.
+        splits: Number of images in each split: "train", "test", and "validation" if the
+            data has one in addition to its test split. Data made only for testing has
+            no "train".
         channels: 1 for grey, 3 for RGB.
-        image_size: (height, width) where all images share it, else None.
-        mean: The training images' mean per channel, in 0..1 units, where known.
-        std: Their standard deviation per channel, in 0..1 units, where known.
-        multi_label: Whether an image may have several of the classes, or none; labels
-            are rows over the classes then, of ones and zeros.
-        skipped: How many unreadable images were left out.
-        left_out: How many files that are no images were left out, by their ending.
-        notes: What else a reader of the results must know, one sentence each.
+        image_size: (height, width) if all images have the same size, else None.
+        mean: Mean of each channel of the training images, from 0 to 1; None if unknown.
+        std: Standard deviation of each channel, in the same unit; None if unknown.
+        multi_label: Whether an image may have several labels or none. Then labels are
+            rows of ones and zeros over the classes.
+        skipped: Number of unreadable images that were left out.
+        left_out: Number of files that are not images, by their extension.
+        notes: Other facts that a reader of the results must know, one sentence each.
+
+    Example:
+
+    >>> source = keras_senet.data.open_source("bundled")
+    >>> source.splits["test"], source.channels
+    (1000, 1)
     """
 
     name: str
@@ -108,7 +114,7 @@ class Source:
         return records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
 
     def part(self, split: str) -> Part:
-        """Returns what a split or a slice of one means.
+        """Returns the part of the data that a split or a slice selects.
 
         Args:
             split: A name of `splits`, or a slice of one in images or per cent (rounded
@@ -139,12 +145,12 @@ class Source:
     def check_splits(
         self, train: str, validation: str, *, limit: int | None = None
     ) -> None:
-        """Checks what is trained on and what is held out from it.
+        """Checks the training images and the held-out images.
 
         Args:
-            train: The split or slice that is trained on.
-            validation: The one that is measured on.
-            limit: How many images of each are used at most.
+            train: The split or slice for training.
+            validation: The split or slice for the evaluation.
+            limit: The largest number of images of each.
 
         Raises:
             ValueError: If the source has no such splits, or they share images.

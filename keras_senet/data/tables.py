@@ -17,8 +17,8 @@ _LABELS_COLUMN = "labels"
 _SEPARATORS = re.compile("[;,|]")
 _BINARY = {"0": False, "1": True, "0.0": False, "1.0": True}
 _EXPECTED = (
-    "Expected is a column 'file', 'filename' or 'image', and either a column 'labels' "
-    "with names between ; , or | or a column of 0 and 1 for each label."
+    "It needs a column 'file', 'filename' or 'image'. It also needs a column 'labels' "
+    "with names separated by ; , or | or a column of 0 and 1 for each label."
 )
 
 
@@ -59,9 +59,9 @@ def open_tables(
             wrong |= set(class_names) - set(table.names)
         if wrong:
             raise ValueError(
-                f"{str(tables[split])!r} must have the labels of "
-                f"{str(tables['train'])!r}. Received: {sorted(wrong)[:5]}, which only "
-                "one of them has."
+                f"{str(tables[split])!r} and {str(tables['train'])!r} must have the "
+                f"same labels. Received: {sorted(wrong)[:5]}, which are in only one of "
+                "them."
             )
         listed[split] = [
             (
@@ -99,13 +99,15 @@ def _read(path: Path) -> _Table:
             header = [column.strip() for column in next(lines, [])]
             lines = [(lines.line_num, line) for line in lines if any(line)]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is no CSV file in UTF-8: {error}") from error
+        raise ValueError(
+            f"{str(path)!r} must be a CSV file in UTF-8: {error}"
+        ) from error
     files = [i for i, name in enumerate(header) if name.lower() in _FILE_COLUMNS]
     others = [name for i, name in enumerate(header) if i not in files]
     listed = _LABELS_COLUMN in others
     if len(files) != 1 or not others or "" in others or len(set(others)) < len(others):
         raise ValueError(
-            f"{str(path)!r} must say which image has which labels. {_EXPECTED} "
+            f"{str(path)!r} must list images and their labels. {_EXPECTED} "
             f"Received: the columns {header}."
         )
     if listed and len(others) > 1:
@@ -129,8 +131,8 @@ def _read(path: Path) -> _Table:
             )
         if file in seen:
             raise ValueError(
-                f"{where} names {file!r} again, after line {seen[file]}. Each image "
-                "must have one line; join their labels."
+                f"{where} repeats {file!r} of line {seen[file]}. Each image must have "
+                "one line with all its labels."
             )
         seen[file] = number
         if listed:

@@ -179,7 +179,7 @@ def _builder(
         raise ValueError(
             "Data must be 'bundled', a folder of images or a tensorflow_datasets "
             f"name. Received: {name!r}, which is none of them."
-            f"{nearest(name, known)} A folder is best written as a path, ./FOLDER."
+            f"{nearest(name, known)} To name a folder, write it as ./FOLDER."
         ) from None
 
 
@@ -200,7 +200,7 @@ def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
         raise ValueError(
             "A tensorflow_datasets set must be stored as tfrecord. Received: "
             f"{name!r} in {str(builder.data_dir)!r}, which is stored as "
-            f"{builder.info.file_format.value}. Prepare it anew, or name another "
+            f"{builder.info.file_format.value}. Prepare it again, or use another "
             "`data_dir`."
         )
 
@@ -229,7 +229,7 @@ def _keys(name: str, builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
     )
     if not fits:
         raise ValueError(
-            "A tensorflow_datasets set must pair an image with a class label. "
+            "A tensorflow_datasets set must have images with one class label each. "
             f"Received: {name!r}, whose features are {sorted(features)}."
         )
     return keys

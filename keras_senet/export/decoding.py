@@ -17,7 +17,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
 _HEAD_BYTES = 64
 _PARALLEL_IMAGES = 4
-_DAMAGED = "is damaged or cut short"
+_DAMAGED = "is damaged or truncated"
 _UNKNOWN = f"is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 
 

@@ -29,10 +29,10 @@ def export_onnx(
 ) -> Path:
     """Writes a model as an ONNX file.
 
-    The file takes `images` as the model takes them, float32 `(N, height, width,
-    channels)`, and returns the outputs under the names of the model's output layers.
-    It is made by tf2onnx, as Keras' own exporter makes it, but from the frozen graph:
-    Keras 3.15's leaves grouped convolutions as calls that ONNX does not know.
+    The file takes `images` in the form that the model takes, float32 `(N, height,
+    width, channels)`. It returns the outputs under the names of the model's output
+    layers. tf2onnx writes the file from the frozen graph, because the exporter of
+    Keras 3.15 does not write valid files of grouped convolutions.
 
     Args:
         model: A functional or sequential model.
@@ -50,8 +50,8 @@ def export_onnx(
 
     Raises:
         ImportError: If tf2onnx or onnx is not installed.
-        ValueError: If the path exists, the labels are not as many as the classes, or
-            ONNX cannot hold the model.
+        ValueError: If the path exists, the number of labels differs from the number of
+            classes, or the model cannot be converted.
 
     Example:
 
@@ -91,7 +91,8 @@ def export_onnx(
         except Exception as error:  # of many classes, the checker's among them
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                f"ONNX cannot hold this model. tf2onnx or ONNX's checker says: {reason}"
+                "This model cannot be converted to ONNX. The error of tf2onnx or of "
+                f"ONNX's checker is: {reason}"
             ) from error
         temporary.write_bytes(proto.SerializeToString())
         frozen.card.write(temporary)

@@ -32,25 +32,26 @@ def export_openvino(
 ) -> Path:
     """Writes a model as OpenVINO's two files, `name.xml` and `name.bin`.
 
-    They take `images` as the model takes them, float32 `(N, height, width, channels)`,
-    and return the outputs under the names of the model's output layers.
+    The files take `images` in the form that the model takes, float32 `(N, height,
+    width, channels)`. They return the outputs under the names of the model's output
+    layers.
 
     | quantization | weights | arithmetic | needs images |
     |---|---|---|---|
-    | None | float32 | float32, or bfloat16 where `open_model` asks for it | no |
+    | None | float32 | float32, or bfloat16 (see `open_model`) | no |
     | "float16" | float16 | the same | no |
-    | "int8" | int8 | int8, and float between | yes |
+    | "int8" | int8 | int8 and float | yes |
 
-    int8 is made by NNCF. Weights take 7 of the 8 bits: products of 8 bits overflow on
-    processors without VNNI.
+    NNCF makes the int8 files. Their weights use 7 of the 8 bits, because products of 8
+    bits overflow on processors without VNNI.
 
     Args:
         model: A functional or sequential model.
-        path: The file to write; its name ends in ".xml". The weights lie beside it,
-            under the same name with ".bin".
-        quantization: One of the table.
+        path: The file to write; its name ends in ".xml". The file of weights has the
+            same name with ".bin".
+        quantization: A value of the table.
         representative_dataset: For int8: real training images, as for `export_tflite`.
-        representative_limit: How many images of it are used at most.
+        representative_limit: The largest number of these images to use.
         labels: Class names in the order of the classes. They and the preprocessing are
             in the .xml file's `rt_info`, under "keras_senet".
         image_size: Height and width, for a model that leaves them open.
@@ -65,7 +66,7 @@ def export_openvino(
     Raises:
         ImportError: If openvino, or for int8 nncf, is not installed.
         ValueError: If an argument is out of its range, the images do not fit the
-            model, a path exists, or OpenVINO cannot hold the model.
+            model, a path exists, or the model cannot be converted.
 
     Example:
 
@@ -78,8 +79,8 @@ def export_openvino(
     _check(path, quantization)
     if weights.exists() and not overwrite:
         raise ValueError(
-            f"OpenVINO's weights must not exist yet. Received: {str(path)!r}, and "
-            f"{str(weights)!r} exists. Choose another path or remove it first."
+            f"The file of weights must not exist yet. Received: {str(path)!r}, but "
+            f"{str(weights)!r} exists. Choose another path or remove the file."
         )
     with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
         frozen = freeze(
@@ -149,7 +150,8 @@ def write_openvino(
         except Exception as error:  # of many classes, NNCF's among them
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise ValueError(
-                f"OpenVINO cannot hold this model. It says: {reason}"
+                "This model cannot be converted to OpenVINO. The error of OpenVINO "
+                f"is: {reason}"
             ) from error
         results = {output.get_any_name(): output.get_node() for output in model.outputs}
         # In the model's order; OpenVINO sorts them.

@@ -59,13 +59,14 @@ def calibration_images(
     check_counts(representative_limit=limit)
     if dataset is None:
         raise ValueError(
-            "int8 needs real images to see the range of every activation. Received: "
-            "representative_dataset=None. Pass batches of about 200 training images, "
-            "as the model takes them."
+            "int8 needs real images to measure the range of each activation. Received: "
+            "representative_dataset=None. Pass batches of about 200 training images "
+            "in the form that the model takes."
         )
     if len(frozen.inputs) != 1:
         raise ValueError(
-            "int8 is calibrated on images, so the model must have one input. Received: "
+            "int8 needs calibration on images, so the model must have one input. "
+            "Received: "
             f"{frozen.name}, which has {len(frozen.inputs)}. Use "
             "quantization='float16'."
         )
@@ -98,8 +99,8 @@ def _check_shape(batch: np.ndarray, expected: tuple) -> None:
     )
     if not fits:
         raise ValueError(
-            "`representative_dataset` must yield batches of images of shape "
-            f"{(None, *expected)}, as the model takes them. Received: a batch of shape "
+            "`representative_dataset` must return batches of images of the model's "
+            f"input shape, {(None, *expected)}. Received: a batch of shape "
             f"{batch.shape}"
         )
 
@@ -119,22 +120,22 @@ def _check_range(images: list[np.ndarray], limits, *, raw: bool | None) -> None:
     black, white = limits
     if raw and (low < black or high > white):
         raise ValueError(
-            "The model normalises raw images 0..255 itself, so the representative "
-            f"images must not be normalised. {received} Pass the images as they are "
+            "The model normalizes raw images (0 to 255) itself, so the representative "
+            f"images must not be normalized. {received} Pass the images as they are "
             "in the files."
         )
     if raw and high <= 1:
         raise ValueError(
-            "The model normalises raw images 0..255 itself, and the representative "
-            f"images look scaled to 0..1. {received} Multiply them by 255."
+            "The model normalizes raw images (0 to 255) itself, but the representative "
+            f"images seem to be scaled to 0..1. {received} Multiply them by 255."
         )
     margin = _RANGE_MARGIN * (white - black)
     # Where black is negative, photographs have pixels that are, too.
     if low < black - margin or high > white + margin or low >= 0 > black:
         raise ValueError(
-            "The representative images must be normalised as `model.preprocessing` "
-            f"says: black is {black:.3g}, white is {white:.3g}. {received} Normalise "
-            "them, keras_senet.preprocess_input(images, preset=model.preprocessing)."
+            "The representative images must be normalized as in `model.preprocessing`: "
+            f"black is {black:.3g}, white is {white:.3g}. {received} Use "
+            "keras_senet.preprocess_input(images, preset=model.preprocessing)."
         )
 
 
@@ -291,9 +292,7 @@ def quantize_mixed(
             )
     except Exception as error:  # of many classes, for models that it does not know
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"LiteRT's quantiser cannot take this model: {reason}") from (
-            error
-        )
+        raise ValueError(f"LiteRT cannot quantize this model: {reason}") from (error)
     model = open_flatbuffer(bytes(result.quantized_model))
     for code in model.operatorCodes:
         # The quantiser leaves out what older readers, OpenVINO's too, look at.
@@ -322,8 +321,8 @@ def _quantizer(data: bytes, why: str):
         from litert_quantizer import Quantizer
     except ImportError as error:
         raise ValueError(
-            f"An int8 file {why} needs LiteRT's quantiser, which is not installed. "
-            "Run: pip install litert-quantizer"
+            f"An int8 file {why} needs LiteRT's quantizer, which is not installed. "
+            "Install it: pip install litert-quantizer"
         ) from error
     return Quantizer(bytearray(data))
 

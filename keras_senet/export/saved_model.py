@@ -42,36 +42,35 @@ def export_saved_model(
     | "classify" | `images` | `classes`, `scores`, `indices` |
     | "classify_bytes" | `image_bytes` | `classes`, `scores`, `indices` |
 
-    `images` are as the model takes them, a float32 batch `(N, height, width,
-    channels)` (raw 0..255 for a model that normalises itself). `image_bytes` are JPEG,
-    PNG, GIF, BMP or WebP files `(N,)` of any size up to 50 megapixels; decoding,
-    resizing, cropping and normalisation are in the graph. `classes` are the names,
-    `scores` and `indices` the values and numbers of the `top` highest scores, each
-    `(N, top)`, the best first.
+    `images` is a float32 batch `(N, height, width, channels)` in the form that the
+    model takes (raw values of 0..255 if the model normalizes images itself).
+    `image_bytes` are JPEG, PNG, GIF, BMP or WebP files `(N,)` of any size up to 50
+    megapixels; the graph decodes, resizes, crops and normalizes them. `classes` are the
+    names of the `top` highest scores, `scores` their values and `indices` their
+    numbers, each `(N, top)`, the best first.
 
-    A model with several inputs takes them under their own names, without what
-    TensorFlow's names may not have. A model that is no image classifier, or whose
-    normalisation is not known, lacks the signatures that need it; the folder's
-    `assets.extra/README.md` says which and why. Labels and preprocessing are in
+    A model with several inputs takes them under their own names, without characters
+    that TensorFlow does not allow. If the model is not an image classifier, or its
+    normalization is unknown, some signatures are missing; `assets.extra/README.md` in
+    the folder says which and why. Labels and preprocessing are in
     `assets.extra/keras_senet.json`.
 
-    The weights are constants of the graph; a model of mixed precision is written in
-    float32. The folder appears under its name only when it is whole.
+    The weights are constants of the graph. A model of mixed precision is written in
+    float32. The folder gets its name only when it is complete.
 
     Args:
         model: A functional or sequential model.
         path: The folder to write.
-        labels: Class names in the order of the classes. `None` is those of the model's
-            card, else the numbers.
-        preprocessing: How an encoded image becomes the model's input: a record or a
-            preset's name. `None` is what the model says of itself. A model that does
-            not normalise images itself gets them normalised by this record.
-        top: How many classes "classify" and "classify_bytes" return at most.
-        image_size: Height and width, for a model that leaves them open and a reader
-            that needs them. `None` leaves them as they are.
+        labels: Class names in the order of the classes. `None` uses those of the
+            model's card, else the numbers.
+        preprocessing: How an encoded image becomes the model's input: a record or the
+            name of a preset. `None` uses the model's own. If the model does not
+            normalize images itself, the SavedModel does it with this record.
+        top: The largest number of classes that "classify" and "classify_bytes" return.
+        image_size: Height and width, for a model that leaves them open. `None` leaves
+            them open.
         batch_size: A fixed batch size. `None` leaves it open.
-        version: Writes the folder `path/version`, so that TensorFlow Serving takes
-            `path` as the folder of a model.
+        version: Writes the folder `path/version`, as TensorFlow Serving needs it.
         fold: Whether batch normalization and SE are folded first, see
             `keras_senet.fold`. The header describes the model as it was given.
         overwrite: Whether an existing folder is replaced.
@@ -80,9 +79,8 @@ def export_saved_model(
         The path of the folder.
 
     Raises:
-        ValueError: If the path exists, a size or number is not positive, the labels
-            are not as many as the classes, or the model cannot be written (see the
-            message).
+        ValueError: If the path exists, a size or number is not positive, the number of
+            labels differs from the number of classes, or the model cannot be written.
 
     Example:
 

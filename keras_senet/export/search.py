@@ -38,8 +38,16 @@ class Search:
         float_accuracy: Top-1 accuracy of the float32 file on them.
         accuracy: Top-1 accuracy of the file.
         float_operations: Names of the operations that it computes in float.
-        operations: Number of operations in all.
-        steps: The conversions in the order they were made.
+        operations: Number of all operations.
+        steps: The conversions, in their order.
+
+    Example:
+
+    >>> found = keras_senet.export.search_int8(
+    ...     model, "model.tflite", images, labels, representative_dataset=[images]
+    ... )
+    >>> found.images
+    16
     """
 
     file: str
@@ -84,21 +92,21 @@ def search_int8(
 ) -> Search:
     """Writes an int8 file with as few float operations as its accuracy needs.
 
-    The operations are ranked by the error that each adds to what it takes, measured
-    layer by layer; those with the largest come first. How many of them have to be in
-    float is found by bisection. Where plain int8 is good enough, that is the answer.
+    The operations are ranked by the error that each one adds, measured layer by layer.
+    A bisection finds how many of them, from the largest error on, must be in float. If
+    plain int8 is good enough, none is.
 
     Args:
         model: A functional or sequential classifier.
         path: The file to write; its name ends in ".tflite".
-        images: Images `(N, height, width, channels)` as the model takes them, on which
-            accuracy is measured; others than those of a final report.
+        images: Images `(N, height, width, channels)` in the form that the model takes,
+            for measuring the accuracy. Use other images for a final report.
         targets: Their classes as integers `(N,)`.
         representative_dataset: As for `export_tflite`.
-        representative_limit: How many images of it are used at most.
-        max_accuracy_loss: How many points (hundredths) of top-1 accuracy the file may
-            lose against float32.
-        max_conversions: How many files are tried at most.
+        representative_limit: The largest number of these images to use.
+        max_accuracy_loss: How many percentage points of top-1 accuracy the file may
+            lose, compared with float32.
+        max_conversions: The largest number of files to try.
         io_type: The type of the file's input and output, as for `export_tflite`.
         labels: Class names in the order of the classes.
         image_size: Height and width, for a model that leaves them open.
@@ -107,8 +115,8 @@ def search_int8(
         overwrite: Whether an existing file is replaced.
 
     Raises:
-        ValueError: If an argument is out of its range, the quantiser is needed and not
-            installed, or no file that was tried is good enough.
+        ValueError: If an argument is out of its range, LiteRT's quantizer is needed but
+            not installed, or none of the files is good enough.
 
     Example:
 
@@ -136,9 +144,10 @@ def search_int8(
         chosen = _bisect(tried, max_accuracy_loss, max_conversions)
         if chosen is None:
             raise ValueError(
-                f"No file of {len(tried.right)} lost at most {max_accuracy_loss:g} "
-                f"points of accuracy; the best lost {min(tried.losses()):.2f}. Allow "
-                "more, more conversions, or use quantization='float16'."
+                f"None of {len(tried.right)} files lost at most {max_accuracy_loss:g} "
+                f"points of accuracy. The best file lost {min(tried.losses()):.2f}. "
+                "Allow a larger loss or more conversions, or use "
+                "quantization='float16'."
             )
         conversion.write(tried.files[chosen], temporary)
     return Search(
@@ -157,8 +166,8 @@ def check_classifier(frozen: Frozen) -> None:
     shapes = [tuple(output.shape) for output in frozen.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2:
         raise ValueError(
-            "Accuracy is measured on classifiers, which have one output of shape (N, "
-            f"classes). Received: a model with the outputs {shapes}"
+            "The model must be a classifier with one output of shape (N, classes). "
+            f"Received: a model with the outputs {shapes}"
         )
 
 
@@ -170,7 +179,7 @@ def _check(images, targets, max_accuracy_loss, max_conversions) -> None:
         )
     if not 0 <= max_accuracy_loss <= 100:
         raise ValueError(
-            "`max_accuracy_loss` must be in points, 0 to 100. Received: "
+            "`max_accuracy_loss` must be from 0 to 100 percentage points. Received: "
             f"max_accuracy_loss={max_accuracy_loss!r}"
         )
     if max_conversions < 1:

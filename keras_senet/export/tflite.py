@@ -59,22 +59,22 @@ def export_tflite(
     fold: bool = True,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a model as a .tflite file that holds builtin operations only.
+    """Writes a model as a .tflite file with builtin operations only.
 
-    The file takes `images` as the model takes them and returns the outputs under the
-    names of the model's output layers. Its input is sized for one image; the batch
-    can be resized (`Interpreter.resize_tensor_input`, which `open_runner` does).
+    The file takes `images` in the form that the model takes. It returns the outputs
+    under the names of the model's output layers. Its input has the size of one image;
+    change the batch with `Interpreter.resize_tensor_input` (`open_runner` does this).
 
     | quantization | weights | arithmetic | needs images |
     |---|---|---|---|
     | None | float32 | float32 | no |
-    | "float16" | float16 | float32, float16 on devices that have it | no |
-    | "dynamic" | int8 where they are many | int8 and float32 | no |
+    | "float16" | float16 | float32, or float16 if the device supports it | no |
+    | "dynamic" | int8 in large kernels | int8 and float32 | no |
     | "int8" | int8 | int8 | yes |
-    | "int8_float_gates" | int8, of the gates float32 | int8, of SE float32 | yes |
-    | "int8_int16_gates" | int8 | int8, of SE 16-bit integers | yes |
+    | "int8_float_gates" | int8; float32 in SE | int8; float32 in SE | yes |
+    | "int8_int16_gates" | int8 | int8; 16-bit integers in SE | yes |
 
-    The last two need LiteRT's quantiser (`pip install litert-quantizer`). So do
+    The last two need LiteRT's quantizer (`pip install litert-quantizer`). So do
     `float_operations`, and int8 files of networks with values that are always zero.
     16-bit gates are for accelerators that support them; they are slow on a CPU.
 
@@ -85,19 +85,19 @@ def export_tflite(
     Args:
         model: A functional or sequential model.
         path: The file to write; its name ends in ".tflite".
-        quantization: One of the table.
-        representative_dataset: For int8: real training images. A data source, or what
-            `keras_senet.data.open_source` takes; or batches of images as the model
-            takes them, or of pairs (images, labels): a tf.data dataset, an array or
-            any iterable.
-        representative_limit: How many images of it are used at most.
+        quantization: A value of the table.
+        representative_dataset: For int8: real training images. A data source, or a name
+            that `keras_senet.data.open_source` takes; or batches of images in the form
+            that the model takes, or of pairs (images, labels): a tf.data dataset, an
+            array or any iterable.
+        representative_limit: The largest number of these images to use.
         io_type: For int8: the type of the file's input and output, "float32",
             "uint8" or "int8". With raw images, "uint8" takes them as they are.
-        float_operations: For int8: regular expressions for the operations that are
-            computed in float, such as "predictions" or "^conv1_"; they are searched
-            in the operations' names, which begin with those of their layers.
-        labels: Class names in the order of the classes. They and the preprocessing
-            follow the flatbuffer as `keras_senet.json` in a zip archive.
+        float_operations: For int8: regular expressions that select operations by name,
+            such as "predictions" or "^conv1_". These are computed in float. The name of
+            an operation begins with that of its layer.
+        labels: Class names in the order of the classes. They and the preprocessing are
+            stored in the file as `keras_senet.json`.
         image_size: Height and width, for a model that leaves them open.
         batch_size: A fixed batch size. `None` leaves it open.
         fold: Whether batch normalization and SE are folded first, see
@@ -230,7 +230,7 @@ class Conversion:
                 parts = sorted({part for name in names for part in name.split(";")})
                 raise ValueError(
                     "`float_operations` must name operations of the model. Received: "
-                    f"{expression!r}, which fits none.{nearest(expression, parts)}"
+                    f"{expression!r}, which matches none.{nearest(expression, parts)}"
                 )
             found.update(fitting)
         return found
@@ -252,9 +252,8 @@ class Conversion:
         if "gates" in quantization:
             if not self.gates:
                 raise ValueError(
-                    "A quantization of gates needs a model with squeeze-and-"
-                    f"excitation. Received: {self.frozen.name}, in which no map is "
-                    "multiplied by a gate made from it. Use quantization='int8'."
+                    "A quantization of gates needs a model with SE. Received: "
+                    f"{self.frozen.name}, which has no SE. Use quantization='int8'."
                 )
             return self.with_floats(set(), quantization, io_type)
         data = self._converted(quantization, io_type)
@@ -346,7 +345,7 @@ def check_builtin(data: bytes) -> None:
 
 def _foreign_message(names: str) -> str:
     return (
-        "The .tflite file may hold TFLite's builtin operations only. Received: a "
-        f"model that needs {names}. Replace the layer that uses them, or export a "
+        "A .tflite file can only have TFLite's builtin operations. Received: a model "
+        f"that needs {names}. Replace the layer that uses them, or export a "
         "SavedModel."
     )

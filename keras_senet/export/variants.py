@@ -47,21 +47,29 @@ class Variant:
     """One file of a model.
 
     Attributes:
-        name: "float32" or the quantization, as `export_tflite` names it; of OpenVINO's
-            files "openvino", "openvino_float16" or "openvino_int8".
+        name: "float32" or the quantization of `export_tflite`; for OpenVINO files
+            "openvino", "openvino_float16" or "openvino_int8".
         file: Its name in the report's folder.
-        size_bytes: Its size, OpenVINO's with the weights.
-        results: How many operations of a .tflite file have results of a type.
-        latency: Seconds for one image, median, by the number of threads.
+        size_bytes: Its size; for OpenVINO with the file of weights.
+        results: For a .tflite file: the number of operations by the type of the result.
+        latency: Median seconds for one image, by the number of threads.
         accuracy: Top-1 accuracy.
-        agreement: Share of the images with the Keras model's top class.
+        agreement: Share of the images with the same top class as the Keras model.
         max_difference: Largest difference of an output from the Keras model's.
-        worst_layer: The layer whose result is furthest from the float32 file's, "" of
-            OpenVINO's files.
-        worst_error: Its error: root mean square of the difference over that of the
-            values. It has in it what came before. None of OpenVINO's files.
+        worst_layer: The layer whose result differs most from that of the float32 file;
+            "" for OpenVINO files.
+        worst_error: Its error: the root mean square of the difference, divided by that
+            of the values. It includes the errors of earlier layers. None for OpenVINO.
         on_front: Whether no other variant is at least as accurate and as fast, and
             better in one of them.
+
+    Example:
+
+    >>> report = keras_senet.export.compare_variants(
+    ...     model, "files", (images, labels), variants=("float32", "float16")
+    ... )
+    >>> [variant.name for variant in report.variants]
+    ['float32', 'float16']
     """
 
     name: str
@@ -84,10 +92,18 @@ class VariantsReport:
     Attributes:
         model: The model's name.
         data: Name of the data, `None` for arrays.
-        split: Its split, `None` for arrays.
+        split: The split of the data, `None` for arrays.
         images: Number of images.
         model_accuracy: Top-1 accuracy of the Keras model.
-        variants: The files, in the order they were asked for.
+        variants: The files, in the requested order.
+
+    Example:
+
+    >>> report = keras_senet.export.compare_variants(
+    ...     model, "files", (images, labels), variants=("float32", "float16")
+    ... )
+    >>> report.images
+    16
     """
 
     model: str
@@ -152,7 +168,7 @@ def compare_variants(
     image_size: int | tuple[int, int] | None = None,
     fold: bool = True,
 ) -> VariantsReport:
-    """Exports a model in every way and compares the files, for a phone to choose one.
+    """Exports a model to several kinds of files and compares them.
 
     The folder gets the files, `report.json`, `report.md` and `report.png`: accuracy
     against latency, with the Pareto front, and the sizes.
@@ -160,17 +176,18 @@ def compare_variants(
     Args:
         model: A functional or sequential classifier.
         folder: The new folder.
-        data: Labelled images: a data source or what `open_source` takes, or a pair of
-            arrays (images, classes) as the model takes them.
+        data: Labelled images: a data source, a name that `open_source` takes, or a pair
+            of arrays (images, classes) in the form that the model takes.
         split: The split of a source.
-        limit: How many images are used at most.
-        representative_dataset: Training images for int8, as for `export_tflite`.
-            `None` is the source.
-        representative_limit: How many images of it are used at most.
-        variants: Some of `VARIANTS`. `None` is all .tflite files that the model has.
-        threads: Numbers of threads to measure latency with.
-        latency_runs: How many times one image is timed; all files take turns.
-        labels: Class names. `None` is the source's.
+        limit: The largest number of images to use.
+        representative_dataset: Training images for int8, as for `export_tflite`. By
+            default those of the source.
+        representative_limit: The largest number of these images to use.
+        variants: Some of `VARIANTS`. `None` is all .tflite files that are possible.
+        threads: Numbers of threads for measuring the latency.
+        latency_runs: How many times the latency of one image is measured. The files
+            take turns.
+        labels: Class names. By default those of the source.
         image_size: Height and width, for a model that leaves them open.
         fold: Whether the model is folded first.
 
@@ -258,7 +275,7 @@ def _check_classes(frozen: Frozen, source: Source) -> None:
     classes = frozen.outputs[0].shape[-1]
     if classes != len(source.class_names):
         raise ValueError(
-            "The model must have the classes of the data. Received: a model with "
+            "The model and the data must have the same classes. Received: a model with "
             f"{classes} classes, and {source.name!r} with {len(source.class_names)}"
         )
 

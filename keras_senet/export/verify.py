@@ -32,7 +32,17 @@ _BYTES_IMAGES = 32
 
 
 class VerificationError(ValueError):
-    """A written file does not compute what its model computes."""
+    """A file does not compute the same as its model.
+
+    Example:
+
+    >>> path = keras_senet.export_tflite(model, "model.tflite", quantization="float16")
+    >>> try:
+    ...     keras_senet.verify(model, path, images, tolerance=0.0, strict=True)
+    ... except keras_senet.export.VerificationError as error:
+    ...     print("The file differs.")
+    The file differs.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,29 +52,36 @@ class Verification:
     Attributes:
         file: The path of the file.
         kind: "saved_model", "tflite", "onnx", "openvino" or "keras".
-        quantization: As `export_tflite` or `export_openvino` names it.
-        precision: What OpenVINO computed in, as `open_model` names it.
+        quantization: As in `export_tflite` or `export_openvino`.
+        precision: For OpenVINO: the type that it computed in, as in `open_model`.
         images: Number of images compared.
-        outputs: "probabilities" where the model's card says so, else "values", such
-            as logits; the differences are those of the outputs as they are.
+        outputs: "probabilities" if the model's card says so, else "values", such as
+            logits.
         max_difference: Largest absolute difference of an output value.
         mean_difference: Mean absolute difference.
         relative_error: max|file - model| / max|model|, over all outputs.
         agreement: Share of the images with the same top class.
-        model_accuracy: Top-1 accuracy of the model, where labels were given.
-        file_accuracy: Top-1 accuracy of the file, where labels were given.
+        model_accuracy: Top-1 accuracy of the model, if labels were given.
+        file_accuracy: Top-1 accuracy of the file, if labels were given.
         size_bytes: Size of the file.
-        model_latency: Seconds for one image, median; `None` where not measured.
-        file_latency: Seconds for one image, median; `None` where not measured.
+        model_latency: Median seconds for one image; `None` if not measured.
+        file_latency: Median seconds for one image; `None` if not measured.
         bytes_difference: Largest difference of a score between the model and the
-            file's "classify_bytes", which got the images as PNG files (relative where
-            the outputs are values); `None` where the file has no such signature.
-        criterion: What decided: "max_difference", "relative_error", "accuracy_loss",
-            "disagreement" or "bytes_difference".
-        measured: Its value. An int8 file's relative error is that of the outputs which
-            are not compared by their classes.
-        tolerance: The largest value at which it passes.
+            file's "classify_bytes", which got the images as PNG files (relative if the
+            outputs are values); `None` if the file has no such signature.
+        criterion: The measure that decided: "max_difference", "relative_error",
+            "accuracy_loss", "disagreement" or "bytes_difference".
+        measured: Its value. The relative error of an int8 file is that of the outputs
+            that are not compared by their classes.
+        tolerance: The largest value that passes.
         passed: Whether all outputs are finite and `measured` is at most `tolerance`.
+
+    Example:
+
+    >>> path = keras_senet.export_tflite(model, "model.tflite")
+    >>> report = keras_senet.verify(model, path, images)
+    >>> report.kind, report.criterion, report.passed
+    ('tflite', 'max_difference', True)
     """
 
     file: str

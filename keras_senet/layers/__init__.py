@@ -1,4 +1,4 @@
-"""Layers: squeeze and excitation, and what a network with it needs beside Keras'."""
+"""Layers: squeeze and excitation, and others that networks with it need."""
 
 from keras_senet.layers.batch_normalization import BatchNormalization
 from keras_senet.layers.channel_shuffle import ChannelShuffle

@@ -33,6 +33,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Output shape:
         The input's.
+
+    Example:
+
+    >>> x = keras.random.normal((8, 7, 7, 16))
+    >>> keras_senet.layers.BatchNormalization()(x, training=True).shape
+    (8, 7, 7, 16)
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -93,7 +93,8 @@ class SqueezeExcite(keras.layers.Layer):
     ):
         for name in RATIOS.intersection(kwargs):
             raise TypeError(
-                f"SqueezeExcite takes no `{name}`. Use {as_reduction(kwargs[name])}."
+                f"SqueezeExcite does not take `{name}`. Use "
+                f"{as_reduction(kwargs[name])}."
             )
         super().__init__(**kwargs)
         form = check_form(

@@ -19,40 +19,59 @@ from keras_senet.models._records import check_options, option, options_of
 class Architecture:
     """What all families share: where SE is and what it looks like.
 
-    A field's mark `layer` is the argument of `SqueezeExcite` that it is. One with the
-    mark `unseen` changes no weight's shape, and so has to be told to a file without a
-    row.
+    A field with the mark `layer` sets that argument of `SqueezeExcite`. A field with
+    the mark `unseen` changes no weight's shape, so the caller must give it for a file
+    without a row.
+
+    Example:
+
+    >>> row = keras_senet.models.Architecture(reduction=8, se_stages=(4, 5))
+    >>> row.has_se(2), row.has_se(5)
+    (False, True)
     """
 
-    se: bool = option(True, "Whether the network has SE; without it is the plain host.")
-    reduction: int = option(16, "The paper's r.", layer="reduction")
+    se: bool = option(
+        True, "Whether the network has SE. False builds the plain network."
+    )
+    reduction: int = option(
+        16,
+        "The paper's r: SE squeezes C channels to C / r values.",
+        layer="reduction",
+    )
     squeeze: Literal["avg", "max", "none"] = option(
         "avg",
-        "How SE makes one value of each channel; or not at all, with a gate for each "
-        "position.",
+        "How SE pools each channel to one value. Without pooling, SE computes a gate "
+        "for each position.",
         layer="squeeze",
         unseen=True,
     )
     gate: str | Callable[..., Any] | dict[str, Any] = option(
-        "sigmoid", "The gate's activation, any of Keras'.", layer="gate", unseen=True
+        "sigmoid",
+        "Activation of the gate: a name of `keras.activations`, or a function.",
+        layer="gate",
+        unseen=True,
     )
     se_bias: bool = option(
         True, "Whether SE's convolutions have biases.", layer="use_bias"
     )
     identity_start: bool = option(
         False,
-        "Whether SE starts as the exact identity.",
+        "Whether each gate starts at 1, so that SE changes nothing before training.",
         layer="identity_start",
         unseen=True,
     )
     divisor: int = option(
-        1, "SE's width is rounded to a multiple of this.", layer="divisor"
+        1,
+        "The number of squeezed values is rounded to a multiple of this number.",
+        layer="divisor",
     )
     placement: Literal["standard", "pre", "post", "identity", "3x3"] = option(
-        "standard", "Where SE acts in a residual unit (section 6.5).", unseen=True
+        "standard",
+        "Where SE acts in a residual unit (section 6.5 of the paper).",
+        unseen=True,
     )
     se_stages: Literal["all"] | tuple[int, ...] = option(
-        "all", 'The stages with SE: "all", or some of {stages}.'
+        "all", 'The stages with SE: "all", or a tuple of numbers from {stages}.'
     )
 
     stages: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
@@ -62,14 +81,14 @@ class Architecture:
     reasons: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self):
-        check_form(**self.se_arguments())  # the layer's own messages first
+        check_form(**self.se_arguments())  # the messages of the layer come first
         check_options(self)
         if self.se_stages != "all" and not (
             self.se_stages and set(self.se_stages) <= set(self.stages)
         ):
             raise ValueError(
-                f"`se_stages` must be 'all' or some of the stages {self.stages}, as a "
-                f"tuple. Received: se_stages={self.se_stages!r}"
+                f"`se_stages` must be 'all' or a tuple of stages from {self.stages}. "
+                f"Received: se_stages={self.se_stages!r}"
             )
 
     def has_se(self, stage: int) -> bool:

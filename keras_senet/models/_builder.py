@@ -105,7 +105,7 @@ class Spec:
         network: The registry's name of the network.
         frame: The options of `Options` by name, with this network's defaults.
         fields: The fields of the architecture row, with this network's defaults.
-        fixed: Values of the fields that make this network what it is.
+        fixed: The values of the fields that define this network.
     """
 
     family: Family
@@ -159,16 +159,17 @@ class Spec:
         return _DOC.format(
             name=self.name,
             paper=textwrap.fill(
-                f"Hu et al., arXiv 1709.01507.{f' Its row: {about}.' if about else ''}",
+                "The paper of SE is Hu et al., arXiv 1709.01507."
+                f"{f' This network has: {about}.' if about else ''}",
                 88,
             ),
             arguments="\n".join(lines[name] for name in self.signature().parameters),
         )
 
     def given(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what a caller says, by name.
+        """Returns the caller's arguments by name.
 
-        An option that the network has but no choice of may be said: it is checked
+        An option whose value is fixed in this network is accepted here and checked
         later.
         """
         signature = self.signature()
@@ -186,7 +187,7 @@ class Spec:
         """The error for an argument that no network of the family knows."""
         reasons = self.family.architecture.reasons
         if name in reasons:
-            return ValueError(f"{self.name} takes no `{name}`: {reasons[name]}")
+            return ValueError(f"{self.name} does not take `{name}`: {reasons[name]}")
         weights = f"weights={self.frame['weights'].default if value else None!r}"
         if value and self.frame["weights"].default is None:
             weights = f"a `weights` of keras_senet.list_weights({self.network!r})"
@@ -194,7 +195,9 @@ class Spec:
         if name in RATIOS:
             elsewhere[name] = as_reduction(value)
         if name in elsewhere:
-            return TypeError(f"{self.name} takes no `{name}`. Use {elsewhere[name]}.")
+            return TypeError(
+                f"{self.name} does not take `{name}`. Use {elsewhere[name]}."
+            )
         return TypeError(
             f"{self.name}() got an unexpected keyword argument {name!r}."
             f"{nearest(name, self.signature().parameters)}"
@@ -205,27 +208,27 @@ class Spec:
         explicit: Mapping[str, Any] | None = None,
         from_file: Mapping[str, Any] | None = None,
     ) -> Architecture:
-        """Makes a network's row of what the caller, the file and this table say.
+        """Makes a network's row from the caller's arguments, the file and this table.
 
         Args:
             explicit: Arguments of the caller that are not None.
-            from_file: The row of a weights file, or a part of it; `{}` for a file that
-                carries none, and None where there is no file.
+            from_file: The row of a weights file, or a part of it; `{}` for a file
+                without a row, and None without a file.
 
         Raises:
-            ValueError: If an argument makes no sense here, contradicts the file, or is
-                needed because the file has no row.
+            ValueError: If an argument is not possible here, contradicts the file, or
+                is missing although the file has no row.
         """
         explicit = explicit or {}
         for name in sorted(set(self.fixed) & set(explicit)):
             if self.fields[name].check(explicit[name]) != self.fixed[name]:
                 raise TypeError(
-                    f"{self.name} has a fixed `{name}`, {self.fixed[name]!r}. "
+                    f"In {self.name}, `{name}` must be {self.fixed[name]!r}. "
                     f"Received: {name}={explicit[name]!r}"
                 )
         architecture = self.family.architecture
         table = {name: entry.default for name, entry in self.fields.items()}
-        row = architecture(**{**table, **explicit})  # a bad value is a bad value first
+        row = architecture(**{**table, **explicit})  # bad values raise here, first
         if from_file is None:
             return row
         if not from_file:
@@ -258,37 +261,44 @@ class Spec:
         return stored
 
     def _check_told(self, explicit):
-        """Raises where a file without a row leaves open what the network computes."""
+        """Raises if a file without a row does not determine what is computed."""
         open_ = [e for e in self.architecture if e.name not in explicit]
         missing = [entry.name for entry in open_ if entry.marks.get("unseen")]
         if missing and explicit.get("se") is not False:
             seen = [entry.name for entry in open_ if entry.name not in missing]
             raise ValueError(
-                "A weights file without an architecture row needs the architecture in "
-                f"the call. {self.name} also needs: {', '.join(missing)}; and, where "
-                f"its default is another: {', '.join(seen)}. Files that keras_senet "
-                "writes carry the row."
+                "This weights file does not say what architecture it has, so the call "
+                f"must. Give {self.name} these arguments: {', '.join(missing)}; and "
+                "these, if they differ from their defaults: "
+                f"{', '.join(seen)}. Files that keras_senet writes contain the "
+                "architecture."
             )
 
 
 _DOC = """\
-{name}, or its plain host with `se=False`.
+Builds {name}. With `se=False`, builds it without SE.
 
 {paper}
 
-The arguments up to `name` are those of `keras.applications`. An architecture argument
-that is None is the checkpoint's value, else the default.
+The arguments up to `name` are those of `keras.applications`. If an architecture
+argument is None, the checkpoint's value is used; without a checkpoint, the default.
 
 Args:
 {arguments}
 
 Returns:
-    A functional `keras.Model` that keeps what is known about it, the values above
-    among it, in its `card`.
+    A functional `keras.Model`. It takes images of shape (batch, *input_shape) and
+    returns scores of shape (batch, classes); if `include_top=False`, the last feature
+    map. Its attribute `card` holds what is known about it, including the values above.
 
 Raises:
-    ValueError: If an argument is out of range, makes no sense in this family, or
+    ValueError: If an argument is out of range, is not supported by this family, or
         contradicts the checkpoint.
+
+Example:
+    >>> model = keras_senet.{name}(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
 """
 
 
@@ -303,7 +313,7 @@ def constructor(
     arguments: tuple[str, ...] = (),
     dropout_rate: float | None = None,
 ) -> Callable[..., keras.Model]:
-    """Makes a constructor in the manner of keras.applications: one row of a table.
+    """Makes a constructor like those of keras.applications: one row of a table.
 
     It takes the options of `Options`, what all families share of the architecture row,
     and `arguments`.
@@ -313,10 +323,10 @@ def constructor(
         name: The constructor's name, "SEResNet50".
         network: The registry's name of it, "se_resnet50".
         module: The module it is defined in.
-        fixed: Fields of the architecture row that make this network what it is.
-        defaults: Fields whose default differs from the family's; arguments still.
+        fixed: Fields of the architecture row that define this network.
+        defaults: Fields whose default differs from the family's. They are arguments.
         arguments: The family's own fields that are arguments. The others are fixed.
-        dropout_rate: Default rate before the classifier, where not the family's.
+        dropout_rate: Default rate before the classifier, if not the family's.
     """
     fields = _with_defaults(family.architecture, {**(defaults or {}), **(fixed or {})})
     named = {*arguments, *options_of(Architecture)}
@@ -354,9 +364,9 @@ def constructor(
             row = spec.row(explicit, {**said, **from_file})
             if from_file and not row.se and "se" not in explicit:
                 warnings.warn(
-                    f"The checkpoint {str(options.weights)!r} has no SE, and so the "
-                    "network has none. se=False says that it is meant; "
-                    "keras_senet.graft puts SE into a network with its weights.",
+                    f"The checkpoint {str(options.weights)!r} has no SE, so the "
+                    "network has none. Set se=False if you want this. To add SE to "
+                    "the network and keep its weights, use keras_senet.graft.",
                     stacklevel=2,
                 )
         return _assemble(family, network, row, options, checkpoint)

@@ -20,14 +20,14 @@ class InceptionArchitecture(Architecture):
     placement: Literal["standard"] = option(
         "standard",
         remedy="The whole Inception module is the transformation (section 3.3): it has "
-        "neither a shortcut nor one 3x3 convolution that SE could be placed at.",
+        "no shortcut and no single 3x3 convolution where SE could be placed.",
     )
 
     stages: ClassVar[tuple[int, ...]] = (3, 4, 5)
     reasons: ClassVar[Mapping[str, str]] = {
-        "stride_on": "its modules stride on several branches at once.",
-        "stem": "its stem is the host's.",
-        "stem_pool": "its stem's pools are the host's.",
+        "stride_on": "its modules have strides in several branches.",
+        "stem": "its stem is fixed.",
+        "stem_pool": "the pooling in its stem is fixed.",
         "shortcut": "it has no shortcuts.",
     }
 

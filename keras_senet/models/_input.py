@@ -23,25 +23,26 @@ class Options:
     """
 
     include_top: bool = option(
-        True, "Whether the classifier is part of the network.", positional=True
+        True, "Whether the network includes the classifier.", positional=True
     )
     weights: str | os.PathLike[str] | None = option(
         None,
         "None, a tag or preset (`keras_senet.list_weights({network!r})`), a path to a "
-        'weights file, or "hf://user/model" on the Hugging Face hub. The network\'s '
-        "architecture is the file's.",
+        'weights file, or "hf://user/model" on the Hugging Face hub. None gives random '
+        "weights. A file determines the architecture of the network.",
         positional=True,
-        remedy="None is random weights; keras_senet.list_weights() names others.",
+        remedy="Use None for random weights, or a name of keras_senet.list_weights().",
     )
     input_tensor: Any = option(
         None, "A tensor to use as the network's input.", positional=True
     )
     input_shape: tuple[int | None, ...] | None = option(
         None,
-        "Shape of an image, by default {size} pixels and 3 channels; at least "
-        "{min_size} pixels. The sizes may be None without a top.",
+        "Shape of one image. By default the checkpoint's, or {size} x {size} pixels "
+        "and 3 channels; any size if `include_top=False`. Height and width are at "
+        "least {min_size} pixels, or None.",
         positional=True,
-        remedy="It is (height, width, channels), say (224, 224, 3).",
+        remedy="Use (height, width, channels), for example (224, 224, 3).",
     )
     pooling: Literal["avg", "max"] | None = option(
         None,
@@ -50,35 +51,42 @@ class Options:
     )
     classes: int | None = option(
         None,
-        "Number of classes, by default the checkpoint's or {classes}.",
+        "Number of classes. By default the checkpoint's, or {classes}.",
         positional=True,
     )
     classifier_activation: str | Callable[..., Any] | None = option(
-        "softmax", "Activation of the top; None returns the logits.", positional=True
+        "softmax",
+        "Activation of the classifier. None returns the logits.",
+        positional=True,
     )
     name: str | None = option(None, "The model's name.", positional=True)
-    dropout_rate: float = option(0.0, "Rate of dropout before the classifier.")
+    dropout_rate: float = option(0.0, "Dropout rate before the classifier.")
     drop_path_rate: float = option(
-        0.0, "Rate of stochastic depth in the last residual unit."
+        0.0,
+        "Stochastic depth: the probability that the last residual branch is dropped. "
+        "Earlier branches have lower rates.",
     )
     include_preprocessing: bool | Preprocessing = option(
         False,
-        "Whether the network takes raw RGB 0..255 images: True puts the checkpoint's "
-        "normalisation into the graph, a `Preprocessing` its own.",
+        "Whether the network takes raw RGB images with values from 0 to 255. True adds "
+        "the checkpoint's normalization to the graph; a `Preprocessing` record adds "
+        "that normalization.",
     )
     output_stride: Literal[8, 16, 32] | None = option(
-        None, "Less than 32 lets the last stages dilate instead of striding."
+        None,
+        "Stride of the last feature map. With 8 or 16, the last stages use dilated "
+        "convolutions instead of strides. None is 32.",
     )
     data_format: Literal["channels_last", "channels_first"] | None = option(
-        None, "Order of the axes of images and maps; None is Keras' setting."
+        None, "Order of the axes of images and feature maps. None is Keras' setting."
     )
     fused: bool = option(
         True,
-        "Whether batch normalization, and the gradient of SE behind it, run in "
-        "TensorFlow's fused kernels: faster, the same to rounding, but without second "
-        "derivatives of SE, and in training the gradient with respect to the output "
-        "between the two is None. False is Keras' own everywhere, as it is on other "
-        "backends.",
+        "Whether batch normalization, and the gradient of the SE that follows it, use "
+        "TensorFlow's fused kernels. They are faster and equal up to rounding, but "
+        "have no second derivatives of SE. In training, the gradient with respect to "
+        "the tensor between the two layers is None. False uses Keras' own operations, "
+        "as other backends always do.",
     )
 
     def __post_init__(self):
@@ -105,7 +113,7 @@ def check_fit(family, options: Options) -> None:
         )
     if options.output_stride is not None and not family.dilates:
         raise ValueError(
-            "`output_stride` must be None: only ResNets dilate. "
+            "`output_stride` must be None: only ResNets can have dilated stages. "
             f"Received: output_stride={options.output_stride!r}"
         )
     if options.input_tensor is None and options.input_shape is not None:
@@ -130,7 +138,7 @@ def image_input(family, options, checkpoint):
 
 
 def _default_shape(family, options, checkpoint):
-    """The checkpoint's image, else the family's; without a top any size will do."""
+    """The checkpoint's image shape, else the family's; any size without a top."""
     size, channels = (family.image_size,) * 2, 3
     if checkpoint is not None:
         channels = checkpoint.channels or channels
@@ -166,8 +174,8 @@ def _check_shape(family, options, shape):
         )
     if family.flattens and options.include_top and None in sizes:
         raise ValueError(
-            "`input_shape` must have a known height and width with include_top=True: "
-            f"the top flattens the last map. {received}"
+            "`input_shape` must have a known height and width with include_top=True, "
+            f"because the classifier flattens the last feature map. {received}"
         )
     return shape
 
@@ -184,8 +192,9 @@ def normalise(x, family, options, checkpoint):
     axis = -3 if options.data_format == "channels_first" else -1
     if len(record.mean) not in (1, x.shape[axis]):
         raise ValueError(
-            f"The preprocessing must have one mean and deviation for each of the "
-            f"{x.shape[axis]} channels. Received: mean={record.mean}, std={record.std}"
+            "The preprocessing must have one mean and one standard deviation for each "
+            f"of the {x.shape[axis]} channels. Received: mean={record.mean}, "
+            f"std={record.std}"
         )
     if record.channel_order == "BGR":
         x = graph.named(ops.flip(x, axis), "preprocessing_reversed")

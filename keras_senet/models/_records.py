@@ -27,9 +27,14 @@ class Option:
     Attributes:
         name: Its name.
         type: What it may be. An `int` is positive, a `Literal` is a choice.
-        default: Its value where nothing else says it.
+        default: Its value if nothing else sets it.
         doc: What it is, in a sentence.
-        marks: What else its record says of it.
+        marks: Other facts about it from its record.
+
+    Example:
+
+    >>> keras_senet.models.architecture_options("se_resnet50")["squeeze"].choices
+    ('avg', 'max', 'none')
     """
 
     name: str
@@ -40,7 +45,7 @@ class Option:
 
     @property
     def choices(self) -> tuple:
-        """The values of an option that is nothing but a choice, None among them."""
+        """All values, including None, of an option that is a choice; else empty."""
         values = []
         for kind in _kinds(self.type):
             if typing.get_origin(kind) is not Literal and kind is not type(None):
@@ -49,8 +54,8 @@ class Option:
         return tuple(values)
 
     def parameter(self, kind: Any, default: Any = ...) -> inspect.Parameter:
-        """Returns the option as a parameter of a function; its default is the option's
-        where none is given."""
+        """Returns the option as a parameter of a function, with its own default if
+        none is given."""
         default = self.default if default is ... else default
         annotation = self.type
         if default is None and not {Any, type(None)}.intersection(_kinds(annotation)):
@@ -63,23 +68,22 @@ class Option:
         """Returns its lines in a docstring.
 
         Args:
-            default: What it is by default, where the signature does not tell.
-            **facts: What the sentence has in braces.
+            default: The default, if the signature does not show it.
+            **facts: Values for the names in braces in the sentence.
         """
-        choices = [repr(c).replace("'", '"') for c in self.choices]
-        told = [_or(choices)] if choices else []
+        told = [f"One of {_or(list(map(repr, self.choices)))}."] if self.choices else []
         if default is not None:
-            shown = repr(default).replace("'", '"')
-            told += [f"by default {shown}" if told else f"By default {shown}"]
-        text = f"{self.name}: {self.doc.format(**facts)}"
-        if told:
-            text += f" {', '.join(told)}."
+            told.append(f"Default: {default!r}.")
+        told = [text.replace("'", '"') for text in told]
         return textwrap.fill(
-            text, 88, initial_indent=" " * 4, subsequent_indent=" " * 8
+            " ".join([f"{self.name}: {self.doc.format(**facts)}", *told]),
+            88,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 8,
         )
 
     def check(self, value: Any) -> Any:
-        """Returns a value as the option's type; a list does for a tuple.
+        """Returns a value as the option's type; a list is accepted as a tuple.
 
         Raises:
             ValueError: If the value is not of the type.
@@ -95,7 +99,7 @@ class Option:
 
 
 def option(default: Any, doc: str = "", **marks: Any) -> Any:
-    """Makes the field of an option; without `doc`, that of the record it overrides."""
+    """Makes the field of an option; `doc` defaults to the one that it overrides."""
     return dataclasses.field(default=default, metadata={"doc": doc, **marks})
 
 

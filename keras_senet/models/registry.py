@@ -55,8 +55,14 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
     Args:
         pattern: Shell pattern, for example "se_res*".
-        pretrained: Only those with published checkpoints (`list_weights`): the network
-            of the most accurate one first, those not trained on ImageNet last.
+        pretrained: Whether to list only networks with published checkpoints
+            (`list_weights`), the most accurate first. Networks that were not trained on
+            ImageNet are the last.
+
+    Example:
+
+    >>> keras_senet.list_models("se_resnet*")[:3]
+    ['se_resnet18', 'se_resnet34', 'se_resnet50']
     """
     names = fnmatch.filter(CONSTRUCTORS, pattern)
     if not pretrained:
@@ -70,13 +76,21 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     """Builds a network by its name.
 
     Args:
-        name: A name of `list_models`; or weights for a network: a preset of
-            `list_weights` or "hf://user/model", a repository of the Hugging Face hub.
+        name: A name of `list_models`, a preset of `list_weights`, or
+            "hf://user/model", a repository of the Hugging Face hub.
         **kwargs: Arguments of the network's constructor.
+
+    Returns:
+        A functional `keras.Model`, as its constructor returns it.
 
     Raises:
         ValueError: If there is no such network or preset, or both a preset and
             `weights` are given.
+
+    Example:
+
+    >>> keras_senet.create_model("se_resnet20", classes=5).output_shape
+    (None, 5)
     """
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name](**kwargs)
@@ -93,32 +107,42 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
         weights, network = name, network_of(weights_room.open_checkpoint(name).card)
     if network is None:
         raise ValueError(
-            f"{name!r} does not say which network it holds. Give the network: "
+            f"{name!r} does not say which network it has. Give the network: "
             f"create_model(NETWORK, weights={name!r})."
         )
     if "weights" in kwargs:
         raise ValueError(
-            "`weights` must be left out where `name` is a preset, which has its own. "
-            f"Received: name={name!r}, weights={kwargs['weights']!r}. For others give "
-            f"the network: create_model({network!r}, weights=...)."
+            "`weights` must be left out if `name` is a preset, which has its own. "
+            f"Received: name={name!r}, weights={kwargs['weights']!r}. For other "
+            f"weights, give the network: create_model({network!r}, weights=...)."
         )
     return CONSTRUCTORS[network](weights=weights, **kwargs)
 
 
 def architecture_options(network: str) -> dict[str, Option]:
-    """Returns the architecture's options that a network's constructor takes, by name.
+    """Returns the architecture options of a network's constructor, by name.
 
     Args:
         network: A name of `list_models`. The defaults are this network's.
+
+    Example:
+
+    >>> list(keras_senet.models.architecture_options("se_vgg16"))[:2]
+    ['se', 'reduction']
     """
     return {option.name: option for option in CONSTRUCTORS[network].spec.architecture}
 
 
 def stages_of(network: str) -> tuple[int, ...]:
-    """Returns the numbers of a network's stages, log2 of their strides.
+    """Returns the numbers of a network's stages: log2 of their strides.
 
     Args:
         network: A name of `list_models`.
+
+    Example:
+
+    >>> keras_senet.models.stages_of("se_resnet50")
+    (2, 3, 4, 5)
     """
     return CONSTRUCTORS[network].spec.family.architecture.stages
 
@@ -126,8 +150,17 @@ def stages_of(network: str) -> tuple[int, ...]:
 def network_of(card: Card) -> str | None:
     """Returns the name of the network that a card describes, or None.
 
-    The files of other libraries do not name one, but their arrays tell a part of the
-    row. Of the networks that have it, this is the one that fixes most.
+    The files of other libraries do not name a network, but their arrays show a part of
+    the architecture. Several networks may have this part; the most specific one is
+    returned.
+
+    Args:
+        card: The card of a model or a file.
+
+    Example:
+
+    >>> keras_senet.models.network_of(model.card)
+    'se_resnet20'
     """
     row = card.architecture
     if card.constructor is not None or not row:

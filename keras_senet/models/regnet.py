@@ -21,7 +21,8 @@ class RegNetArchitecture(Architecture):
 
     reduction: int = option(
         4,
-        "SE's width is the channels of its unit's input divided by this, rounded.",
+        "The paper's r: SE squeezes to C / r values, where C is the number of channels "
+        "of the unit's input.",
         layer="reduction",
     )
     placement: Literal["standard", "pre", "post", "identity", "3x3"] = option(
@@ -29,13 +30,16 @@ class RegNetArchitecture(Architecture):
     )
     blocks: tuple[int, ...] = option((1, 1, 4, 7), "Residual units in stages 2 to 5.")
     filters: tuple[int, ...] = option(
-        (24, 56, 152, 368), "Widths of stages 2 to 5, of all convolutions in them."
+        (24, 56, 152, 368), "Number of channels of all convolutions in stages 2 to 5."
     )
-    group_width: int = option(8, "Channels in each group of the 3x3 convolution.")
+    group_width: int = option(
+        8, "Number of channels in each group of the 3x3 convolution."
+    )
     padding: Literal["even", "same"] = option(
         "even",
-        "How a 3x3 convolution that strides is padded: by one pixel on all sides, or "
-        "as in Keras' own files, where an even size gets it below and right only.",
+        "Padding of a 3x3 convolution with a stride: one pixel on all sides, or as in "
+        "keras.applications, where an image of even size is padded only at the bottom "
+        "and right.",
         unseen=True,
     )
 
@@ -43,7 +47,7 @@ class RegNetArchitecture(Architecture):
     reasons: ClassVar[Mapping[str, str]] = {
         "cardinality": "its groups have a fixed width, `group_width`.",
         "width": "its groups have a fixed width, `group_width`.",
-        "stride_on": "its units stride on their 3x3 convolution.",
+        "stride_on": "its units have their stride on the 3x3 convolution.",
         "stem": "its stem is one 3x3 convolution.",
         "stem_pool": "it does not pool after the stem.",
         "shortcut": "its projections are 1x1 convolutions.",

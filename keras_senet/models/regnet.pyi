@@ -60,7 +60,7 @@ def RegNetY002(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY002, or its plain host with `se=False`."""
+    """Builds RegNetY002. With `se=False`, builds it without SE."""
 
 def RegNetY004(
     include_top: bool = True,
@@ -89,7 +89,7 @@ def RegNetY004(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY004, or its plain host with `se=False`."""
+    """Builds RegNetY004. With `se=False`, builds it without SE."""
 
 def RegNetY006(
     include_top: bool = True,
@@ -118,7 +118,7 @@ def RegNetY006(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY006, or its plain host with `se=False`."""
+    """Builds RegNetY006. With `se=False`, builds it without SE."""
 
 def RegNetY008(
     include_top: bool = True,
@@ -147,7 +147,7 @@ def RegNetY008(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY008, or its plain host with `se=False`."""
+    """Builds RegNetY008. With `se=False`, builds it without SE."""
 
 def RegNetY016(
     include_top: bool = True,
@@ -176,7 +176,7 @@ def RegNetY016(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY016, or its plain host with `se=False`."""
+    """Builds RegNetY016. With `se=False`, builds it without SE."""
 
 def RegNetY032(
     include_top: bool = True,
@@ -205,7 +205,7 @@ def RegNetY032(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY032, or its plain host with `se=False`."""
+    """Builds RegNetY032. With `se=False`, builds it without SE."""
 
 def RegNetY040(
     include_top: bool = True,
@@ -234,7 +234,7 @@ def RegNetY040(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY040, or its plain host with `se=False`."""
+    """Builds RegNetY040. With `se=False`, builds it without SE."""
 
 def RegNetY064(
     include_top: bool = True,
@@ -263,7 +263,7 @@ def RegNetY064(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY064, or its plain host with `se=False`."""
+    """Builds RegNetY064. With `se=False`, builds it without SE."""
 
 def RegNetY080(
     include_top: bool = True,
@@ -292,7 +292,7 @@ def RegNetY080(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY080, or its plain host with `se=False`."""
+    """Builds RegNetY080. With `se=False`, builds it without SE."""
 
 def RegNetY120(
     include_top: bool = True,
@@ -321,7 +321,7 @@ def RegNetY120(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY120, or its plain host with `se=False`."""
+    """Builds RegNetY120. With `se=False`, builds it without SE."""
 
 def RegNetY160(
     include_top: bool = True,
@@ -350,7 +350,7 @@ def RegNetY160(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY160, or its plain host with `se=False`."""
+    """Builds RegNetY160. With `se=False`, builds it without SE."""
 
 def RegNetY320(
     include_top: bool = True,
@@ -379,7 +379,7 @@ def RegNetY320(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY320, or its plain host with `se=False`."""
+    """Builds RegNetY320. With `se=False`, builds it without SE."""
 
 def RegNetY640(
     include_top: bool = True,
@@ -408,7 +408,7 @@ def RegNetY640(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY640, or its plain host with `se=False`."""
+    """Builds RegNetY640. With `se=False`, builds it without SE."""
 
 def RegNetY1280(
     include_top: bool = True,
@@ -437,7 +437,7 @@ def RegNetY1280(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY1280, or its plain host with `se=False`."""
+    """Builds RegNetY1280. With `se=False`, builds it without SE."""
 
 def RegNetY(
     include_top: bool = True,
@@ -469,4 +469,4 @@ def RegNetY(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """RegNetY, or its plain host with `se=False`."""
+    """Builds RegNetY. With `se=False`, builds it without SE."""

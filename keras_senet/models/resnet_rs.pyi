@@ -41,7 +41,7 @@ def ResNetRS50(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS50, or its plain host with `se=False`."""
+    """Builds ResNetRS50. With `se=False`, builds it without SE."""
 
 def ResNetRS101(
     include_top: bool = True,
@@ -69,7 +69,7 @@ def ResNetRS101(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS101, or its plain host with `se=False`."""
+    """Builds ResNetRS101. With `se=False`, builds it without SE."""
 
 def ResNetRS152(
     include_top: bool = True,
@@ -97,7 +97,7 @@ def ResNetRS152(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS152, or its plain host with `se=False`."""
+    """Builds ResNetRS152. With `se=False`, builds it without SE."""
 
 def ResNetRS200(
     include_top: bool = True,
@@ -125,7 +125,7 @@ def ResNetRS200(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS200, or its plain host with `se=False`."""
+    """Builds ResNetRS200. With `se=False`, builds it without SE."""
 
 def ResNetRS270(
     include_top: bool = True,
@@ -153,7 +153,7 @@ def ResNetRS270(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS270, or its plain host with `se=False`."""
+    """Builds ResNetRS270. With `se=False`, builds it without SE."""
 
 def ResNetRS350(
     include_top: bool = True,
@@ -181,7 +181,7 @@ def ResNetRS350(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS350, or its plain host with `se=False`."""
+    """Builds ResNetRS350. With `se=False`, builds it without SE."""
 
 def ResNetRS420(
     include_top: bool = True,
@@ -209,4 +209,4 @@ def ResNetRS420(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """ResNetRS420, or its plain host with `se=False`."""
+    """Builds ResNetRS420. With `se=False`, builds it without SE."""

@@ -45,4 +45,4 @@ def SEBNInception(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEBNInception, or its plain host with `se=False`."""
+    """Builds SEBNInception. With `se=False`, builds it without SE."""

@@ -76,15 +76,15 @@ class InceptionResNetArchitecture(Architecture):
     placement: Literal["standard", "pre", "post", "identity"] = option(
         "standard",
         unseen=True,
-        remedy="A residual branch has several 3x3 convolutions side by side, or none, "
-        "and no one map that SE could act on after them.",
+        remedy="A residual branch has several parallel 3x3 convolutions, or none, so "
+        "there is no single 3x3 convolution where SE could be placed.",
     )
 
     stages: ClassVar[tuple[int, ...]] = (3, 4, 5)
     reasons: ClassVar[Mapping[str, str]] = {
-        "stride_on": "its residual blocks do not stride.",
-        "stem": "its stem is the host's.",
-        "stem_pool": "its stem's pools are the host's.",
+        "stride_on": "its residual blocks have no stride.",
+        "stem": "its stem is fixed.",
+        "stem_pool": "the pooling in its stem is fixed.",
         "shortcut": "its shortcuts are identities.",
     }
 

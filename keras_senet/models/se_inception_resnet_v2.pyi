@@ -60,4 +60,4 @@ def SEInceptionResNetV2(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEInceptionResNetV2, or its plain host with `se=False`."""
+    """Builds SEInceptionResNetV2. With `se=False`, builds it without SE."""

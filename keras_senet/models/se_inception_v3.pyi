@@ -44,4 +44,4 @@ def SEInceptionV3(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEInceptionV3, or its plain host with `se=False`."""
+    """Builds SEInceptionV3. With `se=False`, builds it without SE."""

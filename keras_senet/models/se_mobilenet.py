@@ -42,13 +42,13 @@ class MobileNetArchitecture(Architecture):
 
     placement: Literal["standard"] = option(
         "standard",
-        remedy="A MobileNet has no residual units that SE could be placed in.",
+        remedy="A MobileNet has no residual units.",
     )
-    alpha: float = option(1.0, "Factor on the width of each convolution.")
+    alpha: float = option(1.0, "Factor for the number of channels of each convolution.")
 
     stages: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
     reasons: ClassVar[Mapping[str, str]] = {
-        "stride_on": "its depthwise convolutions stride.",
+        "stride_on": "its depthwise convolutions have the strides.",
         "stem": "its stem is one 3x3 convolution.",
         "stem_pool": "it does not pool after the stem.",
         "shortcut": "it has no shortcuts.",
@@ -58,8 +58,8 @@ class MobileNetArchitecture(Architecture):
         super().__post_init__()
         if int(32 * self.alpha) < 1:
             raise ValueError(
-                "`alpha` must be a positive factor that leaves the first of 32 "
-                f"channels, at least 1/32. Received: alpha={self.alpha!r}"
+                "`alpha` must be at least 1/32, so that the first convolution keeps a "
+                f"channel. Received: alpha={self.alpha!r}"
             )
 
 

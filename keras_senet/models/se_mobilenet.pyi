@@ -55,4 +55,4 @@ def SEMobileNet(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEMobileNet, or its plain host with `se=False`."""
+    """Builds SEMobileNet. With `se=False`, builds it without SE."""

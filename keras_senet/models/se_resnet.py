@@ -18,30 +18,36 @@ class ResNetArchitecture(Architecture):
     """The row of ResNets, ResNeXts and SENet-154."""
 
     block: Literal["basic", "bottleneck"] = option(
-        "bottleneck", "What a residual unit is: 3x3, 3x3; or 1x1, 3x3, 1x1."
+        "bottleneck",
+        "The convolutions of a residual unit: 3x3, 3x3 (basic) or 1x1, 3x3, 1x1 "
+        "(bottleneck).",
     )
     blocks: tuple[int, ...] = option((3, 4, 6, 3), "Residual units in stages 2 to 5.")
     filters: tuple[int, ...] = option(
         (64, 128, 256, 512),
-        "Widths of stages 2 to 5; a bottleneck's output is four times as wide.",
+        "Number of filters in stages 2 to 5. The output of a bottleneck has four times "
+        "as many.",
     )
-    cardinality: int = option(1, "Groups of the 3x3 convolution.")
+    cardinality: int = option(1, "Number of groups of the 3x3 convolution.")
     width: int = option(
         64,
-        "Width of a group in stage 2; the inner width is `cardinality * int(filters * "
-        "width / 64)`.",
+        "Number of channels in a group, in stage 2. The 3x3 convolution has "
+        "`cardinality * int(filters * width / 64)` channels.",
     )
     half_reduce: bool = option(
-        False, "Whether the first 1x1 has half the inner width (SENet-154)."
+        False,
+        "Whether the first 1x1 convolution has half as many channels as the 3x3 "
+        "convolution (SENet-154).",
     )
     branch_relu: bool = option(
         False,
-        "Whether a ReLU ends a basic block's branch, before SE (timm's legacy 18, 34).",
+        "Whether a basic block has a ReLU at the end of its branch, before SE (timm's "
+        "legacy SE-ResNet-18 and 34).",
     )
     stride_on: Literal["1x1", "3x3"] = option(
         "3x3",
-        "What strides in a bottleneck: the first 1x1 convolution (He et al. and the "
-        "released SE-ResNets) or the 3x3 one (later ports, ResNeXt).",
+        "Which convolution of a bottleneck has the stride: the first 1x1 (He et al. "
+        "and the released SE-ResNets) or the 3x3 (later ports, ResNeXt).",
         unseen=True,
     )
     stem: Literal["7x7", "deep"] = option(
@@ -49,25 +55,27 @@ class ResNetArchitecture(Architecture):
     )
     stem_filters: tuple[int, ...] | None = option(
         None,
-        "Widths of the stem's convolutions. By default (64,), and (32, 32, 64) of the "
-        "deep stem.",
+        "Number of filters of each convolution in the stem. By default (64,); "
+        "(32, 32, 64) with the deep stem.",
     )
     stem_pool: Literal["padded", "ceil", "conv"] = option(
         "padded",
-        "Whether the stem's pool is padded by one pixel on all sides, its last window "
-        "cut off by the border (Caffe's, and so the released files'), or it is a 3x3 "
-        "convolution that strides (ResNet-RS).",
+        'The pooling in the stem. "padded": max pooling with one pixel of padding on '
+        'all sides. "ceil": no padding, and the border cuts off the last window (Caffe '
+        'and the released files). "conv": a 3x3 convolution with a stride (ResNet-RS).',
         unseen=True,
     )
     shortcut: Literal["1x1", "avg", "3x3"] = option(
         "1x1",
-        "The projection: a 1x1 convolution; that after an average pool (the d form); "
-        "or a 3x3 one where it strides (SENet-154).",
+        'The projection. "1x1": a 1x1 convolution. "avg": average pooling, then a 1x1 '
+        'convolution (the D form). "3x3": a 3x3 convolution where it has a stride '
+        "(SENet-154).",
     )
     anti_alias: bool = option(
         False,
-        "Whether average pools stride, in the stem and behind the 3x3 convolutions, "
-        "which then do not (timm's aa networks).",
+        "Whether average pooling has the strides, in the stem and after the 3x3 "
+        "convolutions, instead of the max pooling and the convolutions (timm's aa "
+        "networks).",
         unseen=True,
     )
 
@@ -79,8 +87,8 @@ class ResNetArchitecture(Architecture):
             object.__setattr__(self, "stem_filters", default)
         if len(self.stem_filters) != (1 if self.stem == "7x7" else 3):
             raise ValueError(
-                "`stem_filters` must have one width for the '7x7' stem and three for "
-                f"the 'deep' one. Received: stem={self.stem!r}, "
+                "`stem_filters` must have one number for the '7x7' stem and three for "
+                f"the 'deep' stem. Received: stem={self.stem!r}, "
                 f"stem_filters={self.stem_filters}"
             )
         for name in ("blocks", "filters"):
@@ -94,16 +102,17 @@ class ResNetArchitecture(Architecture):
             self._check_basic()
         if self.anti_alias and (self.stride_on, self.stem_pool) != ("3x3", "padded"):
             raise ValueError(
-                "`anti_alias` puts average pools behind the 3x3 convolutions and in "
-                "the stem: it needs stride_on='3x3' and stem_pool='padded'. Received: "
+                "`anti_alias` puts average pooling after the 3x3 convolutions and in "
+                "the stem. It needs stride_on='3x3' and stem_pool='padded'. Received: "
                 f"stride_on={self.stride_on!r}, stem_pool={self.stem_pool!r}"
             )
         narrowest = self.cardinality * int(min(self.filters) * self.width / 64)
         if narrowest < (2 if self.half_reduce else 1):
             raise ValueError(
-                "`width` must leave channels inside each bottleneck: `cardinality * "
-                "int(filters * width / 64)`, and half of them with `half_reduce`. "
-                f"Received: width={self.width}, filters={self.filters}. Use more."
+                "`width` must give each bottleneck at least one channel: `cardinality "
+                "* int(filters * width / 64)`, half as many with `half_reduce`. "
+                f"Received: width={self.width}, filters={self.filters}. Use a larger "
+                "`width`."
             )
 
     def _check_basic(self):
@@ -116,8 +125,8 @@ class ResNetArchitecture(Architecture):
             value = getattr(self, name)
             if value != only:
                 raise ValueError(
-                    f"`{name}` must be {only!r} with basic blocks, which have neither "
-                    f"1x1 convolutions nor groups. Received: {name}={value!r}"
+                    f"`{name}` must be {only!r} with basic blocks, which have no 1x1 "
+                    f"convolutions and no groups. Received: {name}={value!r}"
                 )
 
 

@@ -77,7 +77,7 @@ def SEResNet18(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet18, or its plain host with `se=False`."""
+    """Builds SEResNet18. With `se=False`, builds it without SE."""
 
 def SEResNet34(
     include_top: bool = True,
@@ -111,7 +111,7 @@ def SEResNet34(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet34, or its plain host with `se=False`."""
+    """Builds SEResNet34. With `se=False`, builds it without SE."""
 
 def SEResNet50(
     include_top: bool = True,
@@ -145,7 +145,7 @@ def SEResNet50(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet50, or its plain host with `se=False`."""
+    """Builds SEResNet50. With `se=False`, builds it without SE."""
 
 def SEResNet101(
     include_top: bool = True,
@@ -179,7 +179,7 @@ def SEResNet101(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet101, or its plain host with `se=False`."""
+    """Builds SEResNet101. With `se=False`, builds it without SE."""
 
 def SEResNet152(
     include_top: bool = True,
@@ -213,7 +213,7 @@ def SEResNet152(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet152, or its plain host with `se=False`."""
+    """Builds SEResNet152. With `se=False`, builds it without SE."""
 
 def SEResNet(
     include_top: bool = True,
@@ -252,4 +252,4 @@ def SEResNet(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet, or its plain host with `se=False`."""
+    """Builds SEResNet. With `se=False`, builds it without SE."""

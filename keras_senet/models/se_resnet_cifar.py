@@ -19,17 +19,21 @@ class SmallResNetArchitecture(Architecture):
     """The row of the networks for small images."""
 
     block: Literal["basic", "bottleneck"] = option(
-        "basic", "What a residual unit is: 3x3, 3x3; or 1x1, 3x3, 1x1."
+        "basic",
+        "The convolutions of a residual unit: 3x3, 3x3 (basic) or 1x1, 3x3, 1x1 "
+        "(bottleneck).",
     )
     blocks: tuple[int, ...] = option((3, 3, 3), "Residual units in stages 1 to 3.")
-    widen: int = option(1, "Factor on the stages' widths 16, 32, 64.")
+    widen: int = option(
+        1, "Factor for the number of channels of the stages, 16, 32 and 64."
+    )
     preactivation: bool = option(
-        False, "Whether normalisation and ReLU come before each convolution."
+        False, "Whether batch normalization and ReLU come before each convolution."
     )
 
     stages: ClassVar[tuple[int, ...]] = (1, 2, 3)
     reasons: ClassVar[Mapping[str, str]] = {
-        "stride_on": "its units stride on their first 3x3 convolution only.",
+        "stride_on": "its units have their stride on the first 3x3 convolution.",
         "stem": "the stem of small-image networks is one 3x3 convolution.",
         "stem_pool": "small-image networks do not pool after the stem.",
         "shortcut": "its projections are 1x1 convolutions.",

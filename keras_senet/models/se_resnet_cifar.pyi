@@ -59,7 +59,7 @@ def SEResNet20(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet20, or its plain host with `se=False`."""
+    """Builds SEResNet20. With `se=False`, builds it without SE."""
 
 def SEResNet32(
     include_top: bool = True,
@@ -87,7 +87,7 @@ def SEResNet32(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet32, or its plain host with `se=False`."""
+    """Builds SEResNet32. With `se=False`, builds it without SE."""
 
 def SEResNet44(
     include_top: bool = True,
@@ -115,7 +115,7 @@ def SEResNet44(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet44, or its plain host with `se=False`."""
+    """Builds SEResNet44. With `se=False`, builds it without SE."""
 
 def SEResNet56(
     include_top: bool = True,
@@ -143,7 +143,7 @@ def SEResNet56(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet56, or its plain host with `se=False`."""
+    """Builds SEResNet56. With `se=False`, builds it without SE."""
 
 def SEResNet110(
     include_top: bool = True,
@@ -171,7 +171,7 @@ def SEResNet110(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet110, or its plain host with `se=False`."""
+    """Builds SEResNet110. With `se=False`, builds it without SE."""
 
 def SEResNet164(
     include_top: bool = True,
@@ -199,7 +199,7 @@ def SEResNet164(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNet164, or its plain host with `se=False`."""
+    """Builds SEResNet164. With `se=False`, builds it without SE."""
 
 def SEWideResNet16_8(
     include_top: bool = True,
@@ -227,4 +227,4 @@ def SEWideResNet16_8(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEWideResNet16_8, or its plain host with `se=False`."""
+    """Builds SEWideResNet16_8. With `se=False`, builds it without SE."""

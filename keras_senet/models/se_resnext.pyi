@@ -47,7 +47,7 @@ def SEResNeXt50(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNeXt50, or its plain host with `se=False`."""
+    """Builds SEResNeXt50. With `se=False`, builds it without SE."""
 
 def SEResNeXt101(
     include_top: bool = True,
@@ -81,7 +81,7 @@ def SEResNeXt101(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNeXt101, or its plain host with `se=False`."""
+    """Builds SEResNeXt101. With `se=False`, builds it without SE."""
 
 def SEResNeXt(
     include_top: bool = True,
@@ -120,4 +120,4 @@ def SEResNeXt(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEResNeXt, or its plain host with `se=False`."""
+    """Builds SEResNeXt. With `se=False`, builds it without SE."""

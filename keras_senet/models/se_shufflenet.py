@@ -23,10 +23,10 @@ class ShuffleNetArchitecture(Architecture):
 
     stages: ClassVar[tuple[int, ...]] = (3, 4, 5)
     reasons: ClassVar[Mapping[str, str]] = {
-        "stride_on": "its units stride on their depthwise 3x3 convolution only.",
+        "stride_on": "its units have their stride on the depthwise 3x3 convolution.",
         "stem": "its stem is one 3x3 convolution.",
-        "stem_pool": "its stem's pool is padded on all sides.",
-        "shortcut": "its shortcuts are identities and, where units stride, pools.",
+        "stem_pool": "the pooling in its stem is fixed.",
+        "shortcut": "its shortcuts are identities, or pooling in units with a stride.",
     }
 
 

@@ -52,4 +52,4 @@ def SEShuffleNet(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEShuffleNet, or its plain host with `se=False`."""
+    """Builds SEShuffleNet. With `se=False`, builds it without SE."""

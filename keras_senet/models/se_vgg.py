@@ -33,17 +33,17 @@ class VGGArchitecture(Architecture):
 
     placement: Literal["standard"] = option(
         "standard",
-        remedy="A VGG has no residual units that SE could be placed in.",
+        remedy="A VGG has no residual units.",
     )
     batch_norm: bool = option(
         True,
-        "Whether batch normalization follows each convolution, instead of a bias; "
-        "False is the host of keras.applications.",
+        "Whether batch normalization follows each convolution, instead of a bias. "
+        "False is the form of keras.applications.",
     )
 
     stages: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
     reasons: ClassVar[Mapping[str, str]] = {
-        "stride_on": "its convolutions do not stride.",
+        "stride_on": "its convolutions have no stride.",
         "stem": "it has no stem.",
         "stem_pool": "it has no stem.",
         "shortcut": "it has no shortcuts.",

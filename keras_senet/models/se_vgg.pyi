@@ -55,4 +55,4 @@ def SEVGG16(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SEVGG16, or its plain host with `se=False`."""
+    """Builds SEVGG16. With `se=False`, builds it without SE."""

@@ -47,4 +47,4 @@ def SENet154(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """SENet154, or its plain host with `se=False`."""
+    """Builds SENet154. With `se=False`, builds it without SE."""

@@ -63,6 +63,12 @@ class Folding:
 
     Attributes:
         steps: In the order of the models and of what was done.
+
+    Example:
+
+    >>> folded = keras_senet.fold(model)
+    >>> sum(step.done == "folded" for step in folded.folding.steps) > 10
+    True
     """
 
     steps: tuple[FoldingStep, ...]
@@ -119,7 +125,7 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
             f"model={model!r} (of type {type(model).__name__})"
         )
     if not graph.is_functional(model):
-        why = "only a functional or built sequential model tells which layers it calls"
+        why = "only functional and built sequential models show which layers they call"
         model.folding = Folding((FoldingStep(layer=model.name, done="kept", why=why),))
         return model
     calls = [call for m in graph.models(model) for call in graph.calls(m)]

@@ -142,6 +142,13 @@ def ungraft(
     Raises:
         ValueError: If the model is not functional, none of its SE layers can be
             removed, or one of the named layers cannot be removed.
+
+    Example:
+
+    >>> host = keras.applications.MobileNetV2(weights=None)
+    >>> grafted = keras_senet.graft(host)
+    >>> keras_senet.ungraft(grafted).count_params() == host.count_params()
+    True
     """
     check_graftable(model)
     blocks = {
@@ -160,14 +167,14 @@ def ungraft(
             how = "depends on the input" if math.isinf(far[block]) else "is not 1"
             raise ValueError(
                 f"`layers` must name SE whose gate is 1 within tolerance={tolerance}. "
-                f"Received: {layer.name!r}, whose gate {how}. Leave it out, or raise "
-                "`tolerance` where its gate is constant."
+                f"Received: {layer.name!r}, whose gate {how}. Leave it out, or, if its "
+                "gate is constant, increase `tolerance`."
             )
     if not out:
         raise ValueError(
             "`model` must have a SqueezeExcite layer whose gate is constant and 1 "
-            f"within tolerance={tolerance}. Received: {model.name!r} with "
-            f"{len(blocks)} SE layers, none of them so."
+            f"within tolerance={tolerance}. Received: {model.name!r}, where this is "
+            f"true for none of the {len(blocks)} SE layers."
         )
     plain = keras.Model(*copied(model, without=out), name=name or model.name)
     return _described(plain, model, {"se": False} if len(out) == len(blocks) else None)

@@ -40,6 +40,12 @@ class Place:
         rule: "residual", "concatenation", "convolution" or "given".
         skipped: Why no SE goes here, or "".
         model: Name of the model that the layer is in: the given one or a nested one.
+
+    Example:
+
+    >>> place = keras_senet.surgery.places(keras.applications.ResNet50(weights=None))[0]
+    >>> place.name, place.rule
+    ('conv2_block1_se', 'residual')
     """
 
     layer: str
@@ -62,6 +68,12 @@ def places(model: keras.Model, after: After = None) -> list[Place]:
 
     Raises:
         ValueError: As `graft`, but an empty list where there is no place.
+
+    Example:
+
+    >>> host = keras.applications.MobileNetV2(weights=None)
+    >>> places = keras_senet.surgery.places(host)
+    >>> places[0].layer, places[0].skipped
     """
     check_graftable(model)
     nets = [graph.Graph(m) for m in graph.models(model)]
@@ -76,8 +88,8 @@ def check_graftable(model) -> None:
     if not graph.is_functional(model):
         raise ValueError(
             "`model` must be a functional or a built sequential model. Received: "
-            f"{type(model).__name__} {getattr(model, 'name', '')!r}. Put "
-            "keras_senet.SqueezeExcite into its code, or build it functionally."
+            f"{type(model).__name__} {getattr(model, 'name', '')!r}. Add "
+            "keras_senet.SqueezeExcite to its code, or build it as a functional model."
         )
 
 
@@ -111,8 +123,8 @@ def _given(net, selects):
         if len(call.outputs) != 1 or not 3 <= len(call.outputs[0].shape) <= 5:
             shapes = [tuple(t.shape) for t in call.outputs]
             raise ValueError(
-                "`after` must select layers whose output is one map with 3 to 5 axes "
-                f"(batch, 1 to 3 spatial, channels). Received: layer {name!r} with "
+                "`after` must select layers with one output of 3 to 5 axes: batch, 1 "
+                f"to 3 spatial axes, channels. Received: layer {name!r} with the "
                 f"output {shapes}. Leave it out of `after`."
             )
         yield Place(

@@ -79,8 +79,8 @@ def prune(
     free = channels.free()
     if not free:
         raise ValueError(
-            "`model` must have channels that no sum, group or concatenation ties to "
-            f"others. Received: {model.name!r}, which has none."
+            "`model` must have channels that are not connected to others by a sum, a "
+            f"group or a concatenation. Received: {model.name!r}, which has none."
         )
     scores = _scores(model, channels, free, data, importance)
     kept = {}
@@ -112,18 +112,18 @@ def _scores(model, channels, free, data, importance):
         return {space: judge.score(space) for space in free}
     if data is None:
         raise ValueError(
-            f"`data` must be images for importance={importance!r}: the gates depend on "
-            "them. Received: data=None. Give some, or use importance='weights'."
+            f"`data` must be images for importance={importance!r}, because the gates "
+            "depend on them. Received: data=None. Pass images, or use "
+            "importance='weights'."
         )
     gates = mean_gates(model, data)
     judge = _Judge(channels, gates)
     scores = {space: judge.score(space) for space in free}
     if not judge.used:
         raise ValueError(
-            f"`importance` can be {importance!r} only where gates act on the channels "
-            "that are pruned, or on what is made of them: SE inside the unit or at the "
-            f"end of its branch. Received: {model.name!r}, where none does. Use "
-            "importance='weights'."
+            f"importance={importance!r} needs SE inside the unit or at the end of its "
+            "branch, so that gates act on the channels that are pruned. Received: "
+            f"{model.name!r}, where no gate does. Use importance='weights'."
         )
     if importance == "both":
         return {space: magnitudes[space] * scores[space] for space in free}

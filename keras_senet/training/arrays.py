@@ -75,6 +75,17 @@ def fit_arrays(
         ValueError: If the recipe and the arrays do not fit, or the recipe has a field
             that does not work with arrays.
         RuntimeError: If the loss is not finite.
+
+    Example:
+
+    >>> recipe = keras_senet.training.Recipe(
+    ...     model="se_resnet20", epochs=1, global_batch_size=8
+    ... )
+    >>> trained, history = keras_senet.training.fit_arrays(
+    ...     recipe, images, np.arange(16) % 4, verbose=0
+    ... )
+    >>> trained.output_shape
+    (None, 4)
     """
     _check(recipe, images, labels)
     classes = recipe.classes or int(np.max(labels)) + 1
@@ -139,14 +150,14 @@ def _check(recipe, images, labels):
             f"global_batch_size={recipe.global_batch_size}"
         )
     if recipe.epochs is None:
-        raise ValueError("On arrays `epochs` must be given. Received: epochs=None")
+        raise ValueError("`epochs` must be given for arrays. Received: epochs=None")
     plain = Recipe(model=recipe.model)
     for name in _ONLY_TRAIN:
         value, wanted = getattr(recipe, name), getattr(plain, name)
         if value != wanted:
             raise ValueError(
-                f"On arrays `{name}` must be {wanted!r}. Received: {name}={value!r}. "
-                "keras_senet.training.train, with TensorFlow, takes others."
+                f"`{name}` must be {wanted!r} for arrays. Received: {name}={value!r}. "
+                "keras_senet.training.train supports other values (with TensorFlow)."
             )
 
 

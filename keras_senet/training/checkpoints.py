@@ -20,7 +20,16 @@ START = State({}, [], [])
 
 
 class TrainingStopped(Exception):
-    """The training was asked to stop, and has saved its state."""
+    """The training was asked to stop, and has saved its state.
+
+    Example:
+
+    >>> try:
+    ...     raise keras_senet.training.TrainingStopped("Stopped by SIGTERM.")
+    ... except keras_senet.training.TrainingStopped as stop:
+    ...     print(stop)
+    Stopped by SIGTERM.
+    """
 
 
 class Termination:

@@ -83,7 +83,7 @@ def _resolve_start(recipe, source):
     name = recipe.model or card.constructor
     if name is None:
         raise ValueError(
-            "`model` must name the network, since the weights do not. Received: "
+            "`model` must name the network, because the weights do not. Received: "
             f"model=None, weights={recipe.weights!r}"
         )
     family = CONSTRUCTORS[name].family

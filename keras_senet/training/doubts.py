@@ -80,7 +80,7 @@ def _never(names, held_out, predicted, multi_label):
     if never:
         yield (
             f"Never predicted on the held-out images: {_some(never)}. Add images of "
-            "them, or look for wrong labels."
+            "these classes, or look for wrong labels."
         )
 
 
@@ -91,9 +91,9 @@ def _over_fitting(result, accuracy, images):
     error = np.sqrt(max(accuracy * (1 - accuracy), 1e-9) / max(images, 1))
     if training - accuracy > max(_GAP, _ERRORS * error):
         yield (
-            f"The training images are {training:.1%} right, the held-out ones "
-            f"{accuracy:.1%}: the network knows the training images by heart. More "
-            "images help most, then --augmentation imagenet, or --probe."
+            f"The accuracy is {training:.1%} on the training images, but "
+            f"{accuracy:.1%} on the held-out images: the network overfits. Add images, "
+            "or try --augmentation imagenet or --probe."
         )
 
 
@@ -103,8 +103,9 @@ def _weights(recipe, source):
     checkpoint = open_checkpoint(weights_file(recipe.weights), recipe.model)
     if checkpoint.channels == 1 and source.channels == 3:
         yield (
-            f"The weights {recipe.weights!r} were trained on grey images: the colours "
-            "of yours are not used as colours. Choose weights trained on colour photos."
+            f"The weights {recipe.weights!r} were trained on grey images, so the "
+            "colours of your images have no effect. Choose weights trained on colour "
+            "photos."
         )
     record = checkpoint.card.preprocessing
     images = source.dataset(recipe.train_split).take(5)
@@ -117,8 +118,8 @@ def _weights(recipe, source):
     ):
         yield (
             f"The weights {recipe.weights!r} were trained on images of "
-            f"{record.image_size} pixels, and yours have about {typical}: they are "
-            "shrunk to that. Choose weights trained on large photos, such as "
+            f"{record.image_size} pixels. Your images have about {typical} pixels and "
+            "are reduced to that size. Choose weights trained on large photos, such as "
             "--model se_resnet50 with weights of ImageNet."
         )
 
@@ -127,17 +128,17 @@ def _few(names, counts):
     few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < _FEW]
     if few:
         yield (
-            f"Fewer than {_FEW} training images: {_some(few)}. Their accuracy is a "
-            "guess; add images of them."
+            f"Fewer than {_FEW} training images: {_some(few)}. The accuracy of these "
+            "classes is uncertain. Add images of them."
         )
 
 
 def _copies(probe, images):
     if probe is not None and probe.copies:
         yield (
-            f"{probe.copies} of {images} held-out images look like a training image: "
-            "what is measured on them says nothing about new images. Put photos of one "
-            "scene into one part, train/ or test/."
+            f"{probe.copies} of {images} held-out images look like a training image, "
+            "so expect a lower accuracy on new images. Put all photos of one scene "
+            "into the same part, train/ or test/."
         )
 
 

@@ -28,7 +28,7 @@ def explained(source: Source, *, several_workers: bool) -> Iterator[None]:
         if not several_workers or not isinstance(error, data_failures.LOST):
             raise
         raise ConnectionError(
-            "Another worker has gone, or cannot be reached: "
-            f"{data_failures.reason(error)}. Resume the run on all workers; it goes on "
-            "from the last checkpoint."
+            "Another worker has stopped or cannot be reached: "
+            f"{data_failures.reason(error)}. Resume the run on all workers. It "
+            "continues from the last checkpoint."
         ) from error

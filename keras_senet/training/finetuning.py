@@ -33,6 +33,18 @@ class FinetuneResult(TrainingResult):
         worst: The worst mistakes, as worst.png has them.
         report: The report as Markdown, report.md in the run folder; report.html beside
             it is for people.
+
+    Example:
+
+    >>> result = keras_senet.training.finetune(
+    ...     (images, np.arange(16) % 4),
+    ...     model="se_resnet20",
+    ...     weights="fashion_mnist",
+    ...     probe=True,
+    ...     verbose=0,
+    ... )
+    >>> result.report.name
+    'report.md'
     """
 
     evaluation: Evaluation | LabelEvaluation
@@ -93,10 +105,14 @@ def finetune(
 
     Example:
 
-    >>> result = keras_senet.training.finetune(  # doctest: +SKIP
-    ...     "photos", model="se_resnet20", weights="cifar10"
+    >>> result = keras_senet.training.finetune(
+    ...     (images, np.arange(16) % 4),  # or "photos", a folder
+    ...     model="se_resnet20",
+    ...     weights="fashion_mnist",
+    ...     probe=True,
+    ...     verbose=0,
     ... )
-    >>> result.probe_accuracy, result.accuracy, result.report  # doctest: +SKIP
+    >>> print(result.accuracy, result.report)
     """
     fields = {field.name for field in dataclasses.fields(Recipe)}
     changes = {k: values.pop(k) for k in list(values) if k in fields}
@@ -113,7 +129,7 @@ def finetune(
         )
     elif validation_data is not None or class_names is not None:
         raise ValueError(
-            "`validation_data` and `class_names` belong to arrays and datasets; a "
+            "`validation_data` and `class_names` are only for arrays and datasets. A "
             f"folder has its own. Received: data={data!r}"
         )
     folder = Path(run_folder or _next_folder())

@@ -92,15 +92,15 @@ def check_keras(recipe: Recipe) -> None:
     if backend not in ("tensorflow", "jax") or (backend == "jax" and others):
         what = " and ".join(f"`{name}`" for name in others) or "keras_senet.training"
         raise ValueError(
-            f"{what} needs another backend than {backend!r}. Set "
-            "KERAS_BACKEND=tensorflow; `fit_arrays` runs on each."
+            f"{what} does not work with the backend {backend!r}. Set "
+            "KERAS_BACKEND=tensorflow, or use `fit_arrays`, which works with all."
         )
     decays = any(phase.recipe.layer_decay != 1 for phase in recipe.phases)
     if decays and not hasattr(keras.optimizers, "MultiOptimizer"):
         raise ImportError(
-            "A `layer_decay` below 1 needs Keras 3.15 or later; this is Keras "
-            f"{keras.__version__}. Update it: python -m pip install -U keras; or set "
-            "layer_decay=1 (--layer-decay 1)."
+            "A `layer_decay` below 1 needs Keras 3.15 or later. This is Keras "
+            f"{keras.__version__}. Update it with python -m pip install -U keras, or "
+            "set layer_decay=1 (--layer-decay 1)."
         )
 
 

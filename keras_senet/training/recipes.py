@@ -161,6 +161,12 @@ class Recipe:
         on_error: What happens if an image of a folder cannot be read: "raise" an error,
             or "skip" it and give one warning with their number.
         seed: For weights, shuffling, augmentation and dropout.
+
+    Example:
+
+    >>> recipe = keras_senet.training.Recipe(model="se_resnet56", data="cifar10")
+    >>> recipe.peak_learning_rate
+    0.1
     """
 
     model: str | None = None
@@ -229,14 +235,14 @@ class Recipe:
             )
         if self.l2 and self.optimizer != "sgd":
             raise ValueError(
-                "`l2` is SGD's: AdamW would rescale it. Received: "
+                "`l2` is only for SGD, because AdamW would rescale it. Received: "
                 f"l2={self.l2!r}, optimizer={self.optimizer!r}. Use `weight_decay`."
             )
 
     def _check_start(self):
         if self.model is None and self.weights in (None, "imagenet"):
             raise ValueError(
-                "`model` must name the network, since the weights do not. Received: "
+                "`model` must name the network, because the weights do not. Received: "
                 f"model=None, weights={self.weights!r}"
             )
         networks = known_networks()
@@ -247,7 +253,7 @@ class Recipe:
             )
         if self.model is None and self.model_arguments:
             raise ValueError(
-                "`model_arguments` belong to a `model`. Received: model=None, "
+                "`model_arguments` needs a `model`. Received: model=None, "
                 f"model_arguments={self.model_arguments!r}"
             )
         known = ModelArguments.__annotations__
@@ -261,7 +267,7 @@ class Recipe:
     def _check_schedule(self):
         if self.warmup_epochs and self.schedule != "cosine":
             raise ValueError(
-                "`warmup_epochs` belongs to schedule='cosine'. Received: warmup_epochs="
+                "`warmup_epochs` needs schedule='cosine'. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, schedule={self.schedule!r}"
             )
         if not (self.linear_probe or self.head_epochs or self.epochs != 0):
@@ -271,22 +277,23 @@ class Recipe:
             )
         if self.epochs is not None and self.warmup_epochs >= max(self.epochs, 1):
             raise ValueError(
-                "`warmup_epochs` must be below `epochs`. Received: warmup_epochs="
+                "`warmup_epochs` must be less than `epochs`. Received: warmup_epochs="
                 f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
             )
         if self.schedule == "plateau" and (
             self.patience is None or self.stop_early or self.layer_decay != 1
         ):
             raise ValueError(
-                "schedule='plateau' needs a `patience`, and one rate for all layers: "
-                "stop_early=False, layer_decay=1. Received: patience="
+                "schedule='plateau' needs a `patience`, stop_early=False and "
+                "layer_decay=1. Received: patience="
                 f"{self.patience!r}, stop_early={self.stop_early!r}, layer_decay="
                 f"{self.layer_decay!r}"
             )
         ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
         if not ordered or any(not 0 < at < 1 for at in self.step_at):
             raise ValueError(
-                "`step_at` must be rising fractions of the training between 0 and 1. "
+                "`step_at` must be increasing fractions of the training between 0 and "
+                "1. "
                 f"Received: step_at={self.step_at!r}"
             )
 
@@ -295,8 +302,8 @@ class Recipe:
         epochs = math.inf if self.epochs is None else max(self.epochs, 1)
         if late >= epochs or (late and self.freeze_batch_norm):
             raise ValueError(
-                "`freeze_batch_norm_epochs` must be below `epochs`: batch "
-                "normalisation has to learn first, so freeze_batch_norm=False. "
+                "`freeze_batch_norm_epochs` must be less than `epochs` and needs "
+                "freeze_batch_norm=False: batch normalization must learn first. "
                 f"Received: freeze_batch_norm_epochs={late!r}, epochs={self.epochs!r}, "
                 f"freeze_batch_norm={self.freeze_batch_norm!r}"
             )
@@ -337,7 +344,7 @@ class Recipe:
         """Returns the recipe shrunk to seconds, on the bundled data."""
         if self.model is None:
             raise ValueError(
-                "A recipe is shrunk by its `model`. Received: model=None. Name it."
+                "`smoke` needs the recipe's `model`. Received: model=None. Set it."
             )
         from keras_senet.models import CONSTRUCTORS  # not before: it loads Keras
 
@@ -381,8 +388,8 @@ class Recipe:
         for key in values:
             if key not in names:
                 raise ValueError(
-                    f"A recipe has no key {key!r}.{nearest(key, names)} Its keys are: "
-                    f"{', '.join(names)}"
+                    f"Unknown key {key!r} in a recipe.{nearest(key, names)} The keys "
+                    f"are: {', '.join(names)}"
                 )
         if "model" not in values and "weights" not in values:
             raise ValueError("A recipe must name its `model`. Received none.")
@@ -412,6 +419,14 @@ class FinetuneRecipe(Recipe):
 
     The classifier starts from a linear probe, then all layers are trained. See `Recipe`
     for the fields.
+
+    Example:
+
+    >>> recipe = keras_senet.training.FinetuneRecipe(
+    ...     model="se_resnet20", weights="cifar10"
+    ... )
+    >>> recipe.linear_probe
+    True
     """
 
     weights: str | None = "imagenet"
@@ -474,6 +489,11 @@ def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
     Raises:
         ValueError: If there is no such recipe or the file does not hold a valid one.
         FileNotFoundError: If there is no such file.
+
+    Example:
+
+    >>> keras_senet.training.load_recipe("cifar10").epochs
+    182
     """
     name = str(name_or_file)
     if name in RECIPES:

@@ -157,9 +157,9 @@ def _answer(result, verifications, values):
     yield f"Held out: {first}"
     probe = values["probe"]
     if probe:
-        text = f"A linear probe gets {probe['accuracy']:.1%} of the held-out images."
+        text = f"The linear probe has an accuracy of {probe['accuracy']:.1%}."
         if values["phases"] and probe["kept"]:
-            text += " Training all layers did not beat it: the probe is kept."
+            text += " Training all layers was not better, so the probe is kept."
         yield text
     yield from (f"Warning: {warning}" for warning in result.warnings)
     failed = [_name(v) for v in verifications if not v.passed]
@@ -180,7 +180,8 @@ def _about(result, values):
             "accuracy on new images."
         )
     if result.source.skipped:
-        texts.append(f"{result.source.skipped} images could not be read: skipped.")
+        skipped = result.source.skipped
+        texts.append(f"{skipped} images could not be read and were skipped.")
     return " ".join(texts)
 
 
@@ -213,6 +214,6 @@ def _name(verification):
 def _how_held_out(result):
     share = result.recipe.held_out
     return (
-        f"Where the data has no part for it, {share:.0%} of each class are held out, "
-        "chosen by their names: the same ones every time."
+        f"If the data has no test part, {share:.0%} of each class are held out. The "
+        "names of the images decide which ones, so they are the same each time."
     )

@@ -73,8 +73,8 @@ class RunFolder:
         ]
         if differences:
             raise ValueError(
-                "A run goes on with its own recipe. Received differences: "
-                f"{'; '.join(differences)}. Leave the recipe and its values out."
+                "A run must be resumed with its own recipe. Received: "
+                f"{'; '.join(differences)}. Leave out the recipe and its values."
             )
 
     def remove_leftovers(self) -> None:

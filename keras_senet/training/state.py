@@ -136,7 +136,7 @@ def read_progress(path: str | os.PathLike) -> dict[str, float]:
     with h5py.File(path) as file:
         if "training" not in file:
             raise ValueError(
-                "The checkpoint must be one that a training wrote after an epoch. "
+                "The checkpoint must be one that a training wrote. "
                 f"Received: {str(path)!r}"
             )
         attributes = dict(file["training"].attrs)
@@ -164,12 +164,12 @@ def find_state(path: str | os.PathLike) -> Path | None:
         return path
     if not older.exists() or damage(older) is not None:
         raise OSError(
-            f"The checkpoint {str(path)!r} cannot be used: {reason}. There is no good "
-            "one before it. Start the run again in a new folder."
+            f"The checkpoint {str(path)!r} cannot be used: {reason}. There is no "
+            "earlier checkpoint. Start the run again in a new folder."
         )
     warnings.warn(
-        f"The checkpoint {str(path)!r} cannot be used: {reason}. The run goes on from "
-        f"the one before, {str(older)!r}.",
+        f"The checkpoint {str(path)!r} cannot be used: {reason}. The run continues "
+        f"from the earlier one, {str(older)!r}.",
         stacklevel=2,
     )
     return older

@@ -18,6 +18,11 @@ def make_strategy() -> tf.distribute.Strategy:
     several devices get a MirroredStrategy, and one device a OneDeviceStrategy. To try
     several devices on any machine, split its CPU with
     `tf.config.set_logical_device_configuration`: each part gets a copy of the model.
+
+    Example:
+
+    >>> with keras_senet.training.make_strategy().scope():
+    ...     network = keras_senet.SEResNet20(weights=None)
     """
     cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
     workers = cluster.as_dict()

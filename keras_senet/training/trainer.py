@@ -72,6 +72,13 @@ class TrainingResult:
         seconds: Time of `model.fit`.
         images_per_second: Training images divided by this time, which includes the
             evaluation.
+
+    Example:
+
+    >>> recipe = keras_senet.training.load_recipe("quickstart").smoke()
+    >>> result = keras_senet.training.train(recipe, "runs/smoke", verbose=0)
+    >>> len(result.history["val_accuracy"])
+    2
     """
 
     model: keras.Model
@@ -129,9 +136,9 @@ def train(
     the same run folder; only the first one, the chief, writes there. If a worker stops,
     the others end within a minute. With several workers, SIGTERM does not save.
 
-    On JAX, with TensorFlow for the data, each batch is shared out over all devices, or
-    as a distribution of `keras.distribution` says; where held-out images are no
-    multiple of the devices, the last few are left out of the epochs' evaluation.
+    On JAX, TensorFlow reads the data. Each batch is distributed over all devices, or as
+    set with `keras.distribution`. If the number of held-out images is not a multiple of
+    the devices, the last few are not used in the evaluation after each epoch.
 
     Args:
         recipe: How to train, and from which weights.
@@ -157,6 +164,13 @@ def train(
         ConnectionError: If another worker stops.
         ImportError: If Keras is too old for the recipe.
         keras_senet.training.TrainingStopped: After SIGTERM.
+
+    Example:
+
+    >>> recipe = keras_senet.training.load_recipe("quickstart").smoke()
+    >>> result = keras_senet.training.train(recipe, "runs/smoke", verbose=0)
+    >>> result.model.output_shape
+    (None, 10)
     """
     check_keras(recipe)
     strategy = strategy or make_strategy()
@@ -334,7 +348,7 @@ class _Fit:
         )
 
     def _keep_the_better(self, start):
-        """Goes back to the probe where training all layers did not beat it."""
+        """Returns to the probe if training all layers was not better."""
         rows = read_history(self.folder.history) if self.recipe.phases else {}
         if not rows:
             self.keeps_probe = True

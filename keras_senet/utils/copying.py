@@ -29,7 +29,7 @@ def fill(copy, layer) -> None:
     old, new = getattr(layer, "variables", ()), getattr(copy, "variables", ())
     if len(old) != len(new):
         raise ValueError(
-            "`model` must consist of layers whose `get_config` describes them wholly. "
+            "The `get_config` of each layer of `model` must describe it completely. "
             f"Received: {type(layer).__name__} {layer.name!r} with {len(old)} "
             f"variables, rebuilt with {len(new)}. Correct its `get_config`."
         )

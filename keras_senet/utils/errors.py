@@ -95,7 +95,7 @@ def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     size = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
     if len(size) != 2 or not all(is_positive_integer(side) for side in size):
         raise ValueError(
-            "`image_size` must be a positive integer or a (height, width) of two. "
+            "`image_size` must be a positive integer or two, (height, width). "
             f"Received: image_size={image_size!r}."
         )
     return tuple(map(operator.index, size))

@@ -98,7 +98,7 @@ def _damage_named(source):
         MemoryError,
     ) as error:
         raise ValueError(
-            f"The .tflite file is damaged or cut short. Received: {_named(source)}"
+            f"The .tflite file is damaged or truncated. Received: {_named(source)}"
         ) from error
 
 

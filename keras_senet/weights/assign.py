@@ -59,8 +59,8 @@ def assign(
     if heads:
         classes = arrays[heads[0]].shape[-1]
         warnings.warn(
-            f"The checkpoint's classifier has {classes} classes and the model's "
-            f"{variables[heads[0]].shape[-1]}: {', '.join(heads)} start untrained.",
+            f"The checkpoint's classifier has {classes} classes, the model's "
+            f"{variables[heads[0]].shape[-1]}. So {', '.join(heads)} start untrained.",
             stacklevel=3,
         )
     return kept
@@ -113,7 +113,7 @@ def _check(wanted, given, adapted):
     ]
     if problems:
         raise ValueError(
-            "The checkpoint must fit the model in every weight. Received: "
+            "All weights of the checkpoint and of the model must match. Received: "
             f"{'; '.join(problems)}."
         )
 

@@ -431,6 +431,11 @@ def list_weights(constructor: str | None = None) -> list[str]:
 
     Args:
         constructor: A name of `keras_senet.list_models()`, or None for all.
+
+    Example:
+
+    >>> "se_resnet20.cifar10" in keras_senet.list_weights("se_resnet20")
+    True
     """
     return [
         name
@@ -451,7 +456,16 @@ def by_accuracy(presets: Iterable[Preset]) -> list[Preset]:
 
 
 def default_weights(constructor: str) -> str | None:
-    """Returns what `weights=` is when not given: "imagenet" where that exists."""
+    """Returns the default of `weights`: "imagenet" if such weights exist, else None.
+
+    Args:
+        constructor: A name of `keras_senet.list_models()`.
+
+    Example:
+
+    >>> keras_senet.weights.default_weights("se_resnet50")
+    'imagenet'
+    """
     return "imagenet" if constructor in IMAGENET else None
 
 
@@ -461,7 +475,12 @@ def find_preset(weights: str, constructor: str | None = None) -> Preset | None:
     Args:
         weights: "imagenet", a tag ("ra2_in1k"), a name ("se_resnet50.ra2_in1k") or an
             alias ("timm/seresnet50.ra2_in1k").
-        constructor: Whose tags are looked at; without it only names and aliases are.
+        constructor: The network for a tag; None finds only names and aliases.
+
+    Example:
+
+    >>> keras_senet.weights.find_preset("cifar10", "se_resnet20").name
+    'se_resnet20.cifar10'
     """
     name = str(weights)
     if name == "imagenet":

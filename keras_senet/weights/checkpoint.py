@@ -25,16 +25,23 @@ class Checkpoint:
     """Named arrays and what is known about them.
 
     Attributes:
-        arrays: "LAYER/VARIABLE" -> array; a built model's `variable.path`.
-        card: What is known: its `architecture` is empty where neither file nor preset
-            says it, and has only a part where the arrays say only that; `include_top`
-            and `classes` are what the arrays have.
+        arrays: "LAYER/VARIABLE", the `variable.path` in a built model -> array.
+        card: What is known about the network. Its `architecture` is empty if neither
+            the file nor the preset describes it, and incomplete if the arrays show only
+            a part. `include_top` and `classes` follow from the arrays.
         path: The file.
-        layout: The layout it was in.
-        fresh: Parts of paths of variables that it has no arrays for.
-        untold: Fields of the row that its arrays cannot tell and the caller may.
-        by_order: Whether the arrays have other names than the model's variables and
-            are its variables in order, those of `fresh` left out.
+        layout: The layout of the file.
+        fresh: Parts of the paths of variables that have no array in the file.
+        untold: Fields of the architecture that the arrays do not show. The caller may
+            give them.
+        by_order: Whether the arrays have other names than the model's variables, and
+            have the same order, without those of `fresh`.
+
+    Example:
+
+    >>> checkpoint = keras_senet.weights.open_checkpoint("cifar10", "se_resnet20")
+    >>> checkpoint.arrays["predictions/kernel"].shape
+    (64, 10)
     """
 
     arrays: dict[str, np.ndarray] = dataclasses.field(repr=False)
@@ -63,7 +70,7 @@ class Checkpoint:
 
     @property
     def channels(self) -> int | None:
-        """Channels of the image; None where it cannot be told."""
+        """Number of channels of the image; None if it is unknown."""
         if self.by_order:
             return 3  # keras.applications'
         stem = next((name for name in _STEMS if name in self.arrays), None)
@@ -101,8 +108,8 @@ class Checkpoint:
         gates = [path for path in kept if any(part in path for part in self.fresh)]
         if gates:
             warnings.warn(
-                f"The host's checkpoint knows no SE: its {len(gates)} weights start at "
-                "the exact identity, untrained.",
+                f"The checkpoint of the plain network has no SE. Its {len(gates)} "
+                "weights start as the exact identity, untrained.",
                 stacklevel=2,
             )
         return kept

@@ -28,21 +28,27 @@ _GENERIC = ("se_resnet", "se_resnext", "regnety")
 def open_checkpoint(
     weights: str | os.PathLike | None, constructor: str | None = None
 ) -> Checkpoint | None:
-    """Reads what the `weights` argument of a constructor names.
+    """Reads the checkpoint that the `weights` argument of a constructor names.
 
     Args:
-        weights: None, a preset's tag, name or alias, "imagenet_host", the path of a
-            file or a model on the hub, "hf://user/model".
-        constructor: The registry's name of the network; None for any.
+        weights: None; the tag, name or alias of a preset; "imagenet_host"; the path of
+            a file; or "hf://user/model", a model on the hub.
+        constructor: A name of `keras_senet.list_models()`; None for any.
 
     Returns:
-        The checkpoint, or None for None.
+        The checkpoint; None if `weights` is None.
 
     Raises:
-        ValueError: If there is no such preset, it is another network's, or the file
-            cannot be recognised.
-        FileNotFoundError: If a path leads to no file.
-        OSError: If a file cannot be fetched.
+        ValueError: If there is no such preset, it belongs to another network, or the
+            file is not recognised.
+        FileNotFoundError: If there is no such file.
+        OSError: If a file cannot be downloaded.
+
+    Example:
+
+    >>> checkpoint = keras_senet.weights.open_checkpoint("cifar10", "se_resnet20")
+    >>> checkpoint.card.classes
+    10
     """
     if weights is None:
         return None
@@ -63,8 +69,8 @@ def open_checkpoint(
         return read_checkpoint(weights)
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
         raise FileNotFoundError(
-            f"There is no weights file {str(weights)!r}. A model on the Hugging Face "
-            "hub is named 'hf://user/model'."
+            f"There is no weights file {str(weights)!r}. For a model on the Hugging "
+            "Face hub, use 'hf://user/model'."
         )
     raise ValueError(unknown_weights(str(weights), constructor))
 
@@ -80,7 +86,16 @@ def _say_licence(name: str, licence: str) -> None:
 
 
 def find_host(constructor: str) -> Host | None:
-    """Returns the keras.applications network that "imagenet_host" is, or None."""
+    """Returns the keras.applications network of `weights="imagenet_host"`, or None.
+
+    Args:
+        constructor: A name of `keras_senet.list_models()`.
+
+    Example:
+
+    >>> keras_senet.weights.find_host("se_vgg16").application
+    'VGG16'
+    """
     return HOSTS.get(constructor)
 
 
@@ -109,10 +124,17 @@ def read_checkpoint(
 
     Args:
         path: The file.
-        preset: What the file is known to be.
+        preset: The preset of the file, if it is known.
 
     Raises:
-        ValueError: If it cannot be read or recognised, or is not the preset's network.
+        ValueError: If the file cannot be read or recognised, or does not have the
+            network of the preset.
+
+    Example:
+
+    >>> path = keras_senet.weights.save_weights(model, "network.weights.h5")
+    >>> keras_senet.weights.read_checkpoint(path).card.constructor
+    'se_resnet20'
     """
     raw = read_file(path)
     if raw.card is None:
@@ -142,7 +164,7 @@ def _check_size(found: Checkpoint) -> None:
         wide = field != "reduction" and any(n * n > 64 * values for n in numbers)
         if many or wide:
             raise ValueError(
-                f"The field `{field}` in the header of {str(found.path)!r} must fit "
+                f"The field `{field}` in the header of {str(found.path)!r} must match "
                 f"its {len(arrays)} arrays of {values} values. Received: {value!r}"
             )
 

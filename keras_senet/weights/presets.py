@@ -10,10 +10,15 @@ class File:
     """One published file of a checkpoint.
 
     Attributes:
-        url: Where it lies; "" for a file that ships with this package.
+        url: Its address; "" for a file of this package.
         sha256: All or the first hexadecimal digits, as the publisher gives them.
-        md5: 32 hexadecimal digits, where the publisher gives those.
-        name: The file's name in the cache; unique, unlike the one in the URL.
+        md5: 32 hexadecimal digits, if the publisher gives them.
+        name: The file's name in the cache. It is unique, unlike the one in the URL.
+
+    Example:
+
+    >>> preset = keras_senet.weights.find_preset("se_resnet50.ra2_in1k")
+    >>> [file.name for file in preset.files]
     """
 
     url: str
@@ -24,15 +29,20 @@ class File:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """A published accuracy, one centre crop.
+    """A published accuracy, measured with one centre crop.
 
     Attributes:
-        top1: Per cent.
-        top5: Per cent; None where it is not published.
-        image_size: Of the test, pixels.
-        crop_fraction: Of the test.
+        top1: Top-1 accuracy, per cent.
+        top5: Top-5 accuracy, per cent; None if it is not published.
+        image_size: Height and width of the test images, pixels.
+        crop_fraction: Share of the resized short side that the crop kept.
         source: Who published it.
-        images: The images of the test.
+        images: The name of the test images.
+
+    Example:
+
+    >>> keras_senet.weights.find_preset("se_resnet20.cifar10").accuracy.top1
+    91.77
     """
 
     top1: float
@@ -49,17 +59,23 @@ class Preset:
 
     Attributes:
         name: "model.tag", unique.
-        card: What is known about the network: its `preset` is this name, its labels
-            None for ImageNet's 1000 classes, which ship with the package.
+        card: What is known about the network. Its labels are None for ImageNet's 1000
+            classes, because these are in the package.
         files: The same weights in one or more formats, the preferred one first.
         layout: The layout of the files, a name in `keras_senet.weights.layouts`.
-        accuracy: Published for the card's preprocessing.
-        test_accuracy: Published for a larger test image, where there is one.
+        accuracy: The published accuracy for the card's preprocessing.
+        test_accuracy: The published accuracy for larger test images, if there is one.
         source: The publisher.
-        aliases: Other names of it, its publisher's among them.
-        refusal: Why it cannot be loaded; such a record exists to say so.
-        parameters: Of its network; 0 for one that is refused.
-        multiply_adds: Of its network, for one image of the card's size.
+        aliases: Other names, including the publisher's.
+        refusal: The reason why it cannot be loaded, or "".
+        parameters: Number of values in the network's weights; 0 if it cannot be loaded.
+        multiply_adds: Of the network, for one image of the card's size.
+
+    Example:
+
+    >>> preset = keras_senet.weights.find_preset("se_resnet50.ra2_in1k")
+    >>> preset.card.constructor, preset.card.preprocessing.image_size
+    ('se_resnet50', 224)
     """
 
     name: str
@@ -87,13 +103,20 @@ class Preset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Host:
-    """A keras.applications network whose own weights start a network with SE.
+    """A keras.applications network whose weights can initialise a network with SE.
 
     Attributes:
-        card: Of the network with SE; its architecture has only what the host fixes.
-        application: The host's name in `keras.applications`.
-        top1: Published by Keras, per cent.
-        top5: Published by Keras, per cent.
+        card: The card of the network with SE. Its architecture has only the fields that
+            the plain network determines.
+        application: The name of the plain network in `keras.applications`.
+        top1: Top-1 accuracy that Keras publishes, per cent.
+        top5: Top-5 accuracy that Keras publishes, per cent.
+
+    Example:
+
+    >>> host = keras_senet.weights.find_host("se_mobilenet")
+    >>> host.application
+    'MobileNet'
     """
 
     card: Card

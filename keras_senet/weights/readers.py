@@ -73,11 +73,11 @@ def read_file(path: str | os.PathLike) -> RawFile:
     # A broken file can raise anything in the libraries that read it.
     except Exception as error:
         raise ValueError(
-            f"{str(path)!r} cannot be read, it may be truncated or damaged: "
+            f"{str(path)!r} cannot be read. It may be truncated or damaged: "
             f"{_line(error)}"
         ) from None
     if not found.arrays:
-        raise ValueError(f"{str(path)!r} holds no weights.")
+        raise ValueError(f"{str(path)!r} has no weights.")
     header = _archive_header(path) if found.format == "keras" else None
     header = found.header if header is None else header
     card = None if header is None else Card.parse(header, path)
@@ -332,8 +332,8 @@ def _read_torch(path: Path) -> _Content:
     except ImportError:
         raise ImportError(
             f"{str(path)!r} is a torch file and needs the package torch: pip install "
-            "torch (its CPU build will do). Where the same weights exist as "
-            ".safetensors or .h5, those need no torch."
+            "torch (the CPU build is enough). A .safetensors or .h5 file of the same "
+            "weights does not need torch."
         ) from None
     try:
         # What trainers keep of their command line has values and no code.

@@ -69,8 +69,8 @@ class Repository:
             if found == expected:
                 return Path(path)
         raise OSError(
-            f"{file} of {self} is not the file that the hub describes: its SHA-256 "
-            f"must be {expected} and is {found}"
+            f"{file} of {self} is not the file that the hub describes. Its SHA-256 "
+            f"must be {expected}, but it is {found}"
         )
 
     def fetch_weights(self) -> Path:
@@ -80,7 +80,7 @@ class Repository:
                 return self.fetch(file)
         raise FileNotFoundError(
             f"{self} must have a file of weights, {', '.join(_FILES[:-1])} or "
-            f"{_FILES[-1]}. If its name is another, give it: {self}/FILE."
+            f"{_FILES[-1]}. If the file has another name, use {self}/FILE."
         )
 
     def fetch_config(self, weights: str = "") -> Path | None:
@@ -139,8 +139,8 @@ def parse_address(address: str) -> tuple[Repository, str | None]:
     found = _ADDRESS.fullmatch(address.removeprefix(SCHEME))
     if not found or ".." in address:
         raise ValueError(
-            "A model on the hub is named 'hf://user/model', with '@revision' or "
-            f"'/file' behind it where needed. Received: {short(address)}"
+            "A model on the hub must be 'hf://user/model', optionally followed by "
+            f"'@revision' or '/file'. Received: {short(address)}"
         )
     name, revision, file = found.group("name", "revision", "file")
     return Repository(name=name, revision=revision), file
@@ -196,7 +196,7 @@ def _explained(repository: Repository, what: str) -> Iterator:
     except errors.EntryNotFoundError:
         problem = FileNotFoundError(f"{repository} on {host} has no {what}")
     except errors.HFValidationError as error:
-        problem = ValueError(f"{short(name)} is no name on the hub: {_line(error)}")
+        problem = ValueError(f"{short(name)} is not a name of the hub: {_line(error)}")
     # What its HTTP library raises differs between its versions.
     except Exception as error:
         reasons = [_line(e) for e in (error, error.__cause__) if e is not None]

@@ -19,17 +19,22 @@ def network_card(model: keras.Model, **changes) -> Card:
 
     Args:
         model: The network.
-        **changes: Fields to set, `labels` for example.
+        **changes: Fields to set, for example `labels`.
 
     Raises:
         ValueError: If a constructor of keras_senet did not make the model, or there
             are more or fewer labels than classes.
+
+    Example:
+
+    >>> keras_senet.weights.network_card(model, licence="Apache-2.0").licence
+    'Apache-2.0'
     """
     card = Card.of(model)
     if card.constructor is None or card.architecture is None:
         raise ValueError(
-            "The model must be a network that a keras_senet constructor made, which "
-            f"knows its architecture. Received: {model!r} named {model.name!r}. Save "
+            "The model must be built by a constructor of keras_senet, so that its "
+            f"architecture is known. Received: {model!r} named {model.name!r}. Save "
             "other models with their own `save`."
         )
     return dataclasses.replace(card, **changes)
@@ -49,11 +54,16 @@ class _InMemory(io.BytesIO):
 def in_memory(model: keras.Model, ending: str = ".weights.h5") -> io.BytesIO:
     """Returns the file that Keras writes of a model, in memory.
 
-    HDF5 ends the process where a disk is full, so it never writes to one here.
+    HDF5 ends the process if the disk is full, so it never writes to a disk here.
 
     Args:
-        model: A built model; of a compiled one the optimizer is written, too.
+        model: A built model. If it is compiled, the file also has its optimizer.
         ending: ".weights.h5" or ".keras".
+
+    Example:
+
+    >>> len(keras_senet.weights.in_memory(model).getvalue()) > 4 * model.count_params()
+    True
     """
     content = _InMemory(ending)
     (model.save if ending == ".keras" else model.save_weights)(content)
@@ -67,19 +77,27 @@ def save_weights(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a .weights.h5 that says which network it belongs to.
+    """Writes a .weights.h5 file that contains the model's card.
 
-    `model.load_weights(path)` reads it too.
+    `model.load_weights(path)` can read it too.
 
     Args:
         model: A built network.
-        path: Ends in ".weights.h5".
-        card: What the file says; by default the model's own card.
+        path: The file; its name ends in ".weights.h5".
+        card: The card for the file; by default the model's own card.
         overwrite: Whether an existing file is replaced.
 
+    Returns:
+        The path of the file.
+
     Raises:
-        ValueError: If the name has another ending, the file exists, or `card` is not
-            given and the model is no network of ours.
+        ValueError: If the name has another extension, the file exists, or `card` is not
+            given and no constructor of keras_senet built the model.
+
+    Example:
+
+    >>> path = keras_senet.weights.save_weights(model, "network.weights.h5")
+    >>> same = keras_senet.SEResNet20(weights=path)
     """
     return _save(model, path, card, overwrite, ".weights.h5")
 
@@ -91,9 +109,27 @@ def save_model(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a .keras file that also carries the card; arguments as `save_weights`.
+    """Writes a .keras file that contains the model's card.
 
-    `keras.saving.load_model(path)` reads it too.
+    `keras.saving.load_model(path)` can read it too.
+
+    Args:
+        model: A built network.
+        path: The file; its name ends in ".keras".
+        card: The card for the file; by default the model's own card.
+        overwrite: Whether an existing file is replaced.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: As `save_weights`.
+
+    Example:
+
+    >>> path = keras_senet.weights.save_model(model, "network.keras")
+    >>> keras.saving.load_model(path).card.classes
+    10
     """
     return _save(model, path, card, overwrite, ".keras")
 

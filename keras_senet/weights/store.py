@@ -58,7 +58,7 @@ def fetch(preset: Preset) -> Path:
             return path
         if not file.url:
             raise OSError(
-                f"{str(path)!r}, which comes with keras_senet, is missing or damaged. "
+                f"{str(path)!r}, a part of keras_senet, is missing or damaged. "
                 "Install the package again: pip install --force-reinstall ."
             )
     problems = []
@@ -70,9 +70,8 @@ def fetch(preset: Preset) -> Path:
             if _is_for_hub(file) and repository.is_offline():
                 break
     raise OSError(
-        f"The weights {preset.name!r} cannot be had: {'; '.join(problems)}. A file "
-        f"fetched elsewhere can be given as weights=PATH, and {MIRROR} can name a "
-        "mirror."
+        f"The weights {preset.name!r} cannot be downloaded: {'; '.join(problems)}. If "
+        f"you have the file, use weights=PATH. To use a mirror, set {MIRROR}."
     )
 
 
@@ -113,7 +112,7 @@ def fetch_file(file: File, folder: Path | None = None) -> Path:
         if path.is_file():
             if is_intact(path, file):
                 return path
-            _say(f"{path} is damaged and is fetched again")
+            _say(f"{path} is damaged and is downloaded again")
             path.unlink()
         part = folder / f".{file.name}.part"
         try:
@@ -163,8 +162,8 @@ def _obtain(file, part):
             size = part.stat().st_size if part.exists() else 0
             if attempt == _TRIES:
                 raise OSError(
-                    f"{source} broke off {attempt} times, last after {size} bytes: "
-                    f"{error}. Try again to go on from there"
+                    f"The download of {source} stopped {attempt} times, the last time "
+                    f"after {size} bytes: {error}. Try again to resume it"
                 ) from None
 
 
@@ -315,8 +314,8 @@ def _record_hash(part, path, file):
     write_json(_sidecar(path), record, overwrite=True)
     if trusted:
         _say(
-            f"{file.name}: its publisher gives no hash, so this first download was "
-            f"trusted; SHA-256 {digest} is checked from now on"
+            f"{file.name}: the publisher gives no hash, so this first download is "
+            f"trusted. From now on, its SHA-256 must be {digest}"
         )
 
 
@@ -359,7 +358,7 @@ class _Bar:
     """Keras' progress bar on a terminal, nothing elsewhere."""
 
     def __init__(self, url, total):
-        _say(f"Fetching {url}")
+        _say(f"Downloading {url}")
         shown = sys.stdout.isatty() and total
         self.bar = keras.utils.Progbar(total, unit_name="byte") if shown else None
 

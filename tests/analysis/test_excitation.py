@@ -243,7 +243,7 @@ def test_removal_without_the_models_classes():
 
 
 def test_statistics_of_another_model_are_said():
-    with pytest.raises(ValueError, match="must be those of the model"):
+    with pytest.raises(ValueError, match="must belong to the model"):
         analysis.removal_accuracy(constant_gate(1.0), (IMAGES, LABELS), measure())
 
 

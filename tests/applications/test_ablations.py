@@ -110,7 +110,7 @@ def test_tables_of_known_results(tmp_path, run):
     assert "a standard error of 1.41" in text
     assert "Worse than the base: `gate-tanh`." in text
     assert "Better than the base: `squeeze-max`." in text
-    assert "Not told from the base: `gate-relu`." in text
+    assert "No measurable difference from the base: `gate-relu`." in text
     assert "Diverged with some seed: `squeeze-none`." in text
     assert "over 4 cells: 0.60." in text
     assert (grid / "ablations.png").stat().st_size > 10_000

@@ -73,7 +73,10 @@ def test_table_of_known_results(done):
         text = page.read_text()
         assert "| 10 | pre-trained | 62.00 | 2.83 | 60.00, 64.00 |" in text
         assert "| 10 | scratch 0.003 | 54.00 | 1.41 | 55.00, 53.00 |" in text
-        assert "With 10 images a class pre-training is worth +8.00 points" in text
+        assert (
+            "10 images per class, pre-training changes the accuracy by +8.00 points"
+            in text
+        )
     rows = json.loads((done / "finetune.json").read_text())
     assert [row["arm"] for row in rows][::2] == ["pre-trained", "scratch 0.01"]
 

@@ -37,16 +37,16 @@ def test_table_of_known_results():
         "| 100 % | not pruned | 2,345 | 5.60 | 1.20 | 50.00 | 92.00 (91.00, 93.00) |",
         "| 50 % | gates | 1,234 | 5.60 | 1.20 | 62.50 | 88.00 (87.00, 89.00) |",
         # Each pair of seeds has variance 2, the error of a mean of two is 1.
-        "- 50 % kept, gates against weights: +7.00 points after training on "
+        "- 50 % kept, gates against weights: +7.00 points after further training "
         "(standard error 1.41).",
-        "- 50 % kept, both against weights: \N{MINUS SIGN}1.00 points after training "
-        "on (standard error 1.41, not told from chance).",
+        "- 50 % kept, both against weights: \N{MINUS SIGN}1.00 points after further "
+        "training (standard error 1.41, may be chance).",
     ):
         assert line in text
     assert "outgoing" not in text
     one = report.text([row for row in rows if row["seed"] == 0], "")
     assert "| 50 % | weights | 1,234 | 5.60 | 1.20 | 50.00 | 80.00 |" in one
-    assert "gates against weights: +7.00 points after training on (one seed" in one
+    assert "gates against weights: +7.00 points after further training (one seed" in one
 
 
 @pytest.mark.slow
@@ -78,5 +78,5 @@ def test_every_importance_at_equal_cost(tmp_path, randomize, run, capsys):
     assert [row["seed"] for row in again[5:]] == [1] * 5
     for name in ("latency", "before"):
         assert [row[name] for row in again[5:]] == [row[name] for row in rows]
-    with pytest.raises(SystemExit, match="goes on with its own options"):
+    with pytest.raises(SystemExit, match="must be resumed with its own options"):
         run(*words, "--epochs", "2")

@@ -13,7 +13,7 @@ def test_a_missing_folder_is_named(tmp_path, monkeypatch):
 
 def test_a_file_is_no_folder(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
-    with pytest.raises(ValueError, match=r"A folder was expected, '.*png' is a file"):
+    with pytest.raises(ValueError, match=r"must be a folder. Received: '.*png'"):
         open_source(tmp_path / "image.png")
 
 
@@ -31,9 +31,9 @@ def test_a_folder_that_exists_comes_first(folder, monkeypatch):
         ("bundeld", r"none of them. Did you mean 'bundled'\?"),
         ("imagenet2021", r"'imagenet2021'.*Did you mean 'imagenet2012"),
         ("my photos", "Data must be 'bundled', a folder of images or a tensorflow_"),
-        ("photos/mine", "A folder is best written as a path"),
+        ("photos/mine", "To name a folder, write it as"),
         ("mnist/foo", "tensorflow_datasets cannot open 'mnist/foo': .*foo"),
-        ("ag_news_subset", "must pair an image with a class label.*'description'"),
+        ("ag_news_subset", "must have images with one class label each.*'description'"),
     ],
 )
 def test_an_unknown_name_is_answered_in_one_line(tmp_path, name, message):

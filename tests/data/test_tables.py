@@ -125,7 +125,7 @@ def test_tables_of_splits(table):
         (columns() + ",0,0,0", "Line 8 .* must name an image file"),
         (columns() + "deep/9.jpg,0,0,0", r"There is no image file '.*deep/9.jpg'"),
         ("file,labels\ndeep/0.jpg,\n", "names no label"),
-        (b"file,labels\n\xff,a\n", "is no CSV file in UTF-8"),
+        (b"file,labels\n\xff,a\n", "must be a CSV file in UTF-8"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(table, text, message):

@@ -107,7 +107,7 @@ def test_float_operations_are_chosen_by_name(export, model):
         "int16": len(GATE) - 1,
         "float32": 2,  # the squeeze and the average at the end
     }
-    with pytest.raises(ValueError, match=r"'predictoins', which fits none.*Did you"):
+    with pytest.raises(ValueError, match=r"'predictoins', which matches none.*Did you"):
         export(quantization="int8", float_operations=["predictoins"], overwrite=True)
 
 

@@ -220,7 +220,7 @@ for _name in ("jpeg rgb", "png rgb", "bmp rgb", "gif", "webp", "webp lossless"):
     for _kept in (0.1, 0.5, 0.95):
         BAD[f"{_name} {_kept}"] = (
             _whole[: int(_kept * len(_whole))],
-            "is damaged or cut short",
+            "is damaged or truncated",
         )
 
 

@@ -23,7 +23,9 @@ def host(monkeypatch, randomize):
     return made
 
 
-@pytest.mark.filterwarnings("ignore:The host's checkpoint knows no SE:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:The checkpoint of the plain network has no SE:UserWarning"
+)
 def test_se_of_any_form_starts_as_the_host(host, images, relative_error):
     model = keras_senet.SEMobileNet(
         weights="imagenet_host", reduction=8, squeeze="max", gate="hard_sigmoid"
@@ -34,7 +36,7 @@ def test_se_of_any_form_starts_as_the_host(host, images, relative_error):
 
 
 def test_the_caller_is_told_that_se_is_untrained(host):
-    with pytest.warns(UserWarning, match=r"knows no SE: its 52 weights .* untrained"):
+    with pytest.warns(UserWarning, match=r"has no SE. Its 52 weights .* untrained"):
         keras_senet.SEMobileNet(weights="imagenet_host")
 
 

@@ -190,15 +190,15 @@ def test_numpys_integers_in_the_layer(name):
 
 
 ELSEWHERE = [
-    ({"num_classes": 10}, TypeError, "takes no `num_classes`. Use classes=10."),
-    ({"pretrained": True}, TypeError, "takes no `pretrained`. Use weights='imagenet'."),
+    ({"num_classes": 10}, TypeError, "does not take `num_classes`. Use classes=10."),
+    ({"pretrained": True}, TypeError, "`pretrained`. Use weights='imagenet'."),
     ({"pretrained": False}, TypeError, "Use weights=None."),
-    ({"ratio": 16}, TypeError, "takes no `ratio`. Use reduction=16, the paper's r."),
+    ({"ratio": 16}, TypeError, "not take `ratio`. Use reduction=16, the paper's r."),
     ({"se_ratio": 0.25}, TypeError, "Use reduction=4, the paper's r."),
-    ({"input_shape": 224}, ValueError, "(height, width, channels), say (224, 224, 3)."),
+    ({"input_shape": 224}, ValueError, "channels), for example (224, 224, 3)."),
     ({"input_shape": (8, 8, 3)}, ValueError, "at least 32 pixels"),
     ({"weights": True}, ValueError, "`weights` must be a string, a path or None."),
-    ({"weights": 0}, ValueError, "keras_senet.list_weights() names others."),
+    ({"weights": 0}, ValueError, "or a name of keras_senet.list_weights()."),
     ({"classes": 10.0}, ValueError, "`classes` must be a positive integer or None."),
     ({"classes": True}, ValueError, "`classes` must be a positive integer or None."),
     (

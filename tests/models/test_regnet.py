@@ -128,7 +128,7 @@ def test_padding_as_in_keras_files(randomize, images, relative_error):
     [
         ({"filters": (8, 8, 16, 18)}, "multiples of `group_width`, 4, one for each"),
         ({"blocks": (1, 1, 1)}, "`blocks` must be four positive integers, one"),
-        ({"stem": "deep"}, "takes no `stem`: its stem is one 3x3 convolution"),
+        ({"stem": "deep"}, "does not take `stem`: its stem is one 3x3 convolution"),
         ({"cardinality": 32}, "its groups have a fixed width, `group_width`"),
         ({"padding": "valid"}, "`padding` must be"),
     ],

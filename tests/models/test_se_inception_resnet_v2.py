@@ -130,7 +130,7 @@ def test_channels_first(randomize, images, relative_error):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"placement": "3x3"}, "several 3x3 convolutions side by side"),
+        ({"placement": "3x3"}, "several parallel 3x3 convolutions"),
         ({"shortcut": "avg"}, "its shortcuts are identities"),
     ],
 )

@@ -78,7 +78,7 @@ def test_channels_first_of_full_depth(gated, randomize, images, relative_error):
     ("arguments", "message"),
     [
         ({"placement": "3x3"}, "whole Inception module is the transformation"),
-        ({"se_stages": (2,)}, "some of the stages"),
+        ({"se_stages": (2,)}, "tuple of stages from"),
         ({"shortcut": "avg"}, "it has no shortcuts"),
         ({"input_shape": (74, 75, 3)}, "at least 75 pixels"),
         ({"drop_path_rate": 0.1}, "needs residual branches"),

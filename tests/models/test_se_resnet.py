@@ -311,9 +311,11 @@ def test_bad_cardinality(cardinality):
 
 
 def test_arguments_without_a_place_say_why():
-    with pytest.raises(ValueError, match="SEResNet20 takes no `stem`: the stem of"):
+    with pytest.raises(
+        ValueError, match="SEResNet20 does not take `stem`: the stem of"
+    ):
         keras_senet.SEResNet20(weights=None, stem="7x7")
-    with pytest.raises(TypeError, match=r"has a fixed `blocks`, \(3, 4, 6, 3\)"):
+    with pytest.raises(TypeError, match=r"`blocks` must be \(3, 4, 6, 3\)"):
         keras_senet.SEResNet50(weights=None, blocks=(1, 1, 1, 1))
 
 

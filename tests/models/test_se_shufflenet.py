@@ -158,8 +158,8 @@ def test_channels_first_of_full_depth(randomize, images, relative_error):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"stride_on": "3x3"}, "stride on their depthwise"),
-        ({"se_stages": (2, 3)}, "some of the stages"),
+        ({"stride_on": "3x3"}, "stride on the depthwise"),
+        ({"se_stages": (2, 3)}, "tuple of stages from"),
     ],
 )
 def test_rejected_arguments_say_why(arguments, message):

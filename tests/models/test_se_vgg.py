@@ -141,7 +141,7 @@ def test_dropout_follows_both_hidden_layers():
     [
         ({"placement": "post"}, "no residual units"),
         ({"batch_norm": 1}, "`batch_norm` must be True or False"),
-        ({"stride_on": "1x1"}, "do not stride"),
+        ({"stride_on": "1x1"}, "have no stride"),
         ({"include_top": True, "input_shape": (None, None, 3)}, "flattens"),
     ],
 )

@@ -1,5 +1,6 @@
 """What an editor and a type checker see of the constructors."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import test_docs
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +53,18 @@ keras_senet.graft(model, reduction=8)
 """
 
 
+# What the examples have at hand.
+GIVEN = """
+import keras
+import keras_senet
+import numpy as np
+model: keras.Model
+images: np.ndarray
+labels: np.ndarray
+names: tuple[str, ...]
+"""
+
+
 def test_stubs_are_current():
     script = runpy.run_path(str(ROOT / "scripts" / "make_stubs.py"))
     stubs = script["stubs"]()
@@ -60,19 +74,23 @@ def test_stubs_are_current():
         assert found == text, "run `python scripts/make_stubs.py`"
 
 
-def test_a_type_checker_knows_what_each_constructor_takes(tmp_path):
+def _mypy(folder, *words):
     pytest.importorskip("mypy")
-    (tmp_path / "keras").mkdir()
-    (tmp_path / "keras" / "__init__.pyi").write_text(KERAS)
-    (tmp_path / "mypy.ini").write_text(CONFIG)
-    (tmp_path / "keras_senet").symlink_to(ROOT / "keras_senet")
-    (tmp_path / "user.py").write_text(USER)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "user.py"],
-        cwd=tmp_path,
+    (folder / "mypy.ini").write_text(CONFIG)
+    (folder / "keras_senet").symlink_to(ROOT / "keras_senet")
+    return subprocess.run(
+        [sys.executable, "-m", "mypy", *words],
+        cwd=folder,
         capture_output=True,
         text=True,
     )
+
+
+def test_a_type_checker_knows_what_each_constructor_takes(tmp_path):
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "__init__.pyi").write_text(KERAS)
+    (tmp_path / "user.py").write_text(USER)
+    done = _mypy(tmp_path, "user.py")
     said: dict[int, str] = {}
     for number, text in re.findall(r"^user\.py:(\d+): (.*)$", done.stdout, re.M):
         said.setdefault(int(number), text)  # a second line says where it is defined
@@ -80,3 +98,25 @@ def test_a_type_checker_knows_what_each_constructor_takes(tmp_path):
         _, _, expected = line.partition("  # ")
         assert bool(expected) == (number in said), (line, done.stdout, done.stderr)
         assert expected in said.get(number, ""), line
+
+
+@pytest.mark.slow
+def test_a_type_checker_accepts_the_examples(tmp_path):
+    """Those of the pages, the docstrings and the notebooks."""
+    texts = {}
+    for case in [*test_docs.pages(), *test_docs.docstrings()]:
+        module, lines = case.values
+        names = f"from {module} import *\n" if module.startswith("keras_senet") else ""
+        texts[case.id] = GIVEN + names + "".join(source for source, _ in lines)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        code = ("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        texts[path.name] = "\n".join(code)
+    assert len(texts) > 120
+    files = {f"example{number}.py": name for number, name in enumerate(texts)}
+    for file, name in files.items():
+        (tmp_path / file).write_text(texts[name], "utf-8")
+    # An example may give a name another value.
+    done = _mypy(tmp_path, "--allow-redefinition", *files)
+    said = re.sub(r"example\d+\.py", lambda file: files[file[0]], done.stdout)
+    assert done.returncode == 0, said + done.stderr

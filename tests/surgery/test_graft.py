@@ -326,11 +326,11 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("make", "after", "message"),
     [
-        (Subclassed, None, "functional or a built sequential.*SqueezeExcite into"),
+        (Subclassed, None, "functional or a built sequential.*SqueezeExcite to"),
         (lambda: keras.Sequential([keras.Input((3,)), layers.Dense(2)]), None, "place"),
         (residual, ["drops"], "Did you mean 'drop'"),
         (residual, "conv.*", "match the whole name"),
-        (branching, ["pool"], "one map with 3 to 5 axes.*'pool'"),
+        (branching, ["pool"], "one output of 3 to 5 axes.*'pool'"),
         (residual, lambda layer: False, "must have a place"),
     ],
 )

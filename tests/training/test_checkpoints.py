@@ -161,7 +161,7 @@ def test_a_torn_file_falls_back_to_the_one_before(model, last, how):
         set_weights(model, float(epoch))
         save_state(model, last, {"epoch": epoch})
     tear(last, how)
-    with pytest.warns(UserWarning, match=r"goes on from the one before, .*previous"):
+    with pytest.warns(UserWarning, match=r"continues from the earlier one, .*previous"):
         state = load_state(model, find_state(last))
     assert state.progress == {"epoch": 2}
     assert set(np.ravel(model.layers[0].kernel)) == {2.0}

@@ -66,7 +66,7 @@ def test_data_that_go_bad_while_training(photos, suffix, damage, message):
     ):
         model.fit(data, shuffle=False, verbose=0)
     text = str(error.value)
-    assert text.startswith(f"The data '{source.name}' cannot be read any more: ")
+    assert text.startswith(f"The data '{source.name}' can no longer be read: ")
     assert re.search(r"photos/[ab]/\d\.(jpg|png)'", text)
     assert "\n" not in text
 

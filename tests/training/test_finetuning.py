@@ -67,7 +67,7 @@ def test_random_labels_are_said_to_be_chance(tmp_path):
     result = finetune((images, labels), tmp_path / "run", probe=True, **PRESET)
     assert result.at_chance
     assert "no better than chance" in result.warnings[0]
-    assert "knows the training images by heart" in " ".join(result.warnings)
+    assert "the network overfits" in " ".join(result.warnings)
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_nothing_is_doubtful():
                 "keeps_probe": False,
                 "accuracy": 0.75,
             },
-            "knows the training images by heart",
+            "the network overfits",
         ),
         ({"train": 9}, "Fewer than 10 training images: a (9), b (9)"),
         (

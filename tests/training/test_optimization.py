@@ -115,7 +115,7 @@ def test_older_keras_is_refused_where_layers_have_rates_of_their_own(monkeypatch
     check_keras(BASE)
     probe = {"layer_decay": 0.7, "linear_probe": True, "epochs": 0}
     check_keras(dataclasses.replace(BASE, **probe))
-    with pytest.raises(ImportError, match=r"needs Keras 3\.15 or later; this is"):
+    with pytest.raises(ImportError, match=r"needs Keras 3\.15 or later\. This is"):
         check_keras(dataclasses.replace(BASE, layer_decay=0.7))
 
 

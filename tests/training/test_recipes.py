@@ -101,15 +101,18 @@ def test_learning_rate_scales_linearly():
         ({"step_at": (0.5, 1.0)}, "Received: step_at="),
         ({"step_at": 0.5}, "`step_at` must be a sequence of numbers"),
         ({"step_at": ("half",)}, "`step_at` must be a sequence of numbers"),
-        ({"warmup_epochs": 1.0, "schedule": "step"}, "belongs to schedule='cosine'"),
+        ({"warmup_epochs": 1.0, "schedule": "step"}, "needs schedule='cosine'"),
         ({"warmup_epochs": 5.0, "epochs": 5}, "below `epochs`"),
         ({"l2": 1e-4, "optimizer": "adamw"}, "Use `weight_decay`"),
         ({"head_epochs": -1}, "`head_epochs` must be at least 0. Received"),
         ({"model": None}, "`model` must name the network, since the weights do not"),
-        ({"schedule": "plateau", "layer_decay": 0.5}, "one rate for all layers"),
+        ({"schedule": "plateau", "layer_decay": 0.5}, "layer_decay=1. Received"),
         ({"schedule": "plateau", "patience": None}, "needs a `patience`"),
         ({"freeze_batch_norm": True, "freeze_batch_norm_epochs": 1}, "False. Received"),
-        ({"epochs": 3, "freeze_batch_norm_epochs": 3}, "must be below `epochs`: batch"),
+        (
+            {"epochs": 3, "freeze_batch_norm_epochs": 3},
+            "must be less than `epochs` and",
+        ),
         ({"seed": True}, "`seed` must be an integer"),
         ({"epochs": 10**30}, "`epochs` must be below 2147483648"),
         ({"learning_rate": float("inf")}, "`learning_rate` must be below"),
@@ -299,7 +302,10 @@ def test_load_by_name_and_from_files(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"model": "se_resnet20", "epoch": 3}', "no key 'epoch'. Did you mean 'epo"),
+        (
+            '{"model": "se_resnet20", "epoch": 3}',
+            "Unknown key 'epoch' in a recipe. Did you mean 'epo",
+        ),
         ('{"epochs": 3}', "must name its `model`"),
         ('{"model": "se_resnet20",', "mine.json' is not JSON: "),
         ("[1]", "must be a JSON object"),

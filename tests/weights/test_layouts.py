@@ -200,7 +200,9 @@ def test_a_name_tells_what_arrays_do_not(tmp_path):
     assert made(named)["anti_alias"] is True
     with pytest.raises(ValueError, match="anti_alias is True in the file and False"):
         made(named, anti_alias=False)
-    with pytest.raises(ValueError, match=r"'resnetblur50-8\.pth' strides by blurring"):
+    with pytest.raises(
+        ValueError, match=r"'resnetblur50-8\.pth' uses blurring for its strides"
+    ):
         read_checkpoint(copy_of("resnetblur50-8.pth", tmp_path))
     copy_of("any", tmp_path, architecture="seresnextaa101d_32x8d")
     assert made(bare)["anti_alias"] is True
@@ -208,7 +210,9 @@ def test_a_name_tells_what_arrays_do_not(tmp_path):
     with pytest.raises(ValueError, match="anti_alias is False in the file and True"):
         made(bare, anti_alias=True)
     copy_of("any", tmp_path, architecture="resnetblur50")
-    with pytest.raises(ValueError, match="'resnetblur50' strides by blurring"):
+    with pytest.raises(
+        ValueError, match="'resnetblur50' uses blurring for its strides"
+    ):
         read_checkpoint(bare)
 
 

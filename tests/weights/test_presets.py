@@ -208,7 +208,7 @@ def test_preprocessing_rejects(arguments, message):
 
 
 def test_preprocessing_of_other_fields():
-    with pytest.raises(ValueError, match="must have fields among"):
+    with pytest.raises(ValueError, match="may only have the fields"):
         Preprocessing.from_json({"mean": [0], "std": [1], "crop": 1})
 
 

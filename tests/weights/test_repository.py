@@ -102,7 +102,7 @@ def test_offline_is_what_the_cache_has(hub, monkeypatch):
     ):
         fetch_address("hf://me/other")
     with pytest.raises(
-        OSError, match=r"cannot be had: model\.safetensors of hf://timm"
+        OSError, match=r"cannot be downloaded: model\.safetensors of hf://timm"
     ):
         store.fetch(find_preset(PRESET))
     path.resolve().write_bytes(b"outs")

@@ -132,7 +132,7 @@ def test_damaged_cache_is_fetched_again(server, tmp_path, capsys):
     path = store.fetch_file(file, tmp_path)
     path.write_bytes(CONTENT[:-1])
     assert store.fetch_file(file, tmp_path).read_bytes() == CONTENT
-    assert "is damaged and is fetched again" in capsys.readouterr().err
+    assert "is damaged and is downloaded again" in capsys.readouterr().err
     assert len(server.requests) == 2
 
 
@@ -155,7 +155,7 @@ def test_another_range_than_was_asked_for_is_not_joined(server, tmp_path, fault)
 
 def test_next_call_goes_on_where_the_last_one_stopped(server, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_TRIES", 2)
-    with pytest.raises(OSError, match=r"broke off 2 times.*go on from there"):
+    with pytest.raises(OSError, match=r"stopped 2 times.*to resume it"):
         store.fetch_file(record(server, "always_broken"), tmp_path)
     assert left(tmp_path) == [".weights.bin.part"]
     store.fetch_file(record(server), tmp_path)

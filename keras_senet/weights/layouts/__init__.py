@@ -52,7 +52,8 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
         # Shapes of any kind, under the right names, end in any of these.
         except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise ValueError(
-                f"{str(path)!r} looks like {name} but is no network of it: {error}"
+                f"{str(path)!r} looks like a file of {name}, but its network is "
+                f"unknown: {error}"
             ) from None
         config, untold = _config_beside(Path(path)), ()
         if layout is timm_modern:

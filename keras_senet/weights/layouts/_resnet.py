@@ -61,8 +61,8 @@ def units_of(
         sorted(stage) != list(range(1, len(stage) + 1)) for stage in units.values()
     ):
         raise ValueError(
-            "The arrays must be of a network's four stages with all their blocks. "
-            f"Received stages { ({s: len(u) for s, u in sorted(units.items())}) }."
+            "The arrays must belong to a network with four complete stages. Received: "
+            f"stages { ({s: len(u) for s, u in sorted(units.items())}) }."
         )
     return units
 

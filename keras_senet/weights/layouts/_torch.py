@@ -84,8 +84,8 @@ def translate(
     unknown = [name for name, path, _ in pairs if path is None]
     if unknown:
         raise ValueError(
-            f"Names must be of the layout. Received {len(unknown)} others: "
-            f"{', '.join(unknown[:10])}."
+            f"All names must be known in this layout. Received: {len(unknown)} other "
+            f"names, {', '.join(unknown[:10])}."
         )
     return {path: array for _, path, array in pairs}
 

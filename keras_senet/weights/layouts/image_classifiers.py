@@ -59,9 +59,9 @@ def read(
         named = dict(_name(iter(convs), iter(norms)))
     except (StopIteration, RuntimeError, KeyError):
         raise ValueError(
-            "The layers must be those of a network of image-classifiers. Received "
-            f"{len(convs)} convolutions and {len(norms)} normalisations in another "
-            "order."
+            "The layers must be those of a network of image-classifiers. Received: "
+            f"{len(convs)} convolutions and {len(norms)} batch normalizations in "
+            "another order."
         ) from None
     if dense:
         named["predictions"] = dense[-1]

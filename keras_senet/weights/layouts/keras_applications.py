@@ -71,8 +71,8 @@ def read_host(host: Host) -> Checkpoint:
         if not isinstance(error, OSError) and type(error) is not Exception:
             raise
         raise OSError(
-            f"The weights of keras.applications.{host.application} cannot be fetched: "
-            f"{error}"
+            f"The weights of keras.applications.{host.application} cannot be "
+            f"downloaded: {error}"
         ) from None
     arrays = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
     arrays = {path: a for path, a in arrays.items() if "seed_generator" not in path}

@@ -106,4 +106,4 @@ def _keras_name(path):
     if top:
         name = "predictions" if top.group(2) else f"conv1_{top.group(1)}"
         return f"{name}/{variable}"
-    raise ValueError(f"Names must be of tf.keras' RegNet. Received: {layer!r}.")
+    raise ValueError(f"Names must be those of tf.keras' RegNet. Received: {layer!r}.")

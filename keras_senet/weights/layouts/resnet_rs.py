@@ -48,4 +48,6 @@ def _name(path):
         return f"{name}_{part}/{variable}"
     if layer == "predictions":
         return path
-    raise ValueError(f"Names must be of tf.keras' ResNet-RS. Received: {layer!r}.")
+    raise ValueError(
+        f"Names must be those of tf.keras' ResNet-RS. Received: {layer!r}."
+    )

@@ -61,8 +61,8 @@ def named_row(name: str) -> dict[str, Any]:
     kind = found.group(1).lower() if found else ""
     if kind == "blur":
         raise ValueError(
-            f"{short(name)} strides by blurring, which this package does not do; the "
-            "arrays alone would give another network's answers."
+            f"{short(name)} uses blurring for its strides, which this package does not "
+            "support. Without blurring, its predictions would be wrong."
         )
     return {"anti_alias": bool(kind)}
 
