@@ -184,7 +184,7 @@ def _findings(results, tables, base):
     seeds = len(results.errors[base.name])
     error = results.deviation * math.sqrt(2 / seeds)
     lines = [
-        f"The error varies between seeds by {results.deviation:.2f} points (standard "
+        f"The error varies by {results.deviation:.2f} points between seeds (standard "
         f"deviation, pooled over all cells), so a difference of two means of "
         f"{seeds} seeds has a standard error of {error:.2f}. A star marks differences "
         f"of {CLEAR:g} standard errors, {CLEAR * error:.2f} points, and more.",

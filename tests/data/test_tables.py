@@ -109,18 +109,18 @@ def test_tables_of_splits(table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (columns(file="path"), r"must say which image.*'file'.*the columns \['path'"),
-        ("file\ndeep/0.jpg\n", "must say which image.*Received: the columns"),
+        (columns(file="path"), r"must list images.*'file'.*the columns \['path'"),
+        ("file\ndeep/0.jpg\n", "must list images.*Received: the columns"),
         ("file,labels,year\n", r"unknown columns beside 'labels': \['year'\]"),
-        ("file,a,a\n", "must say which image"),
-        ("", "must say which image"),
+        ("file,a,a\n", "must list images"),
+        ("", "must list images"),
         (columns().replace("0,1,1", "0,yes,1"), r"Line 3 .* column 'car'.*'yes'"),
         (columns().replace("0,1,1", "0,0.5,1"), r"Line 3 .* 0 or 1.*'0.5'"),
         (columns().replace("0,1,1", "0,,1"), "Line 3 .* Received: ''"),
         (columns().replace("0,1,1", "0,1"), "Line 3 .* must have 4 cells. Received: 3"),
         (
             columns() + "./deep//1.jpg,0,0,0",
-            r"Line 8 .*'deep/1.jpg' again, after line 3",
+            r"Line 8 .* repeats 'deep/1.jpg' of line 3",
         ),
         (columns() + ",0,0,0", "Line 8 .* must name an image file"),
         (columns() + "deep/9.jpg,0,0,0", r"There is no image file '.*deep/9.jpg'"),
