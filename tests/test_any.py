@@ -270,7 +270,7 @@ def crowded(graphs, tensors):
 def test_parts_of_a_tflite_file_that_are_used_too_often(graphs, tensors):
     """As many again would fill the memory."""
     content = crowded(graphs, tensors)
-    with pytest.raises(ValueError, match="damaged or cut short"):
+    with pytest.raises(ValueError, match="damaged or truncated"):
         open_flatbuffer(content)
 
 

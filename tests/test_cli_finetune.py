@@ -160,7 +160,7 @@ def _arrays():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{one}"], "has one class folder, 'Äpfel'; a classifier needs two or more"),
+        (["{one}"], "has one class folder, 'Äpfel'. A classifier needs at least two"),
         (["{one}/nowhere"], "nowhere"),
         (["bundled", "--layer-decay", "2"], "Received: layer_decay=2.0"),
         (["bundled", "--model", "se_resnet5"], "Did you mean"),

@@ -61,7 +61,7 @@ def test_a_model_without_a_map_has_no_overlays(tmp_path):
     flat = keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs))
     _write(tmp_path, [0, 1, 0, 1], keras.Model(inputs, flat))
     page = (tmp_path / "worst.html").read_text("utf-8")
-    assert "Without overlays: `model` must have a map" in page
+    assert "Without overlays: `model` must have a feature map" in page
     assert _shapes(page) == [(160, 160)] * 3
 
 

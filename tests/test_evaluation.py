@@ -238,7 +238,7 @@ def test_classes_in_another_order_are_noticed(model, tmp_path):
     names[2:4] = names[3:1:-1]
     wrong = export_tflite(model, tmp_path / "wrong.tflite", labels=names)
     with pytest.raises(
-        ValueError, match="class 2 is 'Dress' for the model, 'Pullover'"
+        ValueError, match="class 2 is 'Dress' in the model and 'Pullover'"
     ):
         evaluate(wrong, "bundled", limit=10)
 

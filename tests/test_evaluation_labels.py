@@ -100,7 +100,7 @@ def test_one_output_is_a_binary_classifier(arrays, form):
 
 def test_one_output_that_is_no_probability_is_refused(arrays):
     images, labels = arrays
-    with pytest.raises(ValueError, match=r"that is a probability, 'sigmoid'"):
+    with pytest.raises(ValueError, match=r"that is a probability \('sigmoid'\)"):
         evaluate(network(1, "linear"), (images, labels[:, 0].astype(int)))
     with pytest.raises(ValueError, match=r"rows of 0 and 1.*values from 0 to 2"):
         evaluate(network(1), (images, labels.sum(-1).astype(int) % 3))

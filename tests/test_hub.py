@@ -210,7 +210,7 @@ def test_to_the_hub_and_back(model, images, hub, tmp_path):
     assert (copy.labels, copy.card.licence) == (tuple(LABELS), "MIT")
     opened = keras_senet.open_model("hf://me/mine")
     np.testing.assert_allclose(opened.predict(x), model(x), rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="`weights` must be left out where `name`"):
+    with pytest.raises(ValueError, match="`weights` must be left out if `name`"):
         keras_senet.create_model("hf://me/mine", weights=None)
 
 
@@ -235,7 +235,7 @@ def test_revisions_on_the_hub(model, hub, tmp_path, monkeypatch):
     assert built == 2 * [hub_server.commit("dev")]
     with pytest.raises(ValueError, match="with one revision"):
         keras_senet.load_pretrained("me/mine@dev", revision="dev")
-    with pytest.raises(ValueError, match="`revision` is of a repository"):
+    with pytest.raises(ValueError, match="`revision` is only for a repository"):
         keras_senet.load_pretrained(tmp_path / "mine", revision="dev")
 
 

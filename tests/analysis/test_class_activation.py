@@ -233,7 +233,7 @@ def test_gates_of_a_network_without_are_said():
     inputs = keras.Input((4, 6, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 1)(inputs))
     model = keras.Model(inputs, layers.Dense(2)(x))
-    with pytest.raises(ValueError, match="needs a SqueezeExcite layer of the 4"):
+    with pytest.raises(ValueError, match="needs a SqueezeExcite layer for the 4"):
         class_activation(model, IMAGES, by="gates")
 
 

@@ -122,5 +122,5 @@ def test_subclassed_model():
     with pytest.raises(ValueError, match="functional or sequential"):
         complexity(Mine())
     inputs = keras.Input((8, 8, 3))
-    with pytest.raises(ValueError, match=r"nested in it\. Received: Mine 'mine'"):
+    with pytest.raises(ValueError, match=r"Keras models\. Received: Mine 'mine'"):
         complexity(keras.Model(inputs, Mine(name="mine")(inputs)))

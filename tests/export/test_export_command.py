@@ -39,7 +39,7 @@ def test_a_version_for_tensorflow_serving(network, tmp_path, capsys):
     assert f"Written: {tmp_path / 'served' / '3'}" in capsys.readouterr().out
     assert (tmp_path / "served" / "3" / "saved_model.pb").is_file()
     assert _export(network, tmp_path / "a.tflite", "--version", 3) == 1
-    assert "Only a SavedModel folder has a version" in capsys.readouterr().err
+    assert "`version` is only for a SavedModel folder" in capsys.readouterr().err
 
 
 def test_onnx(network, tmp_path, capsys):

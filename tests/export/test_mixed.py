@@ -160,7 +160,7 @@ def test_what_the_quantiser_cannot_take_is_one_line(export, monkeypatch):
         raise KeyError("strange\nand more")
 
     monkeypatch.setattr("litert_quantizer.Quantizer.quantize", fail)
-    with pytest.raises(ValueError, match=r"quantiser cannot take this model.*strange"):
+    with pytest.raises(ValueError, match=r"LiteRT cannot quantize this model.*strange"):
         export(quantization="int8_float_gates")
 
 

@@ -95,8 +95,8 @@ def _sized(size):
     [
         ({"batch_size": 0}, "`batch_size` must be a positive integer.*=0"),
         ({"batch_size": True}, "`batch_size` must be a positive integer.*=True"),
-        ({"image_size": (16, 16, 3)}, r"a \(height, width\).*\(16, 16, 3\)"),
-        ({"image_size": -16}, r"a \(height, width\).*image_size=-16"),
+        ({"image_size": (16, 16, 3)}, r"two, \(height, width\).*\(16, 16, 3\)"),
+        ({"image_size": -16}, r"two, \(height, width\).*image_size=-16"),
         ({"top": 0}, "`top` must be a positive integer.*=0"),
         ({"version": 0}, "`version` must be a positive integer.*=0"),
     ],
@@ -149,7 +149,7 @@ def test_subclassed_model_is_told_what_to_do(tmp_path):
         def call(self, inputs):
             return inputs
 
-    with pytest.raises(ValueError, match=r"Wrap it: keras\.Model\(inputs"):
+    with pytest.raises(ValueError, match=r"Use keras\.Model\(inputs"):
         export_saved_model(Subclassed(), tmp_path / "a")
     with pytest.raises(ValueError, match=r"must be a keras\.Model.*'text'"):
         export_saved_model("text", tmp_path / "a")

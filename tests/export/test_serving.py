@@ -385,7 +385,7 @@ def test_a_subclassed_model_that_has_run(model, images, tmp_path):
     subclassed = Subclassed(model)
     subclassed(images)
     for export, name in ((export_saved_model, "a"), (export_tflite, "a.tflite")):
-        with pytest.raises(ValueError, match=r"Wrap it: [^\n]*$"):
+        with pytest.raises(ValueError, match=r"Use [^\n]*$"):
             export(subclassed, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     inputs = keras.Input((16, 16, 3))

@@ -316,8 +316,8 @@ def test_images_of_any_size(images, tmp_path, quantization):
         ({"path": "model.lite"}, r"end in '\.tflite'.*model\.lite"),
         ({"batch_size": 0}, "`batch_size` must be a positive.*batch_size=0"),
         ({"batch_size": -1}, "`batch_size` must be a positive.*batch_size=-1"),
-        ({"image_size": (16, 16, 3)}, r"a \(height, width\).*\(16, 16, 3\)"),
-        ({"image_size": 0}, r"a \(height, width\).*image_size=0"),
+        ({"image_size": (16, 16, 3)}, r"two, \(height, width\).*\(16, 16, 3\)"),
+        ({"image_size": 0}, r"two, \(height, width\).*image_size=0"),
         (
             {"quantization": "int8", "representative_limit": 0},
             "`representative_limit` must be a positive integer.*=0",

@@ -49,9 +49,9 @@ def test_the_size_is_the_models_then_the_records_then_the_sources(source, variou
     assert view.image_size == (224, 224)
     view = runner_of().view(various, image_size=(30, 20))
     assert view.image_size == (30, 20)
-    with pytest.raises(ValueError, match=r"holds various ones.*Pass a size"):
+    with pytest.raises(ValueError, match=r"images of different sizes.*Pass a size"):
         runner_of().view(various)
-    with pytest.raises(ValueError, match=r"a \(height, width\).*\(30, 20, 3\)"):
+    with pytest.raises(ValueError, match=r"two, \(height, width\).*\(30, 20, 3\)"):
         runner_of().view(various, image_size=(30, 20, 3))
 
 

@@ -292,7 +292,7 @@ def test_architecture_is_a_record_of_json_values():
         ({"blocks": (1, 1)}, ValueError, "`blocks` must be four"),
         ({"block": "basic", "stride_on": "1x1"}, ValueError, "basic blocks"),
         ({"width": 0}, ValueError, "`width` must be a positive integer"),
-        ({"width": 4}, ValueError, "`width` must leave channels inside each"),
+        ({"width": 4}, ValueError, "`width` must give each bottleneck"),
         ({"output_stride": 4}, ValueError, "`output_stride` must be 8, 16, 32 or"),
         ({"data_format": "NCHW"}, ValueError, "`data_format` must be"),
         ({"include_preprocessing": "tf"}, ValueError, "`include_preprocessing` must"),

@@ -230,8 +230,8 @@ def only_se():
         (plain, {"importance": "gate"}, "'gates', 'weights', 'both', 'outgoing'"),
         (plain, {"data": None}, "importance='weights'"),
         (plain, {}, "has none"),
-        (lambda: cases.build("small", placement="identity"), {}, "where none does"),
-        (only_se, {}, "no sum, group or concatenation"),
+        (lambda: cases.build("small", placement="identity"), {}, "where no gate does"),
+        (only_se, {}, "not connected to others by a sum"),
         (keras.Model, {}, "functional or built sequential"),
     ],
 )

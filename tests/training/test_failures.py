@@ -75,7 +75,9 @@ def test_a_lost_worker():
     text = 'Graph execution error:\n\n  File "a.py", line 1\n\nfailed to connect\nmore'
     lost = tf.errors.UnavailableError(None, None, text)
     with (
-        pytest.raises(ConnectionError, match=r"has gone.*: failed to connect\. Resume"),
+        pytest.raises(
+            ConnectionError, match=r"has stopped.*: failed to connect\. Resume"
+        ),
         explained(SOURCE, several_workers=True),
     ):
         raise lost

@@ -135,7 +135,7 @@ def test_images_as_other_packages_have_them(data):
 
 
 def test_class_names_of_a_folder():
-    with pytest.raises(ValueError, match="belong to arrays and datasets"):
+    with pytest.raises(ValueError, match="are only for arrays and datasets"):
         finetune("bundled", class_names=("a", "b"), **PRESET)
 
 
@@ -212,7 +212,7 @@ def test_small_weights_on_large_photos():
     images = np.zeros((24, 300, 300, 3), "uint8")
     source = open_arrays((images, np.arange(24) % 2), (images, np.arange(24) % 2))
     (found,) = doubts(source=source, image_counts=(12, 12))
-    assert "trained on images of 32 pixels, and yours have about 300" in found
+    assert "trained on images of 32 pixels. Your images have about 300" in found
 
 
 def test_chance_needs_enough_images():

@@ -92,4 +92,6 @@ def test_training_on_jax(tmp_path):
     assert found["stopped"]
     assert two["loss"] == pytest.approx(one["loss"], abs=1e-4)
     assert two["loss"][1] < two["loss"][0]
-    assert found["said"].startswith("`linear_probe` needs another backend than 'jax'")
+    assert found["said"].startswith(
+        "`linear_probe` does not work with the backend 'jax'"
+    )

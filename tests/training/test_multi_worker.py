@@ -226,7 +226,7 @@ def test_a_dead_worker_or_chief_ends_the_other_and_the_run_goes_on(whole, tmp_pa
         seconds, output = kill_after_a_checkpoint(folder, dies, stays)
         print(f"Noticed after {seconds:.1f} s that {dead} is dead")
         assert stays.returncode == 1, output
-        assert "ConnectionError: Another worker has gone" in output
+        assert "ConnectionError: Another worker has stopped" in output
         assert seconds < NOTICED_WITHIN
         assert not (folder / "model.keras").exists()
     finish(start_training(folder, tmp_path, "--resume"))

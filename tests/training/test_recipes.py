@@ -201,7 +201,7 @@ def test_smoke_keeps_the_phases():
     recipe = dataclasses.replace(recipe, head_epochs=5)
     assert [p.number for p in recipe.smoke().phases] == [1, 2]
     assert recipe.smoke().smoke() == recipe.smoke()
-    with pytest.raises(ValueError, match=r"model=None\. Name it"):
+    with pytest.raises(ValueError, match=r"model=None\. Set it"):
         FinetuneRecipe(weights="x.weights.h5").smoke()
 
 

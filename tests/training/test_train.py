@@ -236,7 +236,7 @@ def test_mixed_precision(tmp_path):
 
 
 def test_a_checkpoint_of_something_else(run):
-    with pytest.raises(ValueError, match="that a training wrote"):
+    with pytest.raises(ValueError, match="one that a training wrote"):
         load_state(run.model, run.run_folder / "model.weights.h5")
 
 

@@ -53,7 +53,7 @@ def test_head_is_replaced_only_where_classes_differ(tiny):
     head = np.array(target.get_layer("predictions").kernel)
     with pytest.raises(ValueError, match="predictions/kernel is"):
         assign(target, arrays)
-    with pytest.warns(UserWarning, match="has 7 classes and the model's 5"):
+    with pytest.warns(UserWarning, match="has 7 classes, the model's 5"):
         kept = assign(target, arrays, replace_head=True)
     assert kept == ["predictions/kernel", "predictions/bias"]
     np.testing.assert_array_equal(target.get_layer("predictions").kernel, head)
@@ -111,7 +111,7 @@ def test_host_leaves_se_untrained(tiny):
     checkpoint = Checkpoint(arrays=arrays_of(plain), fresh=("_se/",))
     model = tiny(identity_start=True)
     before = np.array(model.get_layer("conv2_block1_se").reduce.kernel)
-    with pytest.warns(UserWarning, match="16 weights start at the exact identity"):
+    with pytest.warns(UserWarning, match="16 weights start as the exact identity"):
         kept = checkpoint.assign(model)
     assert len(kept) == 16 and all("_se/" in path for path in kept)
     np.testing.assert_array_equal(

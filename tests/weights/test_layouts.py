@@ -147,7 +147,7 @@ def test_unknown_names_are_listed():
 def test_missing_block_is_an_error():
     raw = read_file(GOLDEN / "timm_modern_bottleneck.safetensors").arrays
     cut = {k: a for k, a in raw.items() if not k.startswith("layer2.0.")}
-    with pytest.raises(ValueError, match="four stages with all their blocks"):
+    with pytest.raises(ValueError, match="four complete stages"):
         timm_modern.read(cut)
 
 
@@ -251,7 +251,7 @@ def test_a_checkpoint_without_se_says_so(tmp_path):
     raw = read_file(GOLDEN / "timm_modern_deep.safetensors").arrays
     path = tmp_path / "plain.safetensors"
     save_file({n: a for n, a in raw.items() if ".se." not in n}, path)
-    with pytest.warns(UserWarning, match="has no SE, and so the network has none"):
+    with pytest.warns(UserWarning, match="has no SE, so the network has none"):
         assert made(path)["se"] is False
     assert made(path, se=False)["se"] is False
 
@@ -320,5 +320,7 @@ def test_host_that_cannot_be_fetched(monkeypatch):
         raise Exception("URL fetch failure on https://…")  # as keras.utils.get_file
 
     monkeypatch.setattr(keras.applications, "MobileNet", build)
-    with pytest.raises(OSError, match="MobileNet cannot be fetched: URL fetch failure"):
+    with pytest.raises(
+        OSError, match="MobileNet cannot be downloaded: URL fetch failure"
+    ):
         create_model("se_mobilenet", weights="imagenet_host")

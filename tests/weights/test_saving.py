@@ -108,7 +108,7 @@ def test_existing_files_and_other_endings(tiny, tmp_path):
 def test_foreign_model_has_no_header():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
-    with pytest.raises(ValueError, match="keras_senet constructor made"):
+    with pytest.raises(ValueError, match="built by a constructor of keras_senet"):
         network_card(model)
 
 

@@ -121,7 +121,10 @@ def test_first_download_without_a_hash_is_trusted_and_recorded(
 ):
     file = File(url=server.url + "good", name="weights.bin")
     path = store.fetch_file(file, tmp_path)
-    assert f"first download was trusted; SHA-256 {SHA256}" in capsys.readouterr().err
+    assert (
+        f"first download is trusted. From now on, its SHA-256 must be {SHA256}"
+        in capsys.readouterr().err
+    )
     assert store.is_intact(path, file)
     path.write_bytes(b"changed")
     assert not store.is_intact(path, file)
