@@ -233,7 +233,7 @@ def test_revisions_on_the_hub(model, hub, tmp_path, monkeypatch):
         keras_senet.load_pretrained("me/mine", revision="main")
     keras_senet.load_pretrained("me/mine@dev", token="hf_me")
     assert built == 2 * [hub_server.commit("dev")]
-    with pytest.raises(ValueError, match="with one revision"):
+    with pytest.raises(ValueError, match="with only one revision"):
         keras_senet.load_pretrained("me/mine@dev", revision="dev")
     with pytest.raises(ValueError, match="`revision` is only for a repository"):
         keras_senet.load_pretrained(tmp_path / "mine", revision="dev")

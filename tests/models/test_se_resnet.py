@@ -284,7 +284,7 @@ def test_architecture_is_a_record_of_json_values():
         ({"reduction": 0.25}, ValueError, "`reduction` must be a positive integer"),
         ({"reducton": 4}, TypeError, "Did you mean 'reduction'"),
         ({"placement": "before"}, ValueError, "`placement` must be 'standard', 'pre'"),
-        ({"se_stages": (1,)}, ValueError, r"stages \(2, 3, 4, 5\)"),
+        ({"se_stages": (1,)}, ValueError, r"stages from \(2, 3, 4, 5\)"),
         ({"se_stages": ()}, ValueError, "`se_stages` must be"),
         ({"se": "yes"}, ValueError, "`se` must be True or False"),
         ({"stem": "3x3"}, ValueError, "`stem` must be '7x7' or 'deep'"),
