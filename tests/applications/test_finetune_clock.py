@@ -1,0 +1,21 @@
+"""The clock of fine-tuning, as a program."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "applications" / "finetune" / "clock.py"
+
+
+@pytest.mark.slow
+def test_smoke(tmp_path, run, capsys):
+    docs = tmp_path / "docs.md"
+    docs.write_text("<!-- clock --> <!-- end of the clock -->")
+    run("--smoke", "--output", tmp_path / "clock.json", "--docs", docs)
+    found = json.loads((tmp_path / "clock.json").read_text())
+    for name in ("inference", "probe", "step", "fit_step", "guide_classifier"):
+        assert found[name] > 0
+    assert found["input"]["limit"] in ("input", "compute")
+    assert "times one pass of inference" in capsys.readouterr().out
+    assert "| fine-tuning with no option |" in docs.read_text()
