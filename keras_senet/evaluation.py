@@ -187,6 +187,7 @@ class LabelEvaluation(_Measured):
     ... )
     >>> evaluation = keras_senet.evaluate(binary, (images, np.arange(16) % 2))
     >>> evaluation.class_names
+    ('0',)
     """
 
     mean_average_precision: float

@@ -102,8 +102,8 @@ def load_pretrained(
             that contradicts the file raises an error.
 
     Returns:
-        The network and its card: labels, licence, preprocessing. If the saved network
-        normalises images itself, this one does too.
+        The network. Its `card` has the labels, the licence and the preprocessing. If
+        the saved network normalizes images itself, this one does too.
 
     Raises:
         FileNotFoundError: If the folder or one of its files does not exist.
@@ -114,8 +114,7 @@ def load_pretrained(
     Example:
 
     >>> folder = keras_senet.save_pretrained(model, "mine")
-    >>> network, card = keras_senet.load_pretrained(folder)
-    >>> card.classes
+    >>> keras_senet.load_pretrained(folder).card.classes
     10
     """
     folder = _fetched(folder, revision, token)

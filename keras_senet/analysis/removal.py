@@ -132,7 +132,8 @@ def removal_accuracy(
     >>> removal = keras_senet.analysis.removal_accuracy(
     ...     model, (images, labels), statistics, tolerance=0.01
     ... )
-    >>> removal.save_csv(".")
+    >>> removal.save_csv(".").name
+    'removal.csv'
     """
     probe = open_probe(model)
     means = {layer.name: layer.mean for layer in statistics.layers}

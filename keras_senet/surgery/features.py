@@ -45,7 +45,9 @@ def features(
 
     Example:
 
-    >>> network = keras_senet.SEResNet50(include_top=False, input_shape=(512, 512, 3))
+    >>> network = keras_senet.SEResNet50(
+    ...     weights=None, include_top=False, input_shape=(512, 512, 3)
+    ... )
     >>> backbone = keras_senet.features(network)
     >>> {name: map.shape[1:] for name, map in backbone.pyramid_outputs.items()}
     {'P2': (128, 128, 256), 'P3': (64, 64, 512), ...}

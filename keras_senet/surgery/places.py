@@ -74,6 +74,7 @@ def places(model: keras.Model, after: After = None) -> list[Place]:
     >>> host = keras.applications.MobileNetV2(weights=None)
     >>> places = keras_senet.surgery.places(host)
     >>> places[0].layer, places[0].skipped
+    ('block_2_project_BN', '')
     """
     check_graftable(model)
     nets = [graph.Graph(m) for m in graph.models(model)]
