@@ -507,7 +507,7 @@ def _draw_confusion(evaluation: Evaluation):
     size = min(max(5.0, 2.5 + 0.5 * len(names)), 16.0)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
+    image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -526,7 +526,7 @@ def _draw_confusion(evaluation: Evaluation):
                     f"{100 * share:.0f}",
                     ha="center",
                     va="center",
-                    color="white" if share > 0.5 else "black",
+                    color="black" if share > 0.5 else "white",
                     fontsize=8,
                 )
     return figure

@@ -92,8 +92,12 @@ def _over_fitting(result, accuracy, images):
     if training - accuracy > max(_GAP, _ERRORS * error):
         yield (
             f"The accuracy is {training:.1%} on the training images, but "
-            f"{accuracy:.1%} on the held-out images: the network overfits. Add images, "
-            "or try --augmentation imagenet or --probe."
+            f"{accuracy:.1%} on the held-out images: the network overfits. Add images"
+            + (
+                "."
+                if result.keeps_probe
+                else ", or try --augmentation imagenet or --probe."
+            )
         )
 
 

@@ -25,16 +25,22 @@ body { max-width: 70rem; margin: 0 auto; padding: clamp(1rem, 4vw, 2.5rem);
   background: var(--paper); color: var(--ink); font-variant-numeric: tabular-nums;
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1, h2 { line-height: 1.15; letter-spacing: -0.02em; }
+h1, p { overflow-wrap: anywhere; }
 a { color: var(--accent); }
 .answer, figure, .table { background: var(--surface); border: 1px solid var(--line);
   border-radius: 12px; padding: 1rem; margin: 1rem 0; overflow-x: auto; }
 .answer { font-size: 1.15rem; } .answer p { margin: 0.3rem 0; max-width: 50rem; }
 .soft, figcaption { color: var(--soft); } figcaption { max-width: 50rem; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+.wide { min-width: 36rem; }
 table { border-collapse: collapse; font-size: 0.85rem; width: 100%; }
 th, td { padding: 3px 9px; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
+td + td { white-space: nowrap; }
 """
+
+
+_WIDE = 700  # pixels
 
 
 class Picture(NamedTuple):
@@ -86,8 +92,11 @@ class Report:
         ]
         for picture in self.pictures:
             source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+            # On a phone, a wide picture scrolls in its frame and stays legible.
+            pixels = int.from_bytes(picture.png[16:20], "big")
+            kind = ' class="wide"' if pixels > _WIDE else ""
             parts.append(
-                f'<figure><img alt="{text(picture.alt)}" src="{source}">'
+                f'<figure><img{kind} alt="{text(picture.alt)}" src="{source}">'
                 f"<figcaption>{text(picture.text)}</figcaption></figure>"
             )
         for heading, (head, *rows) in self.tables:

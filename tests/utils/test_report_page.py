@@ -1,8 +1,10 @@
 """Reports as HTML, Markdown and CSV."""
 
 import csv
+import io
 
 import pytest
+from PIL import Image
 
 from keras_senet.utils.report_page import Picture, Report, write_report_files
 
@@ -35,6 +37,17 @@ def test_the_page(texts):
     assert "<b>" not in page
     assert "http" not in page
     assert "prefers-color-scheme: dark" in page
+
+
+def test_only_wide_pictures_scroll():
+    pictures = []
+    for width in (300, 1200):
+        file = io.BytesIO()
+        Image.new("L", (width, 10)).save(file, "PNG")
+        pictures.append(Picture(file.getvalue(), f"{width} pixels", ""))
+    page = Report(title="a", answer=[], pictures=pictures).to_html()
+    assert '<img alt="300 pixels"' in page
+    assert '<img class="wide" alt="1200 pixels"' in page
 
 
 def test_the_same_as_markdown(texts):
