@@ -9,24 +9,28 @@ import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_senet.card import CONFIG, KEY, Card, Preprocessing
-from keras_senet.data import Source
 from keras_senet.models import create_model, list_models, network_of
 from keras_senet.preprocessing import imagenet_classes
+from keras_senet.surgery.inference import check_known_inputs
 from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
 from keras_senet.utils.files import DiskFull, ImplausibleArchive, disk_full_explained
 from keras_senet.utils.flatbuffer import read_tflite
+from keras_senet.utils.graph import interface
 from keras_senet.utils.quiet import quiet
-from keras_senet.views import SourceView, view_source
 from keras_senet.weights import open_checkpoint
 from keras_senet.weights.claims import check_keras_file
 from keras_senet.weights.repository import SCHEME
+
+if TYPE_CHECKING:
+    from keras_senet.data import Source
+    from keras_senet.views import SourceView
 
 # More threads than this rarely make one small image faster.
 _MOST_THREADS = 4
@@ -90,8 +94,10 @@ class Runner(abc.ABC):
             f"name with weights. Received: {self.name!r}, which is an exported file."
         )
 
-    def view(self, source: Source, **options) -> SourceView:
+    def view(self, source: "Source", **options) -> "SourceView":
         """Returns how the model sees a data source, see `view_source`."""
+        from keras_senet.views import view_source
+
         return view_source(source, self.card, self.name, **options)
 
     def predict(
@@ -188,21 +194,35 @@ class _KerasRunner(Runner):
     def keras_model(self):
         return self._model
 
+    @functools.cached_property
+    def _interface(self):
+        check_known_inputs(self._model)
+        known = interface(self._model)
+        _check_single_input(known.inputs, self.name)
+        return known
+
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        return tuple(self._function.input_signature[0].shape)
+        return self._interface.inputs[0][1]
 
     @functools.cached_property
     def _function(self):
-        from keras_senet.tracing import inference
+        if keras.config.backend() == "tensorflow":
+            from keras_senet.tracing import inference
 
-        function = inference(self._model)
-        _check_single_input(function.input_signature, self.name)
-        return function
+            return inference(self._model)
+
+        def run(batch):
+            outputs = self._model.predict_on_batch(batch)
+            if isinstance(outputs, dict):
+                return outputs
+            names = self._interface.outputs
+            return dict(zip(names, keras.tree.flatten(outputs), strict=True))
+
+        return run
 
     def _predict_batch(self, batch):
-        kind = self._function.input_signature[0].dtype.as_numpy_dtype
-        return self._function(batch.astype(kind))
+        return self._function(batch.astype(self._interface.inputs[0][2]))
 
 
 class _SavedModelRunner(Runner):
@@ -466,7 +486,11 @@ class _OpenVinoRunner(Runner):
             raise _unreadable(path, "an OpenVINO file", error) from error
         _check_single_input(model.inputs, self.name)
         self._dtype = model.input().get_element_type().to_dtype()
-        self._outputs = [output.get_any_name() for output in model.outputs]
+        # Keras' exporter gives none on torch.
+        self._outputs = [
+            output.get_any_name() if output.names else f"output_{place}"
+            for place, output in enumerate(model.outputs)
+        ]
         self.quantization = _openvino_quantization(model)
         # A request holds one input and one output at a time.
         self._lock = threading.Lock()

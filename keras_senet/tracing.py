@@ -8,10 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_senet import surgery
 from keras_senet.card import Card
 from keras_senet.layers.convolution import keras_own
-from keras_senet.utils.errors import check_counts, checked_size
+from keras_senet.surgery.inference import (
+    check_known_inputs,
+    folded,
+    full_precision,
+    labelled,
+    sized,
+)
 from keras_senet.utils.graph import interface, plain_names
 
 # A graph is one protocol buffer, and those end at 2 GiB.
@@ -41,7 +46,7 @@ def inference(
     Raises:
         ValueError: If the model has no known inputs.
     """
-    check_traceable(model)
+    _check(model)
 
     def run(*inputs):
         with plain_names(model):
@@ -59,24 +64,14 @@ def inference(
     return tf.function(run, input_signature=specs, autograph=False)
 
 
-def check_traceable(model: keras.Model) -> None:
-    """Raises a ValueError unless `model` is a Keras model with known inputs."""
+def _check(model: keras.Model) -> None:
+    """Raises a ValueError unless `model` can be traced."""
     if keras.config.backend() != "tensorflow":
         raise ValueError(
             "Writing and running files needs Keras' backend tensorflow. Received: "
             f"{keras.config.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            "`model` must be a keras.Model. Received: "
-            f"model={model!r} (of type {type(model).__name__})"
-        )
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            "The model's inputs must be known. Received: the model "
-            f"{model.name!r} of type {type(model).__name__}. Use "
-            "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape)."
-        )
+    check_known_inputs(model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,16 +106,8 @@ class Frozen:
 
     def named(self, labels: Sequence[str] | None) -> "Frozen":
         """Returns the same with class names; raises a ValueError if they do not fit."""
-        if labels is None:
-            return self
         widths = [output.shape[-1] for output in self.outputs if output.shape.rank]
-        if len(labels) not in widths:
-            raise ValueError(
-                "There must be one label for each class. Received: "
-                f"{len(labels)} labels for a model with "
-                f"{' and '.join(map(str, widths))} classes."
-            )
-        card = dataclasses.replace(self.card, labels=tuple(map(str, labels)))
+        card = labelled(self.card, labels, widths)
         return dataclasses.replace(self, card=card)
 
 
@@ -151,11 +138,11 @@ def freeze(
             do not fit into a graph, or the model uses what a graph of constants cannot
             hold.
     """
-    check_traceable(model)
+    _check(model)
     name, card = model.name, Card.of(model)
     model = full_precision(model)
     if fold:
-        model = _folded(model)
+        model = folded(model)
     trainable = [v.numpy() for v in model.trainable_variables]
     others = [v.numpy() for v in model.non_trainable_variables]
     size = sum(array.nbytes for array in trainable + others)
@@ -179,7 +166,7 @@ def freeze(
         return model.stateless_call(*constants, inputs, training=False)[0]
 
     def shapes(shape):
-        return _sized(shape, image_size, batch_size)
+        return sized(shape, image_size, batch_size)
 
     with keras_own():
         function = inference(model, call, shapes).get_concrete_function()
@@ -193,78 +180,6 @@ def freeze(
     if len(specs) == 1:
         card = dataclasses.replace(card, input_shape=specs[0].shape[1:])
     return Frozen(name, card, _without_xla(function), weights).named(labels)
-
-
-def _sized(shape: tuple, image_size, batch_size) -> list[int | None]:
-    """Returns an input's shape with the sizes that are fixed."""
-    sides = list(shape)
-    if batch_size is not None:
-        check_counts(batch_size=batch_size)
-        sides[0] = batch_size
-    if image_size is None or len(sides) != 4:
-        return sides
-    for axis, size in zip((1, 2), checked_size(image_size), strict=True):
-        if sides[axis] not in (None, size):
-            raise ValueError(
-                "`image_size` must agree with the model's input. Received: "
-                f"image_size={image_size!r} and an input of shape {shape}. Leave "
-                "`image_size` out, or build the model for that size."
-            )
-        sides[axis] = size
-    return sides
-
-
-def _folded(model: keras.Model) -> keras.Model:
-    try:
-        return surgery.fold(model)
-    # Keras' words for a layer without get_config, and for one with another function.
-    except (NotImplementedError, TypeError):
-        return model
-
-
-def full_precision(model: keras.Model) -> keras.Model:
-    """Returns the model itself, or its copy in float32 where it is of mixed precision.
-
-    The copy has the same weights. Inference in 16 bits is a matter of the device the
-    file runs on; TFLite has no kernels for Keras' 16-bit activations.
-    """
-    if all(_is_full_precision(layer) for layer in _leaves(model)):
-        return model
-    copy = keras.models.clone_model(
-        model, clone_function=_full_precision_layer, recursive=True
-    )
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _leaves(layer):
-    inner = getattr(layer, "layers", None)
-    if inner is None:
-        yield layer
-        return
-    for part in inner:
-        yield from _leaves(part)
-
-
-def _is_full_precision(layer) -> bool:
-    if isinstance(layer, keras.layers.InputLayer):
-        return True
-    policy = layer.dtype_policy
-    return policy.compute_dtype == "float32" == policy.variable_dtype
-
-
-def _full_precision_layer(layer):
-    return type(layer).from_config(_full_precision_config(layer.get_config()))
-
-
-def _full_precision_config(config):
-    if isinstance(config, dict):
-        if config.get("class_name") == "DTypePolicy":
-            return "float32"
-        return {key: _full_precision_config(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return type(config)(_full_precision_config(value) for value in config)
-    return config
 
 
 def _without_xla(function):

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from keras_senet.cli.command import VERBS
+
 fcntl = pytest.importorskip("fcntl")
 pty = pytest.importorskip("pty")
 termios = pytest.importorskip("termios")
@@ -130,6 +132,10 @@ def folder(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(RECIPE))
     Image.new("RGB", (60, 40), (200, 30, 90)).save(tmp_path / "photo.png")
     return tmp_path
+
+
+def test_every_verb_is_tried():
+    assert {command.split()[0] for command in COMMANDS} == set(VERBS)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source
-from keras_senet.export.quantize import calibration_images, silence
+from keras_senet.export.quantize import calibration_images
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import nearest, not_installed
 from keras_senet.utils.files import atomic_path, temporary_folder
+from keras_senet.utils.quiet import silence
 
 QUANTIZATIONS = (None, "float16", "int8")
 

@@ -1,11 +1,8 @@
 """int8: the images that show every range, the gates, and LiteRT's quantiser."""
 
-import contextlib
 import copy
-import io
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -22,7 +19,7 @@ from keras_senet.utils.flatbuffer import (
     write_flatbuffer,
 )
 from keras_senet.utils.labelled import read_images
-from keras_senet.utils.quiet import quiet
+from keras_senet.utils.quiet import quiet, silence
 from keras_senet.views import view_source
 
 # Interpolation may exceed the range of the pixels by so much of it.
@@ -300,20 +297,6 @@ def quantize_mixed(
     if io_type == "uint8":
         _take_bytes(model)
     return write_flatbuffer(model)
-
-
-@contextlib.contextmanager
-def silence():
-    """Drops the quantiser's progress bars and its warnings on memory."""
-    box = io.StringIO()
-    with (
-        quiet(),
-        contextlib.redirect_stderr(box),
-        contextlib.redirect_stdout(box),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _quantizer(data: bytes, why: str):

@@ -11,10 +11,9 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card, Preprocessing, read_header
-from keras_senet.export.saved_model import CLASSIFY_BYTES
 from keras_senet.opening import Runner, open_model
 from keras_senet.preprocessing import preprocess_input
-from keras_senet.tracing import check_traceable, full_precision
+from keras_senet.surgery.inference import check_known_inputs, full_precision
 
 # Largest difference of a probability, or relative error where the outputs are not
 # probabilities.
@@ -179,7 +178,7 @@ def verify(
     >>> report.passed
     True
     """
-    check_traceable(model)
+    check_known_inputs(model)
     images = np.asarray(images, "float32")
     reference = open_model(full_precision(model))
     candidate = open_model(file, threads=threads)
@@ -359,7 +358,7 @@ def _bytes_difference(reference, candidate, images, probabilities) -> float | No
     It is relative to the largest score where scores are no probabilities, and None
     where the file has no such signature.
     """
-    signature = candidate.signature(CLASSIFY_BYTES)
+    signature = candidate.signature("classify_bytes")
     if signature is None:
         return None
     facts = json.loads(read_header(Path(candidate.name)) or "{}").get("encoded_images")

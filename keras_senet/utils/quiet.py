@@ -1,10 +1,12 @@
 """Silence for TensorFlow's C++ code, which writes notes to file descriptor 2."""
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 
 _LOCK = threading.RLock()
@@ -18,6 +20,20 @@ def quiet() -> Iterator[None]:
     while the block runs. Exceptions are not touched.
     """
     with _LOCK, _redirected():
+        yield
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Drops also what Python writes, and warnings: other packages' notes and bars."""
+    box = io.StringIO()
+    with (
+        quiet(),
+        contextlib.redirect_stderr(box),
+        contextlib.redirect_stdout(box),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
         yield
 
 

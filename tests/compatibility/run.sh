@@ -2,7 +2,8 @@
 # Runs the default suite and the quickstart on the oldest and the newest TensorFlow and
 # Keras, with each Python at hand: bash tests/compatibility/run.sh FOLDER [PYTHON ...]
 # FOLDER gets an environment and two logs for each; the end is the rows of a table for
-# docs/compatibility.md.
+# docs/compatibility.md. On a busy machine: PAIRS=oldest WORKERS=1 QUICKSTART=--smoke
+# PYTEST_ADDOPTS="tests/layers tests/models" bash tests/compatibility/run.sh FOLDER
 set -euo pipefail
 folder=$(realpath -m "${1:?usage: bash tests/compatibility/run.sh FOLDER [PYTHON ...]}")
 shift
@@ -14,9 +15,9 @@ declare -A pairs=(
 )
 rows=()
 for python in "$@"; do
-    command -v "$python" > /dev/null || { rows+=("| $python | - | not run | not run |"); continue; }
-    for name in oldest newest; do
-        place=$folder/$python-$name
+    "$python" -c "" 2> /dev/null || { rows+=("| $python | - | not run | not run |"); continue; }
+    for name in ${PAIRS:-oldest newest}; do
+        place=$folder/$(basename "$python")-$name
         "$python" -m venv "$place"
         # The pair is a word each.
         if ! "$place/bin/pip" install -q "$root[test]" ${pairs[$name]}; then
@@ -25,10 +26,11 @@ for python in "$@"; do
         fi
         versions=$("$place/bin/pip" list --format=freeze |
             grep -E "^(tensorflow|keras|numpy)==" | paste -sd " ")
-        (cd "$root" && "$place/bin/pytest" -q -p no:cacheprovider -n 2 --dist loadfile) \
+        (cd "$root" && "$place/bin/pytest" -q -p no:cacheprovider -n "${WORKERS:-2}" --dist loadfile) \
             > "$place/suite.log" 2>&1 || true
         suite=$(tail -n 1 "$place/suite.log")
-        (cd "$place" && bin/keras-senet quickstart) > "$place/quickstart.log" 2>&1 &&
+        rm -rf "$place/runs"
+        (cd "$place" && bin/keras-senet quickstart ${QUICKSTART:-}) > "$place/quickstart.log" 2>&1 &&
             quickstart=passed || quickstart=failed
         rows+=("| $python | $versions | $suite | $quickstart |")
     done

@@ -210,3 +210,13 @@ def test_command_line(tmp_path, capsys):
     words[3] = str(Path(tmp_path, "served"))
     assert main(words) == 1
     assert "must end in .xml" in capsys.readouterr().err
+
+
+def test_outputs_without_names(tmp_path):
+    from openvino import opset13 as ops
+
+    images = ops.parameter([-1, 2, 2, 1], np.float32)
+    model = openvino.Model([ops.relu(images)], [images])
+    openvino.save_model(model, tmp_path / "a.xml")
+    found = open_model(tmp_path / "a.xml").predict(-np.ones((3, 2, 2, 1)))
+    np.testing.assert_array_equal(found, np.zeros((3, 2, 2, 1)))

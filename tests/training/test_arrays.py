@@ -35,7 +35,6 @@ import keras
 import numpy as np
 from keras_senet.training import Recipe, fit_arrays
 
-assert keras.backend.backend() == "jax"
 rng = np.random.default_rng(0)
 labels = np.arange(32) % 2
 images = rng.integers(0, 100, (32, 32, 32, 1)) + 150 * labels[:, None, None, None]
@@ -51,12 +50,13 @@ print(json.dumps([history, "tensorflow" in sys.modules, (predicted == labels).me
 
 
 @pytest.mark.slow
-def test_without_tensorflow():
-    pytest.importorskip("jax")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_without_tensorflow(backend):
+    pytest.importorskip(backend)
     recipe = dataclasses.replace(TINY, ema_momentum=None)
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(recipe.to_json())],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
     )

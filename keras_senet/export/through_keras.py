@@ -1,0 +1,135 @@
+"""ONNX, OpenVINO and TFLite files on JAX and torch: Keras' own exporters write them."""
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_senet.card import Card
+from keras_senet.export.verify import verify
+from keras_senet.surgery.inference import (
+    check_known_inputs,
+    folded,
+    full_precision,
+    labelled,
+    sized,
+)
+from keras_senet.utils.errors import not_installed
+from keras_senet.utils.files import atomic_path
+from keras_senet.utils.graph import interface
+from keras_senet.utils.quiet import silence
+
+# What files are called -> their ending, Keras' name of the format, and the packages
+# that Keras' exporter needs on each backend.
+_FORMATS = {
+    "ONNX": (".onnx", "onnx", {"jax": ["onnx", "jax2onnx"], "torch": ["onnx"]}),
+    "OpenVINO": (".xml", "openvino", {"torch": ["openvino"]}),
+    "TFLite": (".tflite", "litert", {"torch": ["litert-torch"]}),
+}
+
+
+def _export(
+    what: str,
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    quantization: None = None,
+    representative_dataset: None = None,
+    io_type: str = "float32",
+    labels: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int | None = None,
+    fold: bool = True,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a model with one input and one output, and verifies the file on noise.
+
+    The arguments are those of the functions for TensorFlow.
+    """
+    path, backend = Path(path), keras.config.backend()
+    suffix, kind, packages = _FORMATS[what]
+    if backend not in packages or quantization or io_type != "float32":
+        others = " or ".join(["tensorflow", *packages])
+        wanted = "tensorflow" if backend in packages else others
+        raise ValueError(
+            f"Such {what} files are written on Keras' backend {wanted}. Received: "
+            f"{backend!r}, quantization={quantization!r}. Save the model, and run "
+            f"KERAS_BACKEND=tensorflow keras-senet export model.keras --output {path}"
+        )
+    if path.suffix != suffix:
+        raise ValueError(
+            f"The path must end in {suffix!r}. Received: path={str(path)!r}"
+        )
+    weights = path.with_suffix(".bin")
+    if suffix == ".xml" and weights.exists() and not overwrite:
+        raise ValueError(
+            f"OpenVINO's weights must not exist yet. Received: {str(path)!r}, and "
+            f"{str(weights)!r} exists. Choose another path or remove it first."
+        )
+    check_known_inputs(model)
+    known = interface(model)
+    if len(known.inputs) != 1 or len(known.outputs) != 1:
+        raise ValueError(
+            f"On Keras' backend {backend!r} a model has one input and one output in a "
+            f"file. Received: {len(known.inputs)} inputs, {len(known.outputs)} outputs."
+            f" Call model.export({str(path)!r}, format={kind!r})."
+        )
+    card = labelled(Card.of(model), labels, [model.output_shape[-1]])
+    ready = full_precision(model)
+    if fold:
+        ready = folded(ready)
+    ((name, shape, dtype),) = known.inputs
+    image = keras.InputSpec(dtype, sized(shape, image_size, batch_size), name=name)
+    with atomic_path(path, overwrite=overwrite, what=f"{what} file") as temporary:
+        written = temporary.with_name(f"keras{suffix}")
+        try:
+            with silence():
+                ready.export(str(written), kind, verbose=False, input_signature=[image])
+        except ImportError as error:
+            error.name = error.name or packages[backend][-1]
+            raise not_installed(f"{what} files", error, *packages[backend]) from error
+        except Exception as error:  # of many classes
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{what} cannot hold this model. Keras' exporter says: {reason}"
+            ) from error
+        if suffix == ".xml":
+            _complete(written, temporary, image.shape, known.outputs[0])
+        else:
+            os.replace(written, temporary)
+        card.write(temporary)
+        _check(what, model, temporary, [side or 64 for side in image.shape[1:]])
+        if suffix == ".xml":
+            os.replace(temporary.with_suffix(".bin"), weights)
+    return path
+
+
+def _check(what: str, model: keras.Model, path: Path, shape: list[int]) -> None:
+    """Raises a ValueError unless the file computes on noise what the model computes."""
+    images = np.random.default_rng(0).uniform(0, 1, (2, *shape))
+    try:
+        with silence():
+            verify(model, path, images, latency_runs=0, strict=True)
+    except Exception as error:  # of many classes, the runtimes' among them
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"Keras' exporter wrote a wrong {what} file, which was removed: {reason}"
+        ) from error
+
+
+def _complete(written: Path, path: Path, shape: tuple, output: str) -> None:
+    """Writes OpenVINO's file again, with the shape and the name that it lacks."""
+    import openvino
+
+    model = openvino.Core().read_model(written)
+    model.reshape([side or -1 for side in shape])
+    model.output().set_names({output})
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+export_onnx = functools.partial(_export, "ONNX")
+export_openvino = functools.partial(_export, "OpenVINO")
+export_tflite = functools.partial(_export, "TFLite")
