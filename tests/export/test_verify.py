@@ -252,7 +252,7 @@ def test_a_file_of_another_shape_fails(make_model, model, images, tmp_path):
 
 def test_bad_arguments(model, images, served, tmp_path):
     path = served
-    with pytest.raises(ValueError, match="must be images"):
+    with pytest.raises(ValueError, match="at least one image"):
         verify(model, path, images[:0])
     with pytest.raises(ValueError, match=r"shape \(3,\) for 12 images"):
         verify(model, path, images, [1, 2, 3])
