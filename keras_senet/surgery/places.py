@@ -72,8 +72,8 @@ def places(model: keras.Model, after: After = None) -> list[Place]:
     Example:
 
     >>> host = keras.applications.MobileNetV2(weights=None)
-    >>> places = keras_senet.surgery.places(host)
-    >>> places[0].layer, places[0].skipped
+    >>> found = keras_senet.surgery.places(host)
+    >>> found[0].layer, found[0].skipped
     ('block_2_project_BN', '')
     """
     check_graftable(model)

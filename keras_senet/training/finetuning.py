@@ -75,7 +75,7 @@ def finetune(
     strategy: tf.distribute.Strategy | None = None,
     say=print,
     **values: Any,
-) -> FinetuneResult | TrainingResult:
+) -> FinetuneResult:
     """Fine-tunes a trained network on other images, and writes a report.
 
     First, a linear classifier is fitted to the network's features: the linear probe.
@@ -101,7 +101,7 @@ def finetune(
 
     Returns:
         The network and the results. On a worker that is not the chief, there is no
-        evaluation and no report.
+        evaluation and no report: the result is a `TrainingResult`.
 
     Example:
 

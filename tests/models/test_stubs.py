@@ -112,11 +112,13 @@ def test_a_type_checker_accepts_the_examples(tmp_path):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         code = ("".join(c["source"]) for c in cells if c["cell_type"] == "code")
         texts[path.name] = "\n".join(code)
-    assert len(texts) > 120
+    assert len(texts) > 90
     files = {f"example{number}.py": name for number, name in enumerate(texts)}
     for file, name in files.items():
         (tmp_path / file).write_text(texts[name], "utf-8")
-    # An example may give a name another value.
-    done = _mypy(tmp_path, "--allow-redefinition", *files)
+    # An example may give a name another value, and knows that its preset exists, or
+    # that its images have one label each. NumPy's types are skipped, see CONFIG.
+    options = ("--allow-redefinition", "--disable-error-code=union-attr")
+    done = _mypy(tmp_path, *options, "--disable-error-code=var-annotated", *files)
     said = re.sub(r"example\d+\.py", lambda file: files[file[0]], done.stdout)
     assert done.returncode == 0, said + done.stderr
