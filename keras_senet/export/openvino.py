@@ -1,6 +1,8 @@
 """OpenVINO: an .xml file and a .bin file, for servers without a GPU."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -158,7 +160,12 @@ def write_openvino(
         # In the model's order; OpenVINO sorts them.
         ordered = [results[name] for name in frozen.function.structured_outputs]
         model = openvino.Model(ordered, model.get_parameters(), frozen.name)
-        openvino.save_model(model, path, compress_to_fp16=quantization == "float16")
+        try:
+            openvino.save_model(model, path, compress_to_fp16=quantization == "float16")
+        except RuntimeError as error:  # which does not say that the disk is full
+            if shutil.disk_usage(path.parent).free > 2**20:
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
     frozen.card.write(path)
 
 

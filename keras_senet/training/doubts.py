@@ -64,8 +64,8 @@ def is_no_better(result, accuracy: float) -> bool:
         accuracy: On the held-out images; of single labels where an image has several.
     """
     held_out = np.array(count_images(result.source, result.recipe.validation_split))
-    part = result.source.part(result.recipe.validation_split)
-    images = min(part.images, result.recipe.limit or part.images)
+    # All of them: the recipe's `limit` is of the evaluation after each epoch.
+    images = result.source.part(result.recipe.validation_split).images
     shares = held_out / images
     if result.source.multi_label:
         common = np.maximum(shares, 1 - shares).mean()

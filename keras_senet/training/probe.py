@@ -139,11 +139,12 @@ def see(
 def _empty(shape, file):
     if 4 * np.prod(shape) <= MEMORY_BYTES:
         return np.empty(shape, np.float32)
-    features = np.lib.format.open_memmap(file, "w+", np.float32, shape)
-    if hasattr(os, "posix_fallocate"):
-        # Writing to memory for which the disk has no room would end the process.
-        with disk_full_explained(file), open(file, "rb+") as taken:
-            os.posix_fallocate(taken.fileno(), 0, file.stat().st_size)
+    with disk_full_explained(file):
+        features = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):
+            # Writing to memory for which the disk has no room would end the process.
+            with open(file, "rb+") as taken:
+                os.posix_fallocate(taken.fileno(), 0, file.stat().st_size)
     return features
 
 

@@ -41,8 +41,11 @@ def disk_full_explained(path: str | os.PathLike) -> Iterator[None]:
     """
     try:
         yield
-    except DiskFull:
-        raise
+    except DiskFull as error:
+        # Of what `atomic_path` has for the path while it is written.
+        place = os.path.join(os.path.dirname(path), "")
+        hidden = re.escape(f"{place}.{os.path.basename(path)}.") + r"\w{8}[/\\]"
+        raise DiskFull(re.sub(hidden, lambda _: place, str(error))) from error
     except Exception as error:
         full = _full_disk(error)
         if full is None:
