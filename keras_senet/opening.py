@@ -538,7 +538,7 @@ def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ValueError(
         f"The path must be {what}. Received: {str(path)!r}, which cannot be read. It "
-        f"is damaged, truncated or another kind of file. {reason}"
+        f"is damaged, truncated or another kind of file. {reason[:200]}"
     )
 
 
@@ -712,8 +712,8 @@ def _load_keras(path: Path) -> keras.Model:
         reason = (text.strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             "Keras must know all layers of a .keras file. Received: "
-            f"{str(path)!r}. The error of Keras is: {reason.split('. ')[0]}. If the "
-            "model has classes of your own, register them and open it in Python."
+            f"{str(path)!r}. The error of Keras is: {reason.split('. ')[0][:200]}. If "
+            "the model has classes of your own, register them and open it in Python."
         ) from error
     card, seen = Card.read(path), Card.of(model)
     if card is not None:

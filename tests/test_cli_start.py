@@ -135,3 +135,17 @@ def test_who_asks_for_the_notes_gets_them(words, level, lines):
 @pytest.mark.parametrize("line", ["error: W0000", "Warning: x", "WARNING", "I am"])
 def test_other_lines_are_no_notes(line):
     assert not re.match(_NOTE, line.encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'TIFFFetchNormalTag: Incompatible type for "RowsPerStrip".',
+        "_TIFFGetStrileOffsetOrByteCountValue: Inconsistent directory count.",
+        "LZWDecode: Not enough data at scanline 0 (short 9 bytes).",
+        "JPEGLib: Not a JPEG file: starts with 0x7f 0xd8.",
+        "tempfile.tif: Using code not yet in table.",
+    ],
+)
+def test_what_libtiff_says_of_a_broken_image_is_no_line_of_ours(line):
+    assert re.match(_NOTE, line.encode())

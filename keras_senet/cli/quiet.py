@@ -19,7 +19,9 @@ from keras_senet.utils.names import visible
 _NOTE = re.compile(
     rb"([IW]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
     rb"|(INFO|WARNING): |To enable the following instructions:"
-    rb"|E\d{4} .*(cuInit.*\(303\)|oneDNN supports .*Falling back))"
+    rb"|E\d{4} .*(cuInit.*\(303\)|oneDNN supports .*Falling back)"
+    # Of libtiff, about a broken image, which the command names in a line of its own.
+    rb"|(tempfile\.tif|_?TIFF\w+|\w+Decode\w*|JPEG\w+|Fax\w+|Fail to read \w+): )"
 )
 
 

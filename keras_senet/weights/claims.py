@@ -23,6 +23,8 @@ from keras_senet.utils.files import (
 WEIGHTS = "model.weights.h5"  # in a .keras file
 
 _MOST_CONFIG_BYTES = 2**24
+# Each model within another is two.
+_MOST_DEPTH = 64
 # What layers of Keras call the sizes of their arrays.
 _WIDTHS = {
     *("units", "filters", "depth_multiplier", "input_dim", "output_dim"),
@@ -106,9 +108,11 @@ def _count_values(archive: zipfile.ZipFile, path: Path) -> int:
 
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yields the arrays of a file, each once, and none behind a link out of it."""
-    left, seen = [file], {file}
+    left, seen = [(file, 0)], {file}
     while left:
-        group = left.pop()
+        group, depth = left.pop()
+        if depth > _MOST_DEPTH:
+            raise Unreadable(f"its groups are nested more than {_MOST_DEPTH} deep")
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue
@@ -117,7 +121,7 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
                 continue
             seen.add(item)
             if isinstance(item, h5py.Group):
-                left.append(item)
+                left.append((item, depth + 1))
             elif isinstance(item, h5py.Dataset) and item.shape is not None:
                 yield name, item
 

@@ -314,6 +314,15 @@ def test_arrays_of_a_fill_value_in_a_model_count_together(dense, tmp_path):
     refused(keras_senet.open_model, path, "more than is left")
 
 
+def test_groups_of_a_model_nested_deep(dense, tmp_path):
+    file = io.BytesIO()
+    with h5py.File(file, "w") as content:
+        content.create_group("layers" + "/a" * 200)
+    members = {"model.weights.h5": file.getvalue()}
+    path = rewritten(dense, tmp_path / "a.keras", members)
+    refused(keras_senet.open_model, path, "nested more than")
+
+
 # --- safetensors and torch
 
 
