@@ -94,7 +94,7 @@ def test_the_options_of_a_network_appear_when_it_is_named(show, words):
     assert "--reduction INT" in text
     assert "--batch-norm, --no-batch-norm" in text
     assert "--cardinality" not in text
-    assert "some of (0, 1, 2, 3, 4)" in " ".join(text.split())
+    assert "numbers from (0, 1, 2, 3, 4)" in " ".join(text.split())
 
 
 def test_a_recipe_names_a_network(show):

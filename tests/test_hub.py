@@ -141,7 +141,7 @@ def test_bad_folders(model, tmp_path):
         keras_senet.load_pretrained(folder)
     del config["input_shape"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="one without input_shape"):
+    with pytest.raises(ValueError, match="a file without input_shape"):
         keras_senet.load_pretrained(folder)
 
 

@@ -142,7 +142,7 @@ def _architecture(network):
 def _sections(record) -> list:
     """The text of a docstring, then pairs of a title and what is under it."""
     text = inspect.cleandoc(record.__doc__ or "")
-    text, *rest = re.split(r"^(Attributes|Examples):$", text, flags=re.M)
+    text, *rest = re.split(r"^(Attributes|Examples?):$", text, flags=re.M)
     bodies = (textwrap.dedent(body).strip() for body in rest[1::2])
     return [text.strip(), *zip(rest[::2], bodies, strict=True)]
 

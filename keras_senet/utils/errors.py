@@ -92,7 +92,9 @@ def check_counts(**counts: int | None) -> None:
 
 def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     """Returns (height, width)."""
-    size = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
+    size = image_size
+    if not isinstance(size, tuple | list) and not getattr(size, "shape", ()):
+        size = (size, size)
     if len(size) != 2 or not all(is_positive_integer(side) for side in size):
         raise ValueError(
             "`image_size` must be a positive integer or two, (height, width). "

@@ -101,6 +101,8 @@ def _limited(batches, limit, name) -> Iterator[list[np.ndarray]]:
 
 def _parts(data, batch_size) -> Iterator[tuple]:
     """Yields the parts of each batch as they are given: images first, labels."""
+    if callable(data):
+        data = data()
     if hasattr(data, "shape"):
         data = (data,)
     if isinstance(data, tuple) and not any(map(_is_batch, data[1:2])):
@@ -109,7 +111,14 @@ def _parts(data, batch_size) -> Iterator[tuple]:
         starts = range(0, len(data[0]), batch_size)
         yield from (tuple(part[i : i + batch_size] for part in data) for i in starts)
         return
-    for batch in data() if callable(data) else data:
+    try:
+        batches = iter(data)
+    except TypeError:
+        raise ValueError(
+            "Images must be an array, batches of images, or a function that returns "
+            f"one of these. Received: {data!r} (of type {type(data).__name__})"
+        ) from None
+    for batch in batches:
         if isinstance(batch, Mapping):
             yield _members(batch)
         else:

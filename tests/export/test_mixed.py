@@ -115,7 +115,7 @@ def test_a_model_without_gates_has_one_clear_line(export, images):
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
     with pytest.raises(
-        ValueError, match=r"squeeze-and-excitation.*quantization='int8'"
+        ValueError, match=r"a model with SE.*quantization='int8'"
     ):
         export(keras.Model(inputs, x), quantization="int8_float_gates")
 
@@ -145,7 +145,7 @@ def test_a_dead_unit_gets_a_range(export, dead, images, io_type):
 
 def test_without_the_quantiser(export, dead, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "litert_quantizer", None)
-    message = r"other operations needs LiteRT's quantiser.*pip install litert-quantizer"
+    message = r"other operations needs LiteRT's quantizer.*pip install litert-quantizer"
     with pytest.raises(ValueError, match=message):
         export(quantization="int8_float_gates")
     with pytest.raises(ValueError, match=r"never leave zero.*dead_se.*pip install"):

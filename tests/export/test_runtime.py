@@ -129,7 +129,7 @@ def test_several_outputs_come_by_name_in_the_models_order(model, images, tmp_pat
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((0, 16, 16, 3), "must be images"),
+        ((0, 16, 16, 3), "at least one image"),
         ((2, 8, 16, 3), r"\(None, 16, 16, 3\).*\(2, 8, 16, 3\)"),
         ((2, 16, 16, 1), r"\(2, 16, 16, 1\)"),
         ((16, 16, 3), r"\(16, 16, 3\)"),
@@ -214,5 +214,5 @@ def test_other_things_are_told_apart(files, tmp_path):
 def test_saved_model_without_its_variables_folder(files, tmp_path):
     shutil.copytree(files / "served", tmp_path / "served")
     shutil.rmtree(tmp_path / "served" / "variables")
-    with pytest.raises(ValueError, match="must hold a SavedModel"):
+    with pytest.raises(ValueError, match="must be a SavedModel"):
         open_runner(tmp_path / "served")

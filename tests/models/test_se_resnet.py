@@ -260,7 +260,7 @@ def test_signature_is_keras_applications_then_ours():
     assert ours["name"].default == "se_resnet50"
     rest = list(ours.values())[len(theirs) :]
     assert all(p.kind is p.KEYWORD_ONLY for p in rest)
-    assert keras_senet.SEResNet50.__doc__.startswith("SEResNet50")
+    assert keras_senet.SEResNet50.__doc__.startswith("Builds SEResNet50.")
 
 
 def test_architecture_is_a_record_of_json_values():

@@ -93,7 +93,7 @@ def test_raw_images_are_normalised_in_the_model():
             {"augmentation": "flip"},
             (8, 32, 32, 1),
             8,
-            "On arrays `augmentation` must be 'none'",
+            "`augmentation` must be 'none' for arrays",
         ),
         ({"freeze_batch_norm_epochs": 1}, (8, 32, 32, 1), 8, "`freeze_batch_norm"),
         ({"head_epochs": 1}, (8, 32, 32, 1), 8, "`head_epochs` must be 0"),

@@ -101,7 +101,7 @@ def named(shape):
         ((np.zeros((4, 8, 8, 2)), np.zeros(4, int)), "Images must be"),
         ((np.full((4, 8, 8, 3), 0.5), np.arange(4)), "Images must be raw, 0..255"),
         ((np.full((4, 8, 8, 3), np.nan), np.arange(4)), "Images must be raw, 0..255"),
-        ((np.zeros((4, 8, 8, 3), "uint8"), np.zeros(4, int)), "two or more"),
+        ((np.zeros((4, 8, 8, 3), "uint8"), np.zeros(4, int)), "at least two"),
         ((np.zeros((4, 8, 8, 3), "uint8"), np.arange(4) - 1), "0 or more.*-1"),
         (pairs((2, 8, 8, 3), (2, 9, 8, 3)), r"one shape.*\(9, 8, 3\).*Resize"),
         (dataset((4, 8, 8, 3)).repeat(), "must end"),

@@ -15,6 +15,14 @@ def test_whole_numbers_of_any_kind(value):
     assert type(as_integer("count", value)) is int
     check_counts(batch_size=value, limit=None)
     assert [type(side) for side in checked_size(value)] == [int, int]
+    for pair in ([value, 7], (value, 7), np.array([value, 7])):
+        assert checked_size(pair) == (5, 7)
+
+
+def test_sizes_that_are_none():
+    for value in (np.array([5.0, 5.0]), np.array([5, 5, 5]), [5], "55", np.array(0.5)):
+        with pytest.raises(ValueError, match="`image_size` must be"):
+            checked_size(value)
 
 
 @pytest.mark.parametrize(

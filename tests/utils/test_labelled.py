@@ -107,6 +107,19 @@ def test_labels_that_name_no_class_are_said(labels):
         class_numbers(labels)
 
 
+@pytest.mark.parametrize("data", [None, 5, lambda: None])
+def test_what_holds_no_images_is_said(data):
+    with pytest.raises(ValueError, match="or a function that returns one of these"):
+        list(read_images(data))
+
+
+def test_a_function_may_return_arrays():
+    for data in (lambda: IMAGES, lambda: (IMAGES, LABELS)):
+        batches = list(read_images(data, 2))
+        np.testing.assert_array_equal(np.concatenate(batches), IMAGES)
+        assert len(batches[0]) == 2
+
+
 def test_a_mapping_without_images():
     with pytest.raises(ValueError, match="Received: pixels, label"):
         list(read_images([{"pixels": IMAGES, "label": LABELS}]))

@@ -140,7 +140,7 @@ def test_every_weight_matters():
 def test_unknown_names_are_listed():
     arrays = {"layer1.0.conv1.weight": np.ones((4, 4, 1, 1), "float32")}
     arrays["bn1.weight"] = arrays["surprise.weight"] = np.ones(4, "float32")
-    with pytest.raises(ValueError, match=r"1 others: surprise\.weight"):
+    with pytest.raises(ValueError, match=r"1 other names, surprise\.weight"):
         timm_modern.read(arrays)
 
 
