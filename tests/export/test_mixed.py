@@ -114,9 +114,7 @@ def test_float_operations_are_chosen_by_name(export, model):
 def test_a_model_without_gates_has_one_clear_line(export, images):
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
-    with pytest.raises(
-        ValueError, match=r"a model with SE.*quantization='int8'"
-    ):
+    with pytest.raises(ValueError, match=r"a model with SE.*quantization='int8'"):
         export(keras.Model(inputs, x), quantization="int8_float_gates")
 
 
