@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from xml.etree import ElementTree
 
-from keras_senet.utils.errors import integer_or_none, short
+from keras_senet.utils.errors import first_line, integer_or_none, short
 from keras_senet.utils.files import check_depth, parse_json
 from keras_senet.version import __version__
 
@@ -429,10 +429,9 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
     except Exception as error:
         if getattr(error, "errno", None):  # no such file, or none that one may read
             raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"{str(path)!r} cannot be read. It may be truncated or damaged: "
-            f"{lines[0][:200]}"
+            f"{first_line(error)[:200]}"
         ) from None
 
 

@@ -19,7 +19,13 @@ from keras_senet.models import create_model, list_models, network_of
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.surgery.inference import check_known_inputs
 from keras_senet.trust import foreign_operations
-from keras_senet.utils.errors import as_integer, check_counts, nearest, not_installed
+from keras_senet.utils.errors import (
+    as_integer,
+    check_counts,
+    first_line,
+    nearest,
+    not_installed,
+)
 from keras_senet.utils.files import DiskFull, ImplausibleArchive, disk_full_explained
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.graph import interface
@@ -535,7 +541,7 @@ def _check_single_input(inputs, name: str) -> None:
 
 def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
     """Returns the error for a file that its reader refused."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return ValueError(
         f"The path must be {what}. Received: {str(path)!r}, which cannot be read. It "
         f"is damaged, truncated or another kind of file. {reason[:200]}"

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import freeze
-from keras_senet.utils.errors import not_installed
+from keras_senet.utils.errors import first_line, not_installed
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.quiet import quiet
 
@@ -89,7 +89,7 @@ def export_onnx(
                 )
             onnx.checker.check_model(proto)
         except Exception as error:  # of many classes, the checker's among them
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ValueError(
                 "This model cannot be converted to ONNX. The error of tf2onnx or of "
                 f"ONNX's checker is: {reason}"

@@ -10,7 +10,7 @@ import numpy as np
 from keras_senet.data import Source, open_source
 from keras_senet.opening import dequantize, quantize
 from keras_senet.tracing import Frozen
-from keras_senet.utils.errors import check_counts
+from keras_senet.utils.errors import check_counts, first_line
 from keras_senet.utils.flatbuffer import (
     Operation,
     graph_operations,
@@ -288,7 +288,7 @@ def quantize_mixed(
                 enable_progress_report=False,
             )
     except Exception as error:  # of many classes, for models that it does not know
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ValueError(f"LiteRT cannot quantize this model: {reason}") from (error)
     model = open_flatbuffer(bytes(result.quantized_model))
     for code in model.operatorCodes:

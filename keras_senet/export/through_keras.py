@@ -17,7 +17,7 @@ from keras_senet.surgery.inference import (
     labelled,
     sized,
 )
-from keras_senet.utils.errors import not_installed
+from keras_senet.utils.errors import first_line, not_installed
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.graph import interface
 from keras_senet.utils.quiet import silence
@@ -92,7 +92,7 @@ def _export(
             error.name = error.name or packages[backend][-1]
             raise not_installed(f"{what} files", error, *packages[backend]) from error
         except Exception as error:  # of many classes
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ValueError(
                 f"{what} cannot hold this model. Keras' exporter says: {reason}"
             ) from error
@@ -114,7 +114,7 @@ def _check(what: str, model: keras.Model, path: Path, shape: list[int]) -> None:
         with silence():
             verify(model, path, images, latency_runs=0, strict=True)
     except Exception as error:  # of many classes, the runtimes' among them
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueError(
             f"Keras' exporter wrote a wrong {what} file, which was removed: {reason}"
         ) from error

@@ -103,6 +103,11 @@ def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     return tuple(map(operator.index, size))
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def is_positive_integer(value: object) -> bool:
     """Whether a value is a whole number above 0; True is none."""
     number = integer_or_none(value)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from keras_senet.card import KEY, Card, h5_header, read_header
-from keras_senet.utils.errors import short
+from keras_senet.utils.errors import first_line, short
 from keras_senet.utils.files import ImplausibleArchive, check_archive
 from keras_senet.weights.claims import WEIGHTS, Budget, Unreadable, open_weights
 
@@ -74,7 +74,7 @@ def read_file(path: str | os.PathLike) -> RawFile:
     except Exception as error:
         raise ValueError(
             f"{str(path)!r} cannot be read. It may be truncated or damaged: "
-            f"{_line(error)}"
+            f"{first_line(error)[:200]}"
         ) from None
     if not found.arrays:
         raise ValueError(f"{str(path)!r} has no weights.")
@@ -317,7 +317,7 @@ def _read_safetensors(path: Path) -> _Content:
                     raise Unreadable(f"{short(name)} has the type {kind}")
             arrays = {name: _float32(file.get_tensor(name)) for name in names}
     except SafetensorError as error:
-        raise Unreadable(f"truncated or damaged: {_line(error)}") from None
+        raise Unreadable(f"truncated or damaged: {first_line(error)[:200]}") from None
     return _Content(arrays=arrays, format="safetensors", header=header)
 
 
@@ -417,8 +417,3 @@ def _reason(error):
         if mark in text:
             return text[text.index(mark) :].splitlines()[0].split(" was not ")[0]
     return "not torch's format"
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

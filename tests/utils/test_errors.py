@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 import keras_senet
-from keras_senet.utils.errors import as_integer, check_counts, checked_size
+from keras_senet.utils.errors import (
+    as_integer,
+    check_counts,
+    checked_size,
+    first_line,
+)
 
 
 @pytest.mark.parametrize("value", [5, np.int64(5), np.uint8(5), np.array(5)])
@@ -33,6 +38,11 @@ def test_what_is_none(value):
         as_integer("count", value, "Count again.")
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         check_counts(batch_size=value)
+
+
+def test_the_first_line_of_an_error():
+    assert first_line(ValueError("\n a\n b")) == "a"
+    assert first_line(ValueError()) == "ValueError"
 
 
 def test_records_are_json_whatever_integers_they_get():
