@@ -10,20 +10,14 @@ main.py, one for each data set, and goes on as it does.
 """
 
 import dataclasses
-import math
-import os
-import statistics
-import sys
 from collections.abc import Mapping
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import grid
 import report
-import tyro
 import workers
 
-from keras_senet.training import RECIPES, Recipe, TrainingStopped
+from keras_senet.training import RECIPES, Recipe
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
 
@@ -88,14 +82,7 @@ class Evidence:
             for name, base in self.bases().items()
             for cell in CELLS
         ]
-        left = [work for work in works if not work.is_done()]
-        done = len(works) - len(left)
-        print(f"{done} of {len(works)} trainings were done before", flush=True)
-        for number, work in enumerate(workers.run_all(left, self.jobs), done + 1):
-            name = work.folder.relative_to(self.output)
-            print(f"{number}/{len(works)}  {name}", flush=True)
-            self.write()
-        self.write()
+        workers.finish(works, self.jobs, self.output, self.write)
         print(f"Written to {self.output / 'evidence.md'}")
 
     def bases(self) -> dict[str, Recipe]:
@@ -139,7 +126,7 @@ def table(results: Mapping[str, report.Results], recipes: Mapping[str, Recipe]) 
     for name, found in results.items():
         for cell in CELLS:
             cells = [TITLES[name], cell.label, *_cost(found.facts.get(cell.name))]
-            lines.append(f"| {' | '.join([*cells, *_accuracies(found, cell)])} |")
+            lines.append(f"| {' | '.join([*cells, *found.accuracies(cell)])} |")
     lines.append("")
     return "\n".join([*lines, *(_gain(name, results[name]) for name in results)])
 
@@ -150,34 +137,16 @@ def _cost(facts):
     return f"{facts['parameters']:,}", f"{facts['multiply_adds'] / 1e6:.2f}"
 
 
-def _accuracies(results, cell):
-    values = [100 - error for error in results.errors.get(cell.name, ())]
-    each = [f"{value:.2f}" for value in values]
-    each += ["diverged"] * results.diverged.count(cell.name)
-    if not values:
-        return "not yet", ", ".join(each)
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread}", ", ".join(each)
-
-
 def _gain(name, results):
     plain, se = CELLS
-    errors = [results.errors.get(cell.name, []) for cell in CELLS]
-    if not all(errors):
+    found = results.gain(se, plain)
+    if found is None:
         return f"- {TITLES[name]}: not yet."
-    gain = results.mean(plain) - results.mean(se)
-    if results.deviation is None:
+    gain, error = found
+    if error is None:
         return f"- {TITLES[name]}: {gain:+.2f} points with SE, of one seed."
-    error = results.deviation * math.sqrt(sum(1 / len(e) for e in errors))
     return f"- {TITLES[name]}: {gain:+.2f} points with SE, standard error {error:.2f}."
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        tyro.cli(Evidence).run()
-    except TrainingStopped as stop:
-        print(stop)
-        sys.exit(143)  # 128 and the number of SIGTERM, as shells have it
-    except (ValueError, OSError, BrokenProcessPool) as error:
-        sys.exit(f"error: {error}")
+    workers.call(Evidence)

@@ -6,18 +6,19 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import keras
 
-from keras_senet import SqueezeExcite, complexity, create_model, evaluate
+from keras_senet import SqueezeExcite, analysis, complexity, create_model, evaluate
 from keras_senet.data import open_source
 from keras_senet.training import Recipe, train
 from keras_senet.utils.files import atomic_path
 
 RESULT = "result.json"
 
-# The split that judges a cell, once, after its training.
+# The split that judges a cell, once, after its training, if no other is named.
 TEST = "test"
 
 # Of SE-ResNet-50 with r = 16, average, sigmoid, standard placement in all stages.
@@ -52,6 +53,10 @@ class Cell:
             value = "-".join(map(str, value)) if isinstance(value, tuple) else value
             words.append(f"{key.removeprefix('se_')}-{value}")
         return "-".join(words).replace("se-False", "plain")
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """What its training needs beside the recipe, made anew."""
+        return []
 
     def recipe(self, base: Recipe, seed: int) -> Recipe:
         """Returns the recipe that trains it."""
@@ -198,12 +203,17 @@ class Work:
         recipe: How it is trained.
         folder: Its run folder, which gets result.json when it is done.
         data_dir: The folder of the data, if not the usual one.
+        split: The split that judges it.
+        uses: Whether it is also measured without its SE, on the recipe's held-out
+            images. The result gets the keys of `used`.
     """
 
     cell: Cell
     recipe: Recipe
     folder: Path
     data_dir: Path | None = None
+    split: str = TEST
+    uses: bool = False
 
     def is_done(self) -> bool:
         """Whether there is a result.
@@ -230,6 +240,7 @@ class Work:
                 self.folder,
                 data_dir=self.data_dir,
                 resume=started,
+                callbacks=self.cell.callbacks(),
                 verbose=0,
             )
         except FloatingPointError as error:
@@ -248,11 +259,11 @@ class Work:
         evaluation = evaluate(
             trained.model,
             open_source(self.recipe.data, data_dir=self.data_dir),
-            split=TEST,
+            split=self.split,
             crop_fraction=self.recipe.crop_fraction,
             limit=self.recipe.limit,
         )
-        return {
+        result = {
             "error": 100 * (1 - evaluation.top1),
             "images": evaluation.images,
             "loss": evaluation.loss,
@@ -260,6 +271,9 @@ class Work:
             "seconds": trained.seconds,
             **describe(trained.model),
         }
+        if self.uses and result["widths"]:
+            result["uses"] = used(trained.model, trained.validation)
+        return result
 
 
 def _check_same(result, recipe, folder):
@@ -280,6 +294,33 @@ def describe(model: keras.Model) -> dict[str, Any]:
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,
         "widths": [width for _, width in widths],
+    }
+
+
+def used(model: keras.Model, batches: Any) -> dict[str, float]:
+    """Returns how much a network uses its SE.
+
+    Args:
+        model: A network with several SE layers.
+        batches: Labelled images, as for `analysis.excitation_statistics`.
+
+    Returns:
+        `layers`: number of SE layers. `dispensable`: how many of them cost at most 0.1
+        points when they go alone. `identity` and `mean`: points that all cost together,
+        where each gate is 1, and where it is its channel's mean. `distance`: root of
+        the mean square of (gate - 1); `spread`: that of (gate - its channel's mean);
+        both are means over the layers.
+    """
+    statistics = analysis.excitation_statistics(model, batches)
+    removal = analysis.removal_accuracy(model, batches, statistics)
+    layers = statistics.layers
+    costs = {t.by: 100 * removal.loss(t) for t in removal.groups[-2:]}  # all layers
+    return {
+        "layers": len(layers),
+        "dispensable": len(removal.dispensable),
+        **costs,
+        "distance": fmean(layer.distance for layer in layers),
+        "spread": fmean(layer.spread for layer in layers),
     }
 
 

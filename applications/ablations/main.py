@@ -6,18 +6,14 @@ README.md in this folder describes its output.
 """
 
 import dataclasses
-import os
-import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import grid
 import report
-import tyro
 import workers
 
 from keras_senet.models import stages_of
-from keras_senet.training import Recipe, TrainingStopped, load_recipe
+from keras_senet.training import Recipe, load_recipe
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
 
@@ -66,15 +62,17 @@ class Ablations:
         return recipe.smoke() if self.smoke else recipe
 
     def run(self) -> None:
-        if self.jobs < 1:
-            raise ValueError(f"`jobs` must be at least 1. Received: jobs={self.jobs}")
         base = self.base()
         architecture = grid.architecture_of(base)
         tables = grid.tables(stages_of(base.model), architecture.reduction)
         tables = self._chosen(tables)
-        if not self.report:
-            self._train(base, tables)
-        self._write(base, tables)
+        if self.report:
+            self._write(base, tables)
+        else:
+            works = self._works(base, tables)
+            workers.finish(
+                works, self.jobs, self.output, lambda: self._write(base, tables)
+            )
         print(f"Written to {self.output / 'ablations.md'}")
 
     def _chosen(self, tables):
@@ -87,9 +85,9 @@ class Ablations:
             )
         return [table for table in tables if not self.only or table.name in self.only]
 
-    def _train(self, base, tables):
+    def _works(self, base, tables):
         # Seed by seed, so that a grid that was stopped has something of each cell.
-        works = [
+        return [
             grid.Work(
                 cell=cell,
                 recipe=cell.recipe(base, seed),
@@ -99,13 +97,6 @@ class Ablations:
             for seed in self.seeds
             for cell in grid.distinct(tables)
         ]
-        left = [work for work in works if not work.is_done()]
-        done = len(works) - len(left)
-        print(f"{done} of {len(works)} trainings were done before", flush=True)
-        for number, work in enumerate(workers.run_all(left, self.jobs), done + 1):
-            self._write(base, tables)
-            name = work.folder.relative_to(self.output)
-            print(f"{number}/{len(works)}  {name}", flush=True)
 
     def _write(self, base, tables):
         self.output.mkdir(parents=True, exist_ok=True)
@@ -125,11 +116,4 @@ class Ablations:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        tyro.cli(Ablations).run()
-    except TrainingStopped as stop:
-        print(stop)
-        sys.exit(143)  # 128 and the number of SIGTERM, as shells have it
-    except (ValueError, OSError, BrokenProcessPool) as error:
-        sys.exit(f"error: {error}")
+    workers.call(Ablations)

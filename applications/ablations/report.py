@@ -29,6 +29,7 @@ class Results:
         seconds: Of each training, evaluation after each epoch included.
         images: Number of the images that judged.
         diverged: Names of the cells that had a seed without a finite loss.
+        uses: Cell name -> how its SE is used, one a seed; see `grid.Work`.
     """
 
     errors: Mapping[str, list[float]]
@@ -36,6 +37,7 @@ class Results:
     seconds: Sequence[float]
     images: int
     diverged: Sequence[str]
+    uses: Mapping[str, list[Mapping[str, float]]]
 
     def mean(self, cell: Cell) -> float | None:
         """The mean error of a cell, per cent."""
@@ -53,11 +55,28 @@ class Results:
 
     def score(self, cell: Cell, base: Cell) -> float | None:
         """A cell's difference from the base in standard errors."""
+        gain, error = self.gain(cell, base) or (0.0, None)
+        return -gain / error if error else None
+
+    def gain(self, cell: Cell, base: Cell) -> tuple[float, float | None] | None:
+        """How much better a cell is than the base in points, and the standard error."""
         mine, theirs = (self.errors.get(c.name, ()) for c in (cell, base))
-        if not self.deviation or not mine or not theirs:
+        if not mine or not theirs:
             return None
-        error = self.deviation * math.sqrt(1 / len(mine) + 1 / len(theirs))
-        return (statistics.fmean(mine) - statistics.fmean(theirs)) / error
+        gain = statistics.fmean(theirs) - statistics.fmean(mine)
+        if self.deviation is None:
+            return gain, None
+        return gain, self.deviation * math.sqrt(1 / len(mine) + 1 / len(theirs))
+
+    def accuracies(self, cell: Cell) -> tuple[str, str]:
+        """The accuracy of a cell as text: mean and deviation, and that of each seed."""
+        values = [100 - error for error in self.errors.get(cell.name, ())]
+        each = [f"{value:.2f}" for value in values]
+        each += ["diverged"] * self.diverged.count(cell.name)
+        if not values:
+            return "not yet", ", ".join(each)
+        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        return f"{statistics.fmean(values):.2f}{spread}", ", ".join(each)
 
 
 _PICTURE = (
@@ -68,7 +87,7 @@ _PICTURE = (
 
 def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
     """Reads what is done of a grid."""
-    errors, facts, seconds, images, diverged = {}, {}, [], 0, []
+    errors, facts, uses, seconds, images, diverged = {}, {}, {}, [], 0, []
     for cell in cells:
         for seed in seeds:
             path = output / cell.name / f"seed-{seed}" / RESULT
@@ -82,8 +101,15 @@ def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
             facts[cell.name] = result
             seconds.append(result["seconds"])
             images = result["images"]
+            if "uses" in result:
+                uses.setdefault(cell.name, []).append(result["uses"])
     return Results(
-        errors=errors, facts=facts, seconds=seconds, images=images, diverged=diverged
+        errors=errors,
+        facts=facts,
+        seconds=seconds,
+        images=images,
+        diverged=diverged,
+        uses=uses,
     )
 
 
