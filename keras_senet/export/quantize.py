@@ -15,6 +15,7 @@ from keras_senet.utils.flatbuffer import (
     Operation,
     graph_operations,
     open_flatbuffer,
+    read_tflite,
     schema,
     write_flatbuffer,
 )
@@ -338,6 +339,56 @@ def _calibration(data: bytes, ranges) -> dict[str, dict[str, np.ndarray]]:
 def _usable(low: float, high: float) -> tuple[float, float]:
     low, high = min(low, 0.0), max(high, 0.0)
     return (low, high) if high - low > _SMALLEST_RANGE else (low, 1.0)
+
+
+def revived(data: bytes, float32: bytes) -> bytes:
+    """Gives values between convolutions that are zero for all images the range 0 to 1.
+
+    With none, as TensorFlow's converter leaves them, LiteRT's XNNPACK delegate ends the
+    process. They are the squeezed values of SE whose ReLU lets nothing through. What
+    other operations make or take stays: some need the scale of their inputs.
+
+    Args:
+        data: An int8 file.
+        float32: The file of the same model without quantisation.
+    """
+    model, dead = open_flatbuffer(data), read_tflite(data).dead
+    biases = dict(_biases(open_flatbuffer(float32)))
+    graph, scale = model.subgraphs[0], np.float32(1 / 255)
+    steps = list(zip(graph_operations(model), graph.operators, strict=True))
+    for index, tensor in enumerate(graph.tensors):
+        makers = [step for step, _ in steps if index in step.outputs]
+        takers = [pair for pair in steps if index in pair[0].inputs]
+        if (
+            tensor.name.decode() in dead
+            and all(step.kind in _CONVOLUTIONS for step in makers)
+            and all(step.name in biases for step, _ in takers)
+        ):
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [-128]
+            for step, operator in takers:
+                _set_bias(model, operator, biases[step.name], scale)
+    return write_flatbuffer(model)
+
+
+def _biases(model) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the names of the convolutions of a float32 file with their biases."""
+    graph = model.subgraphs[0]
+    for step, operator in zip(graph_operations(model), graph.operators, strict=True):
+        if step.kind in _CONVOLUTIONS and min(operator.inputs[2:], default=-1) >= 0:
+            buffer = model.buffers[graph.tensors[operator.inputs[2]].buffer]
+            yield step.name, np.asarray(buffer.data, "uint8").view("float32")
+
+
+def _set_bias(model, operator, values: np.ndarray, scale: np.float32) -> None:
+    """Rounds a bias to the product of its convolution's two other scales."""
+    _, kernel, bias = (model.subgraphs[0].tensors[i] for i in operator.inputs)
+    scales = scale * np.asarray(kernel.quantization.scale, "float32")
+    limits = np.iinfo("int32")
+    rounded = np.rint(values / scales.astype("float64")).clip(limits.min, limits.max)
+    buffer = schema().BufferT()
+    buffer.data = rounded.astype("int32").view("uint8")
+    model.buffers.append(buffer)
+    bias.buffer, bias.quantization.scale = len(model.buffers) - 1, scales
 
 
 def _take_bytes(model) -> None:

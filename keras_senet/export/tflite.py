@@ -17,6 +17,7 @@ from keras_senet.export.quantize import (
     calibration_images,
     gate_operations,
     quantize_mixed,
+    revived,
     tensor_ranges,
 )
 from keras_senet.export.saved_model import write_saved_model
@@ -75,7 +76,8 @@ def export_tflite(
     | "int8_int16_gates" | int8 | int8; 16-bit integers in SE | yes |
 
     The last two need LiteRT's quantizer (`pip install litert-quantizer`). So do
-    `float_operations`, and int8 files of networks with values that are always zero.
+    `float_operations`, and int8 files of networks in which more than the squeezed
+    values of SE are always zero.
     16-bit gates are for accelerators that support them; they are slow on a CPU.
 
     The file contains standard TFLite metadata for phone libraries: size, colours and
@@ -257,6 +259,8 @@ class Conversion:
                 )
             return self.with_floats(set(), quantization, io_type)
         data = self._converted(quantization, io_type)
+        if read_tflite(data).dead:
+            data = revived(data, self.float32)
         dead = read_tflite(data).dead
         if dead:
             # On values without a range LiteRT's XNNPACK delegate ends the process.

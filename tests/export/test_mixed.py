@@ -131,8 +131,9 @@ def dead(images):
 
 
 @pytest.mark.parametrize("io_type", ["float32", "uint8"])
-def test_a_dead_unit_gets_a_range(export, dead, images, io_type):
+def test_a_dead_unit_gets_a_range(export, dead, images, monkeypatch, io_type):
     """Without one XNNPACK frees twice, and the process ends."""
+    monkeypatch.setitem(sys.modules, "litert_quantizer", None)
     path = export(dead, quantization="int8", io_type=io_type)
     assert read_tflite(path).dead == ()
     assert set(read_tflite(path).results) == {"int8"}
@@ -141,12 +142,16 @@ def test_a_dead_unit_gets_a_range(export, dead, images, io_type):
     assert difference.max() < 0.03 * np.abs(expected).max()
 
 
-def test_without_the_quantiser(export, dead, tmp_path, monkeypatch):
+def test_without_the_quantiser(export, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "litert_quantizer", None)
     message = r"other operations needs LiteRT's quantizer.*pip install litert-quantizer"
     with pytest.raises(ValueError, match=message):
         export(quantization="int8_float_gates")
-    with pytest.raises(ValueError, match=r"never leave zero.*dead_se.*pip install"):
+    inputs = keras.Input((16, 16, 3))
+    layer = keras.layers.Conv2D(4, 3, activation="relu", name="dead_conv")
+    dead = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(layer(inputs)))
+    layer.bias.assign([-100_000.0] * 4)
+    with pytest.raises(ValueError, match=r"never leave zero.*dead_conv.*pip install"):
         export(dead, quantization="int8")
     assert not list(tmp_path.iterdir())
     export(quantization="int8")
