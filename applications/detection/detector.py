@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 from pathlib import Path
 
 import keras
@@ -16,6 +17,10 @@ from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pictures import save_figure
 
 _FORMAT = "yxyx"
+
+# The probability of each class at the start, and the deviation of the heads' kernels:
+# Lin et al., Focal loss for dense object detection, section 4.1.
+_PRIOR, _DEVIATION = 0.01, 0.01
 
 
 def build(network: keras.Model, classes: int, *, convolutions: int = 4):
@@ -33,13 +38,25 @@ def build(network: keras.Model, classes: int, *, convolutions: int = 4):
         use_p5=False,
         image_shape=network.input_shape[1:],
     )
-    return keras_hub.models.RetinaNetObjectDetector(
+    detector = keras_hub.models.RetinaNetObjectDetector(
         pyramid,
         num_classes=classes,
         bounding_box_format=_FORMAT,
         pre_logits_num_conv_layers=convolutions,
+        use_prediction_head_norm=True,
         preprocessor=None,
     )
+    # KerasHub 0.32 gives the prior to the boxes instead of the classes.
+    _start(detector.box_head, 0.0)
+    _start(detector.classification_head, math.log(_PRIOR / (1 - _PRIOR)))
+    return detector
+
+
+def _start(head, bias):
+    for layer in (*head.conv_layers, head.prediction_layer):
+        kernel = keras.initializers.RandomNormal(stddev=_DEVIATION)
+        layer.kernel.assign(kernel(layer.kernel.shape))
+    head.prediction_layer.bias.assign(np.full(head.output_filters, bias))
 
 
 def fit_image(image, size, method="bilinear"):

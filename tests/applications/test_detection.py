@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import keras_senet
+
 PROGRAM = Path(__file__).parents[2] / "applications" / "detection" / "main.py"
 
 
@@ -245,6 +247,18 @@ def test_boxes_follow_their_image(detector):
             np.testing.assert_allclose(boxes[0], found, atol=2)
             places.add(tuple(found))
     assert len(places) > 5
+
+
+@pytest.mark.slow
+def test_a_new_detector_finds_hardly_anything(detector):
+    """KerasHub's own start says 1/2 for each class and moves each anchor away."""
+    shape = (128, 128, 3)
+    network = keras_senet.SEResNet18(include_top=False, weights=None, input_shape=shape)
+    images = np.random.default_rng(0).normal(size=(2, *shape))
+    found = detector.build(network, 3).predict(images, verbose=0)
+    scores = 1 / (1 + np.exp(-found["cls_logits"]))
+    np.testing.assert_allclose(scores, 0.01, rtol=0.1)
+    np.testing.assert_allclose(found["bbox_regression"], 0, atol=0.1)
 
 
 @pytest.mark.slow
