@@ -277,3 +277,29 @@ def test_weights_files_are_those_of_keras_layers(tmp_path, writer):
     models[not writer].load_weights(tmp_path / "model.weights.h5")
     for a, b in zip(*(m.weights for m in models.values()), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize(
+    "count, image, turns",
+    [
+        (8, (4, 4, 16), 1),
+        (6, (4, 4, 16), 3),  # in twos, of which there are three
+        (5, (4, 4, 16), 5),
+        (8, (64, 64, 32), 8),  # one image fills what there is of a cache
+        (8, (64, 64, 8), 2),
+    ],
+)
+def test_small_maps_are_summed_in_few_turns(monkeypatch, count, image, turns):
+    from keras_senet.layers import _tensorflow as kernels
+
+    if not kernels._on_one_cpu():
+        pytest.skip("only one CPU loops")
+    calls, mean = [], kernels._mean
+    monkeypatch.setattr(kernels, "_mean", lambda x: calls.append(1) or mean(x))
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, count, *image)).astype("float32")
+    found = kernels._means_with_product(tf.constant(x), tf.constant(y))
+    assert len(calls) == 2 * turns
+    for means, product in zip(found, (x, x.astype("float64") * y), strict=True):
+        expected = product.mean((1, 2), keepdims=True)
+        np.testing.assert_allclose(means, expected, atol=1e-6)
