@@ -1,7 +1,7 @@
 """What the verbs print: a console and tables."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from keras_senet.utils.names import visible
 
@@ -25,7 +25,7 @@ def print_table(
     console,
     title: str,
     columns: Sequence[str],
-    rows: Sequence[Sequence],
+    rows: Iterable[Sequence],
 ) -> None:
     """Prints a table.
 
@@ -39,18 +39,21 @@ def print_table(
     """
     from rich.text import Text
 
-    table = _table(columns, rows)
+    cells = [[Text(_line(c)) if isinstance(c, str) else c for c in r] for r in rows]
+    # Where nothing wraps, a column is one cell of many lines: rich takes a third of a
+    # second for the cells of a long list.
+    joined = [Text("\n").join(column) for column in zip(*cells, strict=True)]
+    table = _table(columns, [joined] if cells else cells)
     widest = console.options.update(width=1000)
     if console.measure(table, options=widest).maximum > console.width:
-        table = _table([column.replace(" ", "\n") for column in columns], rows)
+        table = _table([column.replace(" ", "\n") for column in columns], cells)
     console.print(Text(visible(title), style="bold"))
     console.print(table)
 
 
-def _table(columns, rows):
+def _table(columns, cells):
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     for i, column in enumerate(columns):
@@ -61,9 +64,8 @@ def _table(columns, rows):
             no_wrap=right or i == 0,
             overflow="fold",
         )
-    for row in rows:
-        cells = (Text(_line(c)) if isinstance(c, str) else c for c in row)
-        table.add_row(*cells)
+    for row in cells:
+        table.add_row(*row)
     return table
 
 
