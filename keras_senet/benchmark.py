@@ -21,7 +21,7 @@ import lazy_loader
 
 import keras_senet
 from keras_senet.card import Card
-from keras_senet.utils.errors import check_counts
+from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.files import temporary_folder
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def describe_machine(threads: int | None = None) -> dict[str, int | str]:
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    threads = cores if threads is None else threads
-    check_counts(threads=threads)
+    threads = as_integer("threads", cores if threads is None else threads)
     file = Path("/proc/cpuinfo")
     words = set(file.read_text("utf-8").split()) if file.exists() else set()
     known = [name for flag, name in _INSTRUCTIONS.items() if flag in words]

@@ -650,7 +650,7 @@ def _network(name, weights, trained, image_size) -> keras.Model:
             f"The network {name!r} needs weights here. Received none. Give a preset or "
             "a file with --weights."
         )
-    if weights is not None and Path(weights).is_file():
+    if isinstance(weights, (str, os.PathLike)) and Path(weights).is_file():
         return _from_weights(name, weights, image_size)
     arguments = {} if weights is None and name not in known else {"weights": weights}
     return _sized(name, image_size, include_preprocessing=True, **arguments)

@@ -78,6 +78,7 @@ def test_help_of_every_verb(shell, verb):
         (["train", "--run-folder", "x", "--reduction", "0.25"], "0.25"),
         (["train", "--run-folder", "x", "--alpha", "0.5"], "Received: 'alpha'"),
         (["train", "--run-folder", "x", "--schedule", "cosin"], "choice 'cosin'"),
+        (["export", "x", "--output", "y", "--quantization", "fp16"], "mean 'float16'?"),
         (["train", "--run-folder", "x", "--model", "se_resnet5"], "Did you mean 'se_r"),
         (["train", "--recipe"], "The recipes are: quickstart"),
         (["predict", "--model", "x"], "images are missing"),

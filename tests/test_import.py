@@ -151,11 +151,16 @@ for name in ("evaluate", "export_saved_model", "data", "training.train"):
             value = getattr(value, part)
     except ImportError as error:
         said[name] = str(error)
+import contextlib, io
+from keras_senet.cli import main
+with contextlib.redirect_stderr(io.StringIO()) as box:
+    main(["evaluate", "se_resnet20.fashion_mnist"])
+verb = box.getvalue()
 try:
     keras_senet.export_tflite(model, f"{path}/a.tflite", quantization="float16")
 except ValueError as error:
     said["export_tflite"] = str(error)
-print(json.dumps(said))
+print(json.dumps([said, verb]))
 """
 
 
@@ -165,7 +170,9 @@ print(json.dumps(said))
 def test_what_needs_tensorflow_says_so(backend, tmp_path):
     """And networks, weights, surgery and `verify` do without."""
     pytest.importorskip(backend)
-    said = _run(WITHOUT, backend, str(tmp_path))
+    said, verb = _run(WITHOUT, backend, str(tmp_path))
+    assert verb.startswith("keras-senet: error: ") and verb.count("\n") == 1
+    assert verb.endswith("python -m pip install tensorflow\n")
     tflite = said.pop("export_tflite")
     assert tflite.startswith(
         "Such TFLite files are written on Keras' backend tensorflow"

@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.utils import graph
+from keras_senet.utils.errors import integer_or_none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,12 @@ def _input_shapes(model, input_shape):
         )
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
-        shapes = [tuple(input_shape)]
+        if integer_or_none(input_shape) is not None:
+            raise ValueError(
+                "`input_shape` must be (height, width, channels), for example "
+                f"(224, 224, 3). Received: input_shape={input_shape!r}"
+            )
+        shapes = [tuple(map(integer_or_none, input_shape))]
     if any(None in shape for shape in shapes):
         raise ValueError(
             "The image size must be known. Received: a model with the input shape "

@@ -264,4 +264,7 @@ def _one_line(box):
         proposed = re.search(r"--[\w.-]+", text)
         if text.startswith("Perhaps you meant") and proposed:
             message += f" Did you mean {proposed.group()!r}?"
+    choice = re.match(r"invalid choice '(.*?)' .* one of \((.*)\)", message)
+    if choice:
+        message += nearest(choice[1], re.findall(r"'(.*?)'", choice[2]))
     return message

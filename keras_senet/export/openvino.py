@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source
-from keras_senet.export.quantize import calibration_images
+from keras_senet.export.quantize import calibration_images, check_quantization
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
-from keras_senet.utils.errors import nearest, not_installed
+from keras_senet.utils.errors import not_installed
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.quiet import silence
 
@@ -109,11 +109,7 @@ def export_openvino(
 def _check(path: Path, quantization: str | None) -> None:
     if path.suffix != ".xml":
         raise ValueError(f"The path must end in '.xml'. Received: path={str(path)!r}")
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(
-            f"`quantization` must be one of {QUANTIZATIONS}. Received: "
-            f"quantization={quantization!r}.{nearest(quantization, QUANTIZATIONS[1:])}"
-        )
+    check_quantization(quantization, QUANTIZATIONS)
     try:
         import openvino  # noqa: F401
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras_senet.data import Source, open_source
 from keras_senet.opening import dequantize, quantize
 from keras_senet.tracing import Frozen
-from keras_senet.utils.errors import check_counts, first_line
+from keras_senet.utils.errors import check_counts, first_line, nearest
 from keras_senet.utils.flatbuffer import (
     Operation,
     graph_operations,
@@ -32,6 +32,19 @@ _LAST_OLD_CODE = 127
 
 _INTEGERS = ("int8", "uint8", "int16")
 _CONVOLUTIONS = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def check_quantization(quantization: str | None, known: tuple[str | None, ...]) -> None:
+    """Raises a ValueError for a quantization that a kind of file does not have."""
+    if quantization in known:
+        return
+    is_none = str(quantization).lower() in ("float32", "fp32", "none")
+    remedy = nearest(quantization, filter(None, known))
+    raise ValueError(
+        f"`quantization` must be one of {known}. Received: "
+        f"quantization={quantization!r}."
+        f"{' Use quantization=None.' if is_none else remedy}"
+    )
 
 
 def calibration_images(

@@ -15,7 +15,7 @@ from keras_senet.data.augmentation import resize_and_crop, to_grey
 from keras_senet.export import decoding
 from keras_senet.preprocessing import PLAIN, find_preprocessing, preprocess_input
 from keras_senet.tracing import Frozen, freeze
-from keras_senet.utils.errors import check_counts
+from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.files import atomic_path
 
 DEFAULT, CLASSIFY, CLASSIFY_BYTES = "serving_default", "classify", "classify_bytes"
@@ -89,7 +89,7 @@ def export_saved_model(
     >>> served(image_bytes=tf.constant([open("cat.jpg", "rb").read()]))["classes"]
     """
     path = Path(path)
-    check_counts(top=top)
+    top = as_integer("top", top)
     if version is not None:
         check_counts(version=version)
         path = path / str(version)

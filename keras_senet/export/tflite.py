@@ -15,6 +15,7 @@ from keras_senet.data import Source
 from keras_senet.export.metadata import LABELS, add_metadata
 from keras_senet.export.quantize import (
     calibration_images,
+    check_quantization,
     gate_operations,
     quantize_mixed,
     revived,
@@ -155,18 +156,7 @@ def check_arguments(path, quantization, io_type, float_operations=()) -> None:
         raise ValueError(
             f"The path must end in '.tflite'. Received: path={str(path)!r}"
         )
-    if quantization not in QUANTIZATIONS:
-        names = [name for name in QUANTIZATIONS if name]
-        said = str(quantization).lower()
-        known = {"fp16": "float16", "float32": None, "fp32": None, "none": None}
-        if said in {**known, **dict.fromkeys(names)}:
-            remedy = f" Use quantization={known.get(said, said)!r}."
-        else:
-            remedy = nearest(quantization, names)
-        raise ValueError(
-            f"`quantization` must be one of {QUANTIZATIONS}. Received: "
-            f"quantization={quantization!r}.{remedy}"
-        )
+    check_quantization(quantization, QUANTIZATIONS)
     if io_type not in INT8_TYPES:
         raise ValueError(
             f"`io_type` must be one of {INT8_TYPES}. Received: io_type={io_type!r}"

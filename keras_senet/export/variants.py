@@ -17,7 +17,7 @@ from keras_senet.export.tflite import QUANTIZATIONS, Conversion
 from keras_senet.export.verify import latencies
 from keras_senet.opening import open_model
 from keras_senet.tracing import Frozen, freeze
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import as_integer, check_counts, nearest
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.labelled import class_numbers, read_labelled
@@ -200,7 +200,10 @@ def compare_variants(
     >>> report = keras_senet.export.compare_variants(model, "files", "bundled")
     >>> print(report.to_markdown())
     """
-    _check(variants, threads, latency_runs)
+    _check(variants)
+    check_counts(latency_runs=latency_runs)
+    numbers = np.ravel(threads).tolist() or [threads]
+    threads = tuple(as_integer("threads", number) for number in numbers)
     if isinstance(data, (str, os.PathLike)):
         data = open_source(os.fspath(data))
     about = {"data": None, "split": None}
@@ -252,7 +255,7 @@ def compare_variants(
     return report
 
 
-def _check(variants, threads, latency_runs) -> None:
+def _check(variants) -> None:
     if variants is not None and not variants:
         raise ValueError(
             f"`variants` must be some of {VARIANTS}, or None for all. Received: "
@@ -264,11 +267,6 @@ def _check(variants, threads, latency_runs) -> None:
                 f"`variants` must be some of {VARIANTS}. Received: {name!r}."
                 f"{nearest(name, VARIANTS)}"
             )
-    if not threads or min(threads) < 1 or latency_runs < 1:
-        raise ValueError(
-            "`threads` and `latency_runs` must be positive. Received: "
-            f"threads={tuple(threads)!r}, latency_runs={latency_runs!r}"
-        )
 
 
 def _check_classes(frozen: Frozen, source: Source) -> None:

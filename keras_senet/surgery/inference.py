@@ -7,7 +7,7 @@ import keras
 
 from keras_senet.card import Card
 from keras_senet.surgery.fold import fold
-from keras_senet.utils.errors import check_counts, checked_size
+from keras_senet.utils.errors import as_integer, checked_size
 
 
 def check_known_inputs(model: keras.Model) -> None:
@@ -49,8 +49,7 @@ def sized(shape: tuple, image_size, batch_size) -> list[int | None]:
     """Returns an input's shape with the sizes that are fixed."""
     sides = list(shape)
     if batch_size is not None:
-        check_counts(batch_size=batch_size)
-        sides[0] = batch_size
+        sides[0] = as_integer("batch_size", batch_size)
     if image_size is None or len(sides) != 4:
         return sides
     for axis, size in zip((1, 2), checked_size(image_size), strict=True):

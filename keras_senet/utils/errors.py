@@ -5,10 +5,21 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
+# What others call it.
+_ALIASES = {
+    "bf16": "bfloat16",
+    "float32": "none",
+    "fp16": "float16",
+    "fp32": "float32",
+    "ratio": "reduction",
+}
+
 
 def nearest(name: str, options: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the nearest of `options`, or ""."""
-    matches = difflib.get_close_matches(str(name), list(options), n=1)
+    options, lower = list(options), str(name).lower()
+    same = [o for o in options if o.lower() in (lower, _ALIASES.get(lower))]
+    matches = same or difflib.get_close_matches(str(name), options, n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 

@@ -1,6 +1,7 @@
 """Counts against the paper's, and against sums done by hand."""
 
 import keras
+import numpy as np
 import pytest
 
 import keras_senet
@@ -101,11 +102,14 @@ def test_open_image_sizes():
         weights=None, include_top=False, input_shape=(64, 96, 3)
     )
     before = len(model.layers[1]._inbound_nodes)
-    counted = complexity(model, input_shape=(64, 96, 3))
+    counted = complexity(model, input_shape=np.array([64, 96, 3]))
+    assert type(counted.multiply_adds) is type(counted.activations) is int
     assert counted.multiply_adds == complexity(fixed).multiply_adds
     assert len(model.layers[1]._inbound_nodes) == before
     with pytest.raises(ValueError, match="image size must be known"):
         complexity(model)
+    with pytest.raises(ValueError, match=r"for example \(224, 224, 3\)\. Received"):
+        complexity(model, input_shape=224)
 
 
 def test_channels_first_costs_the_same():

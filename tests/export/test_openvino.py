@@ -102,6 +102,8 @@ def test_smaller_weights(file, make_model, model, images, labels, tmp_path):
     assert sizes[0] > 1.6 * sizes[1] > 1.6 * 1.3 * sizes[2]
     with pytest.raises(ValueError, match="real images"):
         export_openvino(model, tmp_path / "a.xml", quantization="int8")
+    with pytest.raises(ValueError, match="Did you mean 'float16'"):
+        export_openvino(model, tmp_path / "a.xml", quantization="fp16")
 
 
 @pytest.mark.slow

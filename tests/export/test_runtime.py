@@ -209,6 +209,8 @@ def test_other_things_are_told_apart(files, tmp_path):
         open_runner(tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"Received: 3 \(of type int\)"):
         open_runner(3)
+    with pytest.raises(ValueError, match="Received: weights=True"):
+        open_runner("se_resnet20", weights=True)
 
 
 def test_saved_model_without_its_variables_folder(files, tmp_path):

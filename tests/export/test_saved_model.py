@@ -75,7 +75,8 @@ def test_fixed_sizes(tmp_path, images):
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3)(inputs)
     model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
-    path = export_saved_model(model, tmp_path / "a", image_size=16, batch_size=12)
+    sizes = {"image_size": np.int64(16), "batch_size": np.int64(12)}
+    path = export_saved_model(model, tmp_path / "a", **sizes)
     runner = open_runner(path)
     assert runner.input_shape == (12, 16, 16, 3)
     np.testing.assert_allclose(

@@ -291,8 +291,8 @@ def test_orientation_is_not_applied_and_the_card_says_so(served, mirror):
 def test_a_version_makes_a_folder_for_tensorflow_serving(tmp_path):
     model = _mirror(raw=False)
     base = tmp_path / "model"
-    for version in (1, 2):
-        path = export_saved_model(model, base, version=version)
+    for version in np.array([1, 2]):
+        path = export_saved_model(model, base, version=version, top=version)
         assert path == base / str(version)
     with pytest.raises(ValueError, match="must not exist"):
         export_saved_model(model, base, version=2)

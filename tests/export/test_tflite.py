@@ -305,9 +305,9 @@ def test_images_of_any_size(images, tmp_path, quantization):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"quantization": "fp16"}, "Use quantization='float16'"),
+        ({"quantization": "fp16"}, "Did you mean 'float16'"),
         ({"quantization": "float32"}, "Use quantization=None"),
-        ({"quantization": "INT8"}, "Use quantization='int8'"),
+        ({"quantization": "INT8"}, "Did you mean 'int8'"),
         ({"quantization": "int4"}, "'float16', 'dynamic', 'int8'.*'int4'"),
         ({"quantization": "flaot16"}, "Did you mean 'float16'"),
         ({"io_type": "uint8"}, "needs quantization='int8'"),

@@ -27,7 +27,8 @@ def folder(model, images, labels, tmp_path_factory):
         (images, labels),
         representative_dataset=images,
         variants=KINDS,
-        latency_runs=2,
+        threads=np.array([1, 2]),  # in the file they are Python's
+        latency_runs=np.int64(2),
         labels=[f"class {i}" for i in range(7)],
     )
     return folder, report
@@ -131,7 +132,9 @@ def test_layer_errors_are_those_of_the_layers(images):
         ({"variants": []}, r"`variants` must be some of.*variants=\[\]"),
         ({"representative_limit": 0}, "`representative_limit` must be.*=0"),
         ({"variants": ["int9"]}, r"must be some of.*'int9'.*Did you mean 'int8'"),
-        ({"threads": ()}, r"must be positive.*threads=\(\)"),
+        ({"variants": ["fp16"]}, "Did you mean 'float16'"),
+        ({"threads": ()}, r"`threads` must be a positive integer\. .*threads=\(\)"),
+        ({"threads": (1, 0)}, "`threads` must be a positive integer.*=0"),
         ({"latency_runs": 0}, "latency_runs=0"),
         ({"data": (np.zeros((2, 16, 16, 3)), np.zeros(3))}, r"one label.*\(3,\)"),
         ({"data": "bundled", "variants": ["float32"]}, r"with 7 classes.*with 10"),

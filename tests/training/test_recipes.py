@@ -122,6 +122,7 @@ def test_learning_rate_scales_linearly():
         ({"learning_rate": 10**400}, "`learning_rate` must be a number"),
         ({"image_size": 10**6}, "`image_size` must be at least 1 and at most 8192"),
         ({"model_arguments": {"reductoin": 8}}, "Did you mean 'reduction'?"),
+        ({"model_arguments": {"ratio": 16}}, "Did you mean 'reduction'?"),
         ({"model_arguments": {"dropout_rate": 0.1}}, "architecture arguments"),
         ({"model_arguments": "se"}, "must be a mapping"),
     ],

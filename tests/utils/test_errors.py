@@ -11,6 +11,7 @@ from keras_senet.utils.errors import (
     check_counts,
     checked_size,
     first_line,
+    nearest,
 )
 
 
@@ -38,6 +39,20 @@ def test_what_is_none(value):
         as_integer("count", value, "Count again.")
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         check_counts(batch_size=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "found"),
+    [
+        ("FP16", ["none", "float16"], "float16"),
+        ("float32", ["none", "float16"], "none"),
+        ("fp32", ["float32", "float16"], "float32"),
+        ("INT8", ["int8_float_gates", "int8"], "int8"),
+        ("SE_resnet5", ["se_resnet50", "se_resnet20"], "se_resnet50"),
+    ],
+)
+def test_the_nearest_name(name, options, found):
+    assert nearest(name, options) == f" Did you mean {found!r}?"
 
 
 def test_the_first_line_of_an_error():
