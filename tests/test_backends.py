@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from conformance import cases
@@ -139,3 +140,26 @@ def test_exports_through_keras(backend, kind, tmp_path):
     assert (found, labels) == (kind, list("abcde"))
     assert shape[1:] == [16, 16, 3]
     assert "must not exist yet" in said
+
+
+def test_what_tensorflow_says_of_itself_is_dropped(monkeypatch, capfd, tmp_path):
+    """Where it is installed, Keras imports it to write a layer down."""
+    from keras_senet.export import through_keras
+
+    model = cases.build("small")
+
+    def fold(model):
+        os.write(2, b"I0000 00:00:1795919031.124 1 cudart_stub.cc:31] a note\n")
+        return model
+
+    def export(model, path, *_, **__):
+        Path(path).touch()
+
+    monkeypatch.setattr(through_keras, "folded", fold)
+    monkeypatch.setattr(through_keras, "_check", lambda *_: None)
+    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    monkeypatch.setattr(keras.Model, "export", export)
+    capfd.readouterr()  # what TensorFlow said of the model
+    path = through_keras.export_tflite(model, tmp_path / "a.tflite")
+    assert keras_senet.Card.read(path).classes == 5
+    assert capfd.readouterr().err == ""

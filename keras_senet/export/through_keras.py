@@ -20,7 +20,7 @@ from keras_senet.surgery.inference import (
 from keras_senet.utils.errors import first_line, not_installed
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.graph import interface
-from keras_senet.utils.quiet import silence
+from keras_senet.utils.quiet import quiet, silence
 
 # What files are called -> their ending, Keras' name of the format, and the packages
 # that Keras' exporter needs on each backend.
@@ -78,12 +78,16 @@ def _export(
             f" Call model.export({str(path)!r}, format={kind!r})."
         )
     card = labelled(Card.of(model), labels, [model.output_shape[-1]])
-    ready = full_precision(model)
-    if fold:
-        ready = folded(ready)
     ((name, shape, dtype),) = known.inputs
     image = keras.InputSpec(dtype, sized(shape, image_size, batch_size), name=name)
-    with atomic_path(path, overwrite=overwrite, what=f"{what} file") as temporary:
+    # Where TensorFlow is installed, Keras imports it to write a layer down.
+    with (
+        quiet(),
+        atomic_path(path, overwrite=overwrite, what=f"{what} file") as temporary,
+    ):
+        ready = full_precision(model)
+        if fold:
+            ready = folded(ready)
         written = temporary.with_name(f"keras{suffix}")
         try:
             with silence():
