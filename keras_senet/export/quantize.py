@@ -29,6 +29,8 @@ _RANGE_MARGIN = 0.05
 _SMALLEST_RANGE = 1e-6
 # The schema's: above it, an operation's number is in the newer field only.
 _LAST_OLD_CODE = 127
+# LiteRT's kernels multiply sums of 64 bits by a scale where they have 48.
+_LONG_BITS = 48
 
 _INTEGERS = ("int8", "uint8", "int16")
 _CONVOLUTIONS = ("CONV_2D", "FULLY_CONNECTED")
@@ -308,6 +310,8 @@ def quantize_mixed(
     for code in model.operatorCodes:
         # The quantiser leaves out what older readers, OpenVINO's too, look at.
         code.deprecatedBuiltinCode = min(code.builtinCode, _LAST_OLD_CODE)
+    if int16:
+        _set_long_biases(model, data)
     if io_type == "uint8":
         _take_bytes(model)
     return write_flatbuffer(model)
@@ -367,7 +371,7 @@ def revived(data: bytes, float32: bytes) -> bytes:
     """
     model, dead = open_flatbuffer(data), read_tflite(data).dead
     biases = dict(_biases(open_flatbuffer(float32)))
-    graph, scale = model.subgraphs[0], np.float32(1 / 255)
+    graph = model.subgraphs[0]
     steps = list(zip(graph_operations(model), graph.operators, strict=True))
     for index, tensor in enumerate(graph.tensors):
         makers = [step for step, _ in steps if index in step.outputs]
@@ -375,11 +379,12 @@ def revived(data: bytes, float32: bytes) -> bytes:
         if (
             tensor.name.decode() in dead
             and all(step.kind in _CONVOLUTIONS for step in makers)
-            and all(step.name in biases for step, _ in takers)
+            and all(s.kind in _CONVOLUTIONS and s.name in biases for s, _ in takers)
         ):
-            tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [-128]
+            tensor.quantization.scale = [np.float32(1 / 255)]
+            tensor.quantization.zeroPoint = [-128]
             for step, operator in takers:
-                _set_bias(model, operator, biases[step.name], scale)
+                _set_bias(model, operator, biases[step.name])
     return write_flatbuffer(model)
 
 
@@ -392,14 +397,29 @@ def _biases(model) -> Iterator[tuple[str, np.ndarray]]:
             yield step.name, np.asarray(buffer.data, "uint8").view("float32")
 
 
-def _set_bias(model, operator, values: np.ndarray, scale: np.float32) -> None:
+def _set_long_biases(model, float32: bytes) -> None:
+    """Gives 16-bit convolutions the biases that the quantiser cuts to 32 bits.
+
+    Where the kernel or the input is small, the bias is many times their scales.
+    """
+    biases = dict(_biases(open_flatbuffer(float32)))
+    graph = model.subgraphs[0]
+    for step, operator in zip(graph_operations(model), graph.operators, strict=True):
+        if step.kind in _CONVOLUTIONS and step.name in biases:
+            bias = graph.tensors[operator.inputs[2]]
+            if bias.type == schema().TensorType.INT64:
+                _set_bias(model, operator, biases[step.name], bits=_LONG_BITS)
+
+
+def _set_bias(model, operator, values: np.ndarray, *, bits: int = 32) -> None:
     """Rounds a bias to the product of its convolution's two other scales."""
-    _, kernel, bias = (model.subgraphs[0].tensors[i] for i in operator.inputs)
-    scales = scale * np.asarray(kernel.quantization.scale, "float32")
-    limits = np.iinfo("int32")
-    rounded = np.rint(values / scales.astype("float64")).clip(limits.min, limits.max)
+    source, kernel, bias = (model.subgraphs[0].tensors[i] for i in operator.inputs)
+    scales = np.float32(source.quantization.scale[0]) * kernel.quantization.scale
+    limit = 2 ** (bits - 1)
+    rounded = np.rint(values / scales.astype("float64")).clip(-limit, limit - 1)
     buffer = schema().BufferT()
-    buffer.data = rounded.astype("int32").view("uint8")
+    kind = "int32" if bits == 32 else "int64"
+    buffer.data = rounded.astype(kind).view("uint8")
     model.buffers.append(buffer)
     bias.buffer, bias.quantization.scale = len(model.buffers) - 1, scales
 

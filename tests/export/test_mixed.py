@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_senet
 from keras_senet.export import export_tflite, open_runner
+from keras_senet.export.quantize import calibration_images, tensor_values
 from keras_senet.export.tflite import Conversion
 from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import (
@@ -186,3 +187,22 @@ def test_the_quantiser_is_quiet(export, capfd):
     capfd.readouterr()
     export(quantization="int8_float_gates")
     assert capfd.readouterr() == ("", "")
+
+
+def test_16_bit_gates_keep_large_biases_of_small_kernels(images):
+    """The quantiser cuts biases to 32 bits of a scale that is that of the kernels."""
+    inputs = keras.Input((16, 16, 3))
+    layer = keras_senet.SqueezeExcite(4, name="my_se")
+    x = layer(keras.layers.Conv2D(8, 3, name="conv")(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    layer.reduce.bias.assign([1e-3, 2e-3])
+    for part, factor in ((layer.reduce, 1e-4), (layer.expand, 1e-2)):
+        part.kernel.assign(factor * part.kernel)
+    layer.expand.bias.assign(np.linspace(-2, 2, 8))
+    frozen = freeze(model)
+    batches = calibration_images(frozen, images, limit=8)
+    conversion = Conversion(frozen, batches)
+    files = [conversion.float32, conversion.convert("int8_int16_gates")]
+    expected, found = (next(tensor_values(file, batches)) for file in files)
+    (name,) = [s.name for s in conversion.operations if "my_se_fc2" in s.name][:1]
+    np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
