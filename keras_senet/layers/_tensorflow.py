@@ -149,6 +149,7 @@ def _means_with_product(x, y):
     room = _CACHED // (4 * shape.num_elements()) if shape.is_fully_defined() else 1
     # The parts are equal: both of these are powers of two, and one divides the batch.
     part = tf.minimum(count & -count, 1 << max(room, 1).bit_length() - 1)
+    part = tf.maximum(part, 1)  # of a batch without images
 
     def means(start):
         some = x[start : start + part]

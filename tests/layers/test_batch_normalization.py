@@ -287,6 +287,7 @@ def test_weights_files_are_those_of_keras_layers(tmp_path, writer):
         (5, (4, 4, 16), 5),
         (8, (64, 64, 32), 8),  # one image fills what there is of a cache
         (8, (64, 64, 8), 2),
+        (0, (4, 4, 16), 0),
     ],
 )
 def test_small_maps_are_summed_in_few_turns(monkeypatch, count, image, turns):
