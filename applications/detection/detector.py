@@ -203,7 +203,10 @@ def _coco(image, box, label):
 
 
 def draw(detections, class_names, path: Path, *, threshold: float = 0.3) -> None:
-    """Draws images with the boxes that were found into a PNG file."""
+    """Draws images with the boxes that were found into a PNG file.
+
+    Of boxes that overlap, whatever their classes, only the best one is drawn.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -215,22 +218,23 @@ def draw(detections, class_names, path: Path, *, threshold: float = 0.3) -> None
         axes.set_axis_off()
     for axes, (entry, found) in zip(grid, detections, strict=False):
         axes.imshow(entry["image"])
-        for box, label, score in zip(
-            found["boxes"], found["labels"], found["scores"], strict=True
-        ):
-            if score >= threshold:
-                top, left, bottom, right = box
-                colour = f"C{label % 10}"
-                sides = right - left, bottom - top
-                axes.add_patch(
-                    Rectangle((left, top), *sides, fill=False, color=colour, lw=1.5)
-                )
-                text = f"{class_names[label]} {score:.0%}"
-                axes.text(
-                    left, top, text, fontsize=7, color="white", backgroundcolor=colour
-                )
+        best = tf.image.non_max_suppression(
+            found["boxes"], found["scores"], 100, 0.4, threshold
+        )
+        for i in best.numpy():
+            top, left, bottom, right = found["boxes"][i]
+            label = found["labels"][i]
+            colour = f"C{label % 10}"
+            sides = right - left, bottom - top
+            axes.add_patch(
+                Rectangle((left, top), *sides, fill=False, color=colour, lw=1.5)
+            )
+            text = f"{class_names[label]} {found['scores'][i]:.0%}"
+            axes.text(
+                left, top, text, fontsize=7, color="white", backgroundcolor=colour
+            )
     with atomic_path(path, overwrite=True) as temporary:
-        save_figure(figure, temporary, dpi=110)
+        save_figure(figure, temporary, dpi=80)
 
 
 def export(detector, class_names, path, *, threshold: float = 0.05) -> Path:
