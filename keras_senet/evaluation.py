@@ -13,7 +13,8 @@ import numpy as np
 from keras_senet.card import Card
 from keras_senet.data import Source, open_source
 from keras_senet.data.failures import explained
-from keras_senet.opening import Runner, open_model
+from keras_senet.opening import open_model
+from keras_senet.runners import Runner
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import class_numbers, read_labelled

@@ -1,551 +1,31 @@
-"""Opens anything that is a model, and runs it: the one door for models and files."""
+"""Opens anything that is a model: the one door for models and files."""
 
-import abc
 import dataclasses
-import functools
 import os
 import tempfile
-import threading
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-import numpy as np
 
-from keras_senet.card import CONFIG, KEY, Card, Preprocessing
+from keras_senet.card import CONFIG, Card
 from keras_senet.models import create_model, list_models, network_of
-from keras_senet.preprocessing import imagenet_classes
-from keras_senet.surgery.inference import check_known_inputs
-from keras_senet.trust import foreign_operations
-from keras_senet.utils.errors import (
-    as_integer,
-    check_counts,
-    first_line,
-    nearest,
-    not_installed,
+from keras_senet.runners import (
+    PRECISIONS,
+    KerasRunner,
+    OnnxRunner,
+    OpenVinoRunner,
+    Runner,
+    SavedModelRunner,
+    TFLiteRunner,
+    unreadable,
 )
+from keras_senet.utils.errors import as_integer, nearest
 from keras_senet.utils.files import DiskFull, ImplausibleArchive, disk_full_explained
-from keras_senet.utils.flatbuffer import read_tflite
-from keras_senet.utils.graph import interface
-from keras_senet.utils.quiet import quiet
 from keras_senet.weights import open_checkpoint
 from keras_senet.weights.claims import check_keras_file
 from keras_senet.weights.repository import SCHEME
-
-if TYPE_CHECKING:
-    from keras_senet.data import Source
-    from keras_senet.views import SourceView
-
-# More threads than this rarely make one small image faster.
-_MOST_THREADS = 4
-
-
-class Runner(abc.ABC):
-    """A model or a file of a model, ready to compute scores from images.
-
-    Several threads may use one runner at the same time.
-
-    Attributes:
-        kind: "keras", "saved_model", "tflite", "onnx" or "openvino".
-        name: The path or name that was opened, or the name of the model in memory.
-        card: What is known about the network beside its weights.
-        input_shape: Shape of the images with the batch axis; `None` for open axes.
-        size_bytes: Size of the file or folder, or of the weights in memory.
-        quantization: For a .tflite file, as in `export_tflite`; for an OpenVINO file,
-            as in `export_openvino`.
-        precision: For an OpenVINO file: the type that it computes in if it is not int8.
-
-    Example:
-
-    >>> runner = keras_senet.open_model(model)
-    >>> runner.kind, runner.predict(images).shape
-    ('keras', (16, 10))
-    """
-
-    kind: str
-    name: str
-    card: Card
-    input_shape: tuple[int | None, ...]
-    size_bytes: int
-    quantization: str | None = None
-    precision: str | None = None
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """The card's class names."""
-        return self.card.labels
-
-    @property
-    def preprocessing(self) -> Preprocessing | None:
-        """The card's."""
-        return self.card.preprocessing
-
-    def class_names(self) -> tuple[str, ...] | None:
-        """The card's class names, or ImageNet's for weights of its 1000 classes."""
-        card, classes = self.card, imagenet_classes()
-        if card.labels is None and card.preset and card.classes == len(classes):
-            return tuple(name for _, name in classes)
-        return card.labels
-
-    def signature(self, name: str):
-        """Returns a function of a SavedModel by its name, or `None`."""
-        return None
-
-    def keras_model(self) -> keras.Model:
-        """Returns the Keras model; raises a ValueError for an exported file."""
-        raise ValueError(
-            "This needs a Keras model: a run folder, a .keras file or a network's "
-            f"name with weights. Received: {self.name!r}, which is an exported file."
-        )
-
-    def view(self, source: "Source", **options) -> "SourceView":
-        """Returns how the model sees a data source, see `view_source`."""
-        from keras_senet.views import view_source
-
-        return view_source(source, self.card, self.name, **options)
-
-    def predict(
-        self, images: np.ndarray, *, batch_size: int = 32
-    ) -> np.ndarray | dict[str, np.ndarray]:
-        """Runs images through the model.
-
-        Args:
-            images: Images `(N, height, width, channels)` as the model takes them, of
-                any numeric type.
-            batch_size: Number of images in one step, if the model leaves it open.
-
-        Returns:
-            Its output as a float32 array `(N, ...)`; for a model with several
-            outputs, those by name.
-
-        Raises:
-            ValueError: If there are no images, their shape is not the model's, or
-                `batch_size` is not positive.
-        """
-        check_counts(batch_size=batch_size)
-        images = np.asarray(images, "float32")
-        self._check(images)
-        size = self.input_shape[0] or batch_size
-        starts = range(0, len(images), size)
-        parts = [self._run(images[start : start + size]) for start in starts]
-        outputs = {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
-        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
-
-    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        kept, size = len(batch), self.input_shape[0]
-        if size:
-            padding = np.zeros((size - kept, *batch.shape[1:]), "float32")
-            batch = np.concatenate([batch, padding])
-        outputs = self._predict_batch(batch)
-        return {
-            name: np.asarray(value)[:kept].astype("float32")
-            for name, value in outputs.items()
-        }
-
-    def _check(self, images: np.ndarray) -> None:
-        expected = self.input_shape
-        fits = images.ndim == len(expected) and all(
-            e in (None, s) for e, s in zip(expected[1:], images.shape[1:], strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                f"The images must have the shape {(None, *expected[1:])} that "
-                f"{self.name} takes. Received: images of shape {images.shape}"
-            )
-        if len(images) == 0:
-            raise ValueError(
-                "There must be at least one image. Received: images of shape "
-                f"{images.shape}"
-            )
-
-    @abc.abstractmethod
-    def _predict_batch(self, batch: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Runs one batch, all of it at a time."""
-
-    def _describe(self, card: Card | None, shape, outputs: Mapping[str, tuple]) -> None:
-        """Completes a file's card by what the file itself shows.
-
-        Args:
-            card: The card, where the file carries one.
-            shape: Of its input.
-            outputs: Of each output its shape and what it means, where that is known.
-        """
-        self.input_shape = tuple(shape)
-        seen: dict[str, Any] = {}
-        if len(outputs) == 1:
-            ((shape, meaning),) = outputs.values()
-            if len(shape) == 2:
-                seen = {"classes": shape[1], "outputs": meaning}
-        card = card or Card()
-        seen = {n: v for n, v in seen.items() if getattr(card, n) is None}
-        self.card = dataclasses.replace(card, input_shape=self.input_shape[1:], **seen)
-
-
-class _KerasRunner(Runner):
-    kind = "keras"
-
-    def __init__(self, model: keras.Model, path: str | os.PathLike | None = None):
-        self._model = model
-        self.name = model.name if path is None else os.fspath(path)
-        self.card = Card.of(model)
-        if path is not None and Path(path).is_file():
-            self.size_bytes = Path(path).stat().st_size
-        else:
-            self.size_bytes = sum(w.nbytes for w in model.get_weights())
-
-    def keras_model(self):
-        return self._model
-
-    @functools.cached_property
-    def _interface(self):
-        check_known_inputs(self._model)
-        known = interface(self._model)
-        _check_single_input(known.inputs, self.name)
-        return known
-
-    @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        return self._interface.inputs[0][1]
-
-    @functools.cached_property
-    def _function(self):
-        if keras.config.backend() == "tensorflow":
-            from keras_senet.tracing import inference
-
-            return inference(self._model)
-
-        def run(batch):
-            outputs = self._model.predict_on_batch(batch)
-            if isinstance(outputs, dict):
-                return outputs
-            names = self._interface.outputs
-            return dict(zip(names, keras.tree.flatten(outputs), strict=True))
-
-        return run
-
-    def _predict_batch(self, batch):
-        return self._function(batch.astype(self._interface.inputs[0][2]))
-
-
-class _SavedModelRunner(Runner):
-    kind = "saved_model"
-
-    def __init__(self, path: Path, trust: bool):
-        import tensorflow as tf
-
-        self.name = str(path)
-        self.size_bytes = sum(
-            file.stat().st_size for file in path.rglob("*") if file.is_file()
-        )
-        try:
-            foreign = [] if trust else foreign_operations(path)
-            if not foreign:
-                self._loaded = tf.saved_model.load(str(path))
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise _unreadable(path, "a SavedModel", error) from error
-        if foreign:
-            raise ValueError(
-                "A SavedModel is a program. It is only opened if it can do nothing but "
-                f"compute. Received: {self.name!r}, which has other operations: "
-                f"{', '.join(foreign[:5])}{', …' if len(foreign) > 5 else ''}. If you "
-                "trust its author, open it with trust=True (--trust)."
-            )
-        self._function = self.signature("serving_default")
-        if self._function is None:
-            raise ValueError(
-                "A SavedModel needs the signature 'serving_default'. Received: "
-                f"{self.name}, with {sorted(self._loaded.signatures)}"
-            )
-        specs = list(self._function.structured_input_signature[1].values())
-        _check_single_input(specs, self.name)
-        self._spec = specs[0]
-        graph = self._function.graph.as_graph_def()
-        outputs = {
-            tensor.name: (tensor.shape, _MEANINGS.get(_last_node(graph, tensor.name)))
-            for tensor in self._function.outputs
-            if tensor.shape.rank is not None
-        }
-        self._describe(Card.read(path), self._spec.shape, outputs)
-
-    def signature(self, name):
-        return self._loaded.signatures.get(name)
-
-    def _predict_batch(self, batch):
-        import tensorflow as tf
-
-        tensor = tf.constant(batch.astype(self._spec.dtype.as_numpy_dtype))
-        return self._function(**{self._spec.name: tensor})
-
-
-# What outputs mean by the operation that makes them: in TensorFlow, TFLite and ONNX.
-_MEANINGS = {
-    "Softmax": "softmax",
-    "Sigmoid": "sigmoid",
-    "SOFTMAX": "softmax",
-    "LOGISTIC": "sigmoid",
-}
-
-
-def _last_node(graph, tensor: str) -> str:
-    """Returns the operation that makes a tensor of a GraphDef, through calls."""
-    functions = {part.signature.name: part for part in graph.library.function}
-    nodes = {node.name: node for node in graph.node}
-    while True:
-        name, _, index = tensor.partition(":")
-        node = nodes.get(name)
-        if node is None:  # an argument
-            return ""
-        if node.op == "Identity":
-            tensor = node.input[0]
-        elif node.op.endswith("PartitionedCall"):
-            part = functions[node.attr["f"].func.name]
-            nodes = {inner.name: inner for inner in part.node_def}
-            place = int(index.rpartition(":")[2] or 0)
-            tensor = part.ret[part.signature.output_arg[place].name]
-        else:
-            return node.op
-
-
-class _TFLiteRunner(Runner):
-    kind = "tflite"
-
-    def __init__(self, path: Path, threads: int | None):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self.name = str(path)
-        self.size_bytes = path.stat().st_size
-        contents = read_tflite(path)
-        if contents.foreign:
-            raise ValueError(
-                "A .tflite file can only have builtin operations. Received: "
-                f"{self.name}, which needs {', '.join(contents.foreign)}"
-            )
-        self.quantization = contents.quantization
-        # With values that have no range XNNPACK ends the process.
-        resolver = (
-            OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            if contents.dead
-            else OpResolverType.AUTO
-        )
-        try:
-            with quiet():
-                self._interpreter = Interpreter(
-                    model_path=str(path),
-                    num_threads=threads or min(os.cpu_count() or 1, _MOST_THREADS),
-                    experimental_op_resolver_type=resolver,
-                )
-                source = self._interpreter.get_input_details()[0]
-                # The size that stands for an open one, 1 x 1, is too small for some.
-                is_open = any(side < 0 for side in source["shape_signature"][1:])
-                if not is_open:
-                    self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise _unreadable(path, "a .tflite file", error) from error
-        inputs = self._interpreter.get_input_details()
-        _check_single_input(inputs, self.name)
-        self._input = inputs[0]
-        self._outputs = _tflite_outputs(self._interpreter)
-        self._shape = None if is_open else tuple(self._input["shape"])
-        # An interpreter holds one input and one output at a time.
-        self._lock = threading.Lock()
-        shape = [None if s < 0 else int(s) for s in self._input["shape_signature"]]
-        meaning = _MEANINGS.get(contents.last)
-        outputs = {
-            name: (tuple(map(int, detail["shape"])), meaning)
-            for name, detail in self._outputs.items()
-        }
-        self._describe(Card.read(path), shape, outputs)
-
-    def _predict_batch(self, batch):
-        interpreter, index = self._interpreter, self._input["index"]
-        values = quantize(batch, self._input)
-        with self._lock:
-            if batch.shape != self._shape:
-                interpreter.resize_tensor_input(index, batch.shape)
-                interpreter.allocate_tensors()
-                self._shape = batch.shape
-            interpreter.set_tensor(index, values)
-            interpreter.invoke()
-            outputs = {
-                name: interpreter.get_tensor(detail["index"])
-                for name, detail in self._outputs.items()
-            }
-        return {n: dequantize(v, self._outputs[n]) for n, v in outputs.items()}
-
-
-def _tflite_outputs(interpreter) -> dict[str, dict]:
-    """Returns the details of the outputs by the names their signature gives them."""
-    details = interpreter.get_output_details()
-    signatures = interpreter.get_signature_list()
-    if len(details) == 1 or not signatures:
-        names = [detail["name"] for detail in details]
-        if len(details) == 1 and signatures:
-            names = next(iter(signatures.values()))["outputs"]
-        return dict(zip(names, details, strict=True))
-    runner = interpreter.get_signature_runner(next(iter(signatures)))
-    return dict(runner.get_output_details())
-
-
-def quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
-    """Returns values in the number type that a tensor's details ask for."""
-    kind = np.dtype(detail["dtype"])
-    if kind.kind == "f":
-        return batch.astype(kind, copy=False)
-    scale, zero = detail["quantization"]
-    if scale:
-        batch = np.rint(batch / scale + zero)
-    limits = np.iinfo(kind)
-    return np.clip(batch, limits.min, limits.max).astype(kind)
-
-
-def dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
-    """Returns a tensor's values, of any number type, in float32."""
-    scale, zero = detail["quantization"]
-    values = values.astype("float32")
-    return (values - zero) * np.float32(scale) if scale else values
-
-
-class _OnnxRunner(Runner):
-    kind = "onnx"
-
-    def __init__(self, path: Path, threads: int | None):
-        try:
-            import onnx
-            import onnxruntime
-        except ImportError as error:
-            raise not_installed("ONNX files", error, "onnx", "onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        self.name = str(path)
-        self.size_bytes = path.stat().st_size
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its classes have no public name
-            raise _unreadable(path, "an ONNX file", error) from error
-        _check_single_input(self._session.get_inputs(), self.name)
-        (self._input,) = self._session.get_inputs()
-        graph = onnx.load(path, load_external_data=False).graph
-        makers = {name: node.op_type for node in graph.node for name in node.output}
-        outputs = {
-            output.name: (_sides(output), _MEANINGS.get(makers.get(output.name)))
-            for output in self._session.get_outputs()
-        }
-        self._outputs = list(outputs)
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        card = None if text is None else Card.parse(text, path)
-        self._describe(card, _sides(self._input), outputs)
-
-    def _predict_batch(self, batch):
-        kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-        batch = np.ascontiguousarray(batch, kinds.get(self._input.type, "float32"))
-        results = self._session.run(self._outputs, {self._input.name: batch})
-        return dict(zip(self._outputs, results, strict=True))
-
-
-def _sides(tensor) -> tuple[int | None, ...]:
-    return tuple(side if isinstance(side, int) else None for side in tensor.shape)
-
-
-# OpenVINO's names.
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-
-
-class _OpenVinoRunner(Runner):
-    kind = "openvino"
-
-    def __init__(self, path: Path, threads: int | None, precision: str):
-        try:
-            import openvino
-        except ImportError as error:
-            raise not_installed("OpenVINO files", error, "openvino") from error
-        card, weights = Card.read(path), path.with_suffix(".bin")
-        if not weights.is_file():
-            raise FileNotFoundError(
-                "An .xml file of OpenVINO needs its weights in the same folder. "
-                f"Received: {str(path)!r} without {weights.name}. Copy both files."
-            )
-        self.name, self.precision = str(path), precision
-        self.size_bytes = path.stat().st_size + weights.stat().st_size
-        core = openvino.Core()
-        if precision == "bfloat16" and "BF16" not in core.get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        ):
-            raise ValueError(
-                "bfloat16 needs a processor with AVX512_BF16 or AMX. Received: "
-                f"precision={precision!r} on another processor. Use 'float32'."
-            )
-        options = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        try:
-            model = core.read_model(path)
-            self._request = core.compile_model(
-                model, "CPU", options
-            ).create_infer_request()
-        except RuntimeError as error:
-            raise _unreadable(path, "an OpenVINO file", error) from error
-        _check_single_input(model.inputs, self.name)
-        self._dtype = model.input().get_element_type().to_dtype()
-        # Keras' exporter gives none on torch.
-        self._outputs = [
-            output.get_any_name() if output.names else f"output_{place}"
-            for place, output in enumerate(model.outputs)
-        ]
-        self.quantization = _openvino_quantization(model)
-        # A request holds one input and one output at a time.
-        self._lock = threading.Lock()
-        outputs = {
-            name: (_openvino_shape(output), _MEANINGS.get(_openvino_maker(output)))
-            for name, output in zip(self._outputs, model.outputs, strict=True)
-        }
-        self._describe(card, _openvino_shape(model.input()), outputs)
-
-    def _predict_batch(self, batch):
-        batch = np.ascontiguousarray(batch, self._dtype)
-        with self._lock:
-            results = self._request.infer({0: batch})
-        return dict(zip(self._outputs, results.values(), strict=True))
-
-
-def _openvino_shape(port) -> tuple[int | None, ...]:
-    sides = port.get_partial_shape()
-    return tuple(None if side.is_dynamic else side.get_length() for side in sides)
-
-
-def _openvino_maker(output) -> str:
-    return output.get_node().input_value(0).get_node().get_type_name()
-
-
-def _openvino_quantization(model) -> str | None:
-    kinds = {node.get_type_name() for node in model.get_ops()}
-    if "FakeQuantize" in kinds:
-        return "int8"
-    constants = (n for n in model.get_ops() if n.get_type_name() == "Constant")
-    halves = any(n.get_element_type().get_type_name() == "f16" for n in constants)
-    return "float16" if halves else None
-
-
-def _check_single_input(inputs, name: str) -> None:
-    if len(inputs) != 1:
-        raise ValueError(
-            "The model must have one input, a batch of images. Received: "
-            f"{name}, which has {len(inputs)} inputs. Run it with its own runtime."
-        )
-
-
-def _unreadable(path: Path, what: str, error: Exception) -> ValueError:
-    """Returns the error for a file that its reader refused."""
-    reason = first_line(error)
-    return ValueError(
-        f"The path must be {what}. Received: {str(path)!r}, which cannot be read. It "
-        f"is damaged, truncated or another kind of file. {reason[:200]}"
-    )
 
 
 def open_model(
@@ -591,7 +71,7 @@ def open_model(
     if isinstance(source, Runner):
         return source
     if isinstance(source, keras.Model):
-        return _KerasRunner(source)
+        return KerasRunner(source)
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
             "The model must be a keras.Model, a path or the name of a network. "
@@ -599,29 +79,29 @@ def open_model(
         )
     path, threads = Path(source), threads and as_integer("threads", threads)
     if precision is not None and (
-        path.suffix != ".xml" or precision not in _PRECISIONS
+        path.suffix != ".xml" or precision not in PRECISIONS
     ):
         raise ValueError(
-            f"`precision` must be one of {tuple(_PRECISIONS)}, and is only for an .xml "
+            f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
             f"file of OpenVINO. Received: precision={precision!r}, {str(path)!r}"
         )
     if weights is not None or not path.exists():
         model = _network(os.fspath(source), weights, trained, image_size)
-        return _KerasRunner(model, source)
+        return KerasRunner(model, source)
     if (path / "model.keras").is_file():  # a run folder
-        return _KerasRunner(_load_keras(path / "model.keras"), path)
+        return KerasRunner(_load_keras(path / "model.keras"), path)
     if path.suffix == ".keras":
-        return _KerasRunner(_load_keras(path), path)
+        return KerasRunner(_load_keras(path), path)
     if (path / CONFIG).is_file() or path.name.endswith(".weights.h5"):
-        return _KerasRunner(_load_weights(path, image_size), path)
+        return KerasRunner(_load_weights(path, image_size), path)
     if (path / "saved_model.pb").is_file():
-        return _SavedModelRunner(path, trust)
+        return SavedModelRunner(path, trust)
     if path.suffix == ".tflite":
-        return _TFLiteRunner(path, threads)
+        return TFLiteRunner(path, threads)
     if path.suffix == ".onnx":
-        return _OnnxRunner(path, threads)
+        return OnnxRunner(path, threads)
     if path.suffix == ".xml":
-        return _OpenVinoRunner(path, threads, precision or "float32")
+        return OpenVinoRunner(path, threads, precision or "float32")
     raise ValueError(
         "A model must be a run folder, a folder of save_pretrained, a SavedModel "
         "folder, or a .keras, .weights.h5, .tflite, .onnx or .xml file. Received: "
@@ -701,7 +181,7 @@ def _sized(name, image_size, **arguments) -> keras.Model:
 def _load_keras(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):
         error = ValueError("A .keras file is a zip archive.")
-        raise _unreadable(path, "a .keras file", error)
+        raise unreadable(path, "a .keras file", error)
     try:
         check_keras_file(path)
         # Keras unpacks it there.
@@ -710,7 +190,7 @@ def _load_keras(path: Path) -> keras.Model:
     except (ImplausibleArchive, DiskFull):
         raise
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, "a .keras file", error) from error
+        raise unreadable(path, "a .keras file", error) from error
     # A configuration of other types, or a damaged archive, can raise anything.
     except Exception as error:
         # Keras wraps the reason in the whole configuration.

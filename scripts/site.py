@@ -27,6 +27,7 @@ ROOMS = (
     "analysis",
     "preprocessing",
     "card",
+    "runners",
     "opening",
     "hub",
 )

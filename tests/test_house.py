@@ -25,14 +25,15 @@ FLOORS = {
     "analysis": 6,
     "surgery": 7,
     "tracing": 8,
-    "opening": 9,
-    "export": 10,
-    "evaluation": 10,
-    "mistakes": 10,
-    "training": 11,
-    "hub": 11,
-    "benchmark": 12,
-    "cli": 13,
+    "runners": 9,
+    "opening": 10,
+    "export": 11,
+    "evaluation": 11,
+    "mistakes": 11,
+    "training": 12,
+    "hub": 12,
+    "benchmark": 13,
+    "cli": 14,
 }
 
 # A private module has two importers, or a subject of its own: which.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from keras_senet.export.verify import Verification, VerificationError, verify
-from keras_senet.opening import Runner
 from keras_senet.opening import open_model as open_runner
+from keras_senet.runners import Runner
 
 if TYPE_CHECKING or keras.config.backend() == "tensorflow":
     from keras_senet.export.onnx import export_onnx

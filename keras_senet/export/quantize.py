@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.opening import dequantize, quantize
+from keras_senet.runners import dequantize, quantize
 from keras_senet.tracing import Frozen
 from keras_senet.utils.errors import check_counts, first_line, nearest
 from keras_senet.utils.flatbuffer import (

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card, Preprocessing, read_header
-from keras_senet.opening import Runner, open_model
+from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
+from keras_senet.runners import Runner
 from keras_senet.surgery.inference import check_known_inputs, full_precision
 
 # Largest difference of a probability, or relative error where the outputs are not

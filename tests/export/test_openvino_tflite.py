@@ -5,7 +5,7 @@ import pytest
 
 from keras_senet.export import open_runner
 from keras_senet.export.tflite import INT8_TYPES, QUANTIZATIONS, Conversion, is_int8
-from keras_senet.opening import dequantize, quantize
+from keras_senet.runners import dequantize, quantize
 from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import open_flatbuffer
 
