@@ -1,31 +1,19 @@
-"""What is known about a network beside its weights, and how files carry it.
+"""What is known about a network beside its weights.
 
-A card is JSON in every file that this package writes:
-
-    .weights.h5   the attribute "keras_senet" of the root
-    .keras        the member "keras_senet.json" of the zip archive
-    .tflite       the same member of a zip archive behind the flatbuffer
-    SavedModel    the file assets.extra/keras_senet.json
-    hub folder    config.json
-    .onnx         the metadata property "keras_senet"
-    OpenVINO      the entry "keras_senet" of the .xml file's rt_info
-
-Other readers take these files as if the card were not there.
+A card is JSON in every file that this package writes, see `keras_senet.containers`.
 """
 
 import dataclasses
-import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from xml.etree import ElementTree
 
-from keras_senet.utils.errors import first_line, integer_or_none, short
-from keras_senet.utils.files import check_depth, parse_json
+from keras_senet.containers import as_object, read_header, write_header
+from keras_senet.utils.errors import integer_or_none, short
+from keras_senet.utils.files import check_depth
 from keras_senet.version import __version__
 
 # The command line lists checkpoints, which have cards, without Keras and NumPy.
@@ -33,14 +21,9 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-KEY = "keras_senet"
-MEMBER = "keras_senet.json"
-FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
-CONFIG = "config.json"
 FORMAT = 2  # 1: version 0.1
 
 OUTPUTS = ("softmax", "sigmoid", "logits", "features")
-_MAX_BYTES = 2**24
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -324,7 +307,10 @@ class Card:
             ValueError: If it is not a card, has a later format, or a field has a value
                 of another type.
         """
-        header = _json(header, path)
+        header, what = as_object(header, path), f"The header of {str(path)!r}"
+        check_depth(header, what)
+        if not _is_int(header.get("format")):
+            raise ValueError(f"{what} has no format number.")
         if header["format"] > FORMAT:
             raise ValueError(
                 f"{str(path)!r} has the format {header['format']} of keras_senet "
@@ -333,11 +319,11 @@ class Card:
             )
         fields = {name: header[name] for name in _TYPES if header.get(name) is not None}
         for name, value in fields.items():
-            is_one, what = _TYPES[name]
+            is_one, kind = _TYPES[name]
             if not is_one(value):
                 raise ValueError(
                     f"The field `{name}` in the header of {str(path)!r} must be "
-                    f"{what}. Received: {short(value)}"
+                    f"{kind}. Received: {short(value)}"
                 )
         # Older files were written with a record only where the network normalises.
         if "normalises" not in fields and "constructor" in fields:
@@ -350,9 +336,7 @@ class Card:
                 fields["preprocessing"] = record
             return cls(**fields)
         except ValueError as error:
-            raise ValueError(
-                f"The header of {str(path)!r} was not written by keras_senet: {error}"
-            ) from None
+            raise ValueError(f"{what} was not written by keras_senet: {error}") from None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "Card | None":
@@ -378,35 +362,7 @@ class Card:
                 memory whose `str` is a name.
             **others: More fields for the JSON text. `parse` ignores them.
         """
-        name = Path(str(path))
-        header = {**self.to_json(), **others}
-        text = json.dumps(header, ensure_ascii=False, indent=1) + "\n"
-        if not isinstance(path, io.IOBase) and name.is_dir():
-            folder = name / FOLDER
-            folder.mkdir(exist_ok=True)
-            (folder / MEMBER).write_text(text, encoding="utf-8")
-        elif name.name.endswith(".h5"):
-            import h5py
-
-            with h5py.File(path, "r+") as file:
-                file.attrs[KEY] = json.dumps(header)
-        elif name.suffix == ".onnx":
-            import onnx
-
-            model = onnx.load(path)
-            onnx.helper.set_model_props(model, {KEY: text})
-            onnx.save(model, path)
-        elif name.suffix == ".xml":
-            tree = ElementTree.parse(path)
-            facts = tree.find("rt_info")
-            if facts is None:
-                facts = ElementTree.SubElement(tree.getroot(), "rt_info")
-            ElementTree.SubElement(facts, KEY, value=json.dumps(header))
-            tree.write(path, "utf-8", xml_declaration=True)
-        else:
-            # Not compressed: phone libraries map a .tflite file into memory.
-            with zipfile.ZipFile(path, "a") as archive:
-                archive.writestr(MEMBER, text)
+        write_header(path, {**self.to_json(), **others})
 
 
 def _in_the_networks_order(record):
@@ -416,113 +372,8 @@ def _in_the_networks_order(record):
     return dataclasses.replace(record, mean=record.mean[::-1], std=record.std[::-1])
 
 
-def read_header(path: Path) -> str | Mapping[str, Any] | None:
-    """Returns the JSON that a file carries, as text or read; arguments as `Card.read`.
-
-    It may hold more than the card: what else was written with it.
-    """
-    try:
-        return _read_header(path)
-    except (ValueError, ImportError):
-        raise
-    # A broken file can raise anything in the libraries that read it.
-    except Exception as error:
-        if getattr(error, "errno", None):  # no such file, or none that one may read
-            raise
-        raise ValueError(
-            f"{str(path)!r} cannot be read. It may be truncated or damaged: "
-            f"{first_line(error)[:200]}"
-        ) from None
-
-
-def _read_header(path):
-    if path.is_dir():
-        files = (path / FOLDER / MEMBER, path / CONFIG)
-        file = next((file for file in files if file.is_file()), None)
-        if file is None:
-            return None
-        if file.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{str(file)!r} is larger than 16 MB.")
-        return _text(file.read_bytes(), file)
-    if path.suffix == ".onnx":
-        import onnx
-
-        model = onnx.load(path, load_external_data=False)
-        return next((p.value for p in model.metadata_props if p.key == KEY), None)
-    if path.suffix == ".xml":
-        try:
-            found = ElementTree.parse(path).find(f"rt_info/{KEY}")
-        except ElementTree.ParseError as error:
-            raise ValueError(
-                f"The file must be an XML file of OpenVINO. Received: {str(path)!r}, "
-                f"which is damaged or truncated: {error}"
-            ) from None
-        return None if found is None else found.get("value")
-    if zipfile.is_zipfile(path):
-        return _read_archive(path)
-    with path.open("rb") as file:
-        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
-    if is_hdf5:
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            return h5_header(file)
-    if MEMBER.encode() in path.read_bytes():
-        raise ValueError(
-            f"The file must end with its header. Received: {str(path)!r}, which is "
-            "damaged or truncated."
-        )
-    return None
-
-
-def h5_header(file: Any) -> str | None:
-    """Returns the header that an open HDF5 file carries."""
-    if KEY not in file.attrs:
-        return None
-    if file.attrs.get_id(KEY).shape != ():
-        raise ValueError(f"The header of {file.filename!r} is not text.")
-    return file.attrs[KEY]
-
-
-def _read_archive(path):
-    with zipfile.ZipFile(path) as archive:
-        members = set(archive.namelist())
-        if MEMBER in members:
-            return _text(_small(archive, MEMBER, path), path)
-        if CONFIG not in members:
-            return None
-        # A network that Keras alone saved: the card is in its configuration.
-        model = _json(_small(archive, CONFIG, path), path, has_format=False)
-        config = model.get("config")
-        return config.get("card") if isinstance(config, dict) else None
-
-
-def _small(archive, name, path):
-    with archive.open(name) as member:
-        content = member.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise ValueError(f"The member {name} of {str(path)!r} is larger than 16 MB.")
-    return content
-
-
-def _text(content, path):
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The header of {str(path)!r} is not UTF-8: {error}") from None
-
-
-def _json(header, path, *, has_format=True):
-    what = f"The header of {str(path)!r}"
-    if not isinstance(header, Mapping):
-        header = parse_json(header, what, None)
-    if not isinstance(header, Mapping):
-        raise ValueError(f"{what} is not a JSON object.")
-    if has_format:
-        check_depth(header, what)
-        if not _is_int(header.get("format")):
-            raise ValueError(f"{what} has no format number.")
-    return header
+# More pixels a side than any image has that a network is given.
+_MAX_SIZE = 2**16
 
 
 def _is_int(value):
@@ -534,66 +385,53 @@ def _is_text(value):
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
-def _is_bool(value):
-    return isinstance(value, bool)
-
-
-def _is_mapping(value):
-    return isinstance(value, Mapping)
-
-
-def _is_names(value):
-    return isinstance(value, list | tuple) and all(map(_is_text, value))
-
-
 def _is_size(value):
     return _is_int(value) and 0 < value <= _MAX_SIZE
-
-
-def _is_shape(value):
-    return isinstance(value, list | tuple) and all(
-        n is None or _is_size(n) for n in value
-    )
 
 
 def _is_number(value):
     return isinstance(value, int | float) and abs(value) < 2**53  # NaN is none
 
 
-def _is_numbers(value):
-    return isinstance(value, list | tuple) and all(map(_is_number, value))
+def _of(kind):
+    return lambda value: isinstance(value, kind)
 
 
-# More pixels a side than any image has that a network is given.
-_MAX_SIZE = 2**16
+def _list_of(is_one):
+    return lambda value: isinstance(value, list | tuple) and all(map(is_one, value))
 
+
+# What a JSON value may be: whether it is one, and that in words.
+_TEXT = (_is_text, "a text")
+_OBJECT = (_of(Mapping), "an object")
+_FLAG = (_of(bool), "true or false")
+_NUMBERS = (_list_of(_is_number), "a list of numbers")
 
 _RECORD_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "mean": (_is_numbers, "a list of numbers"),
-    "std": (_is_numbers, "a list of numbers"),
-    "channel_order": (_is_text, "a text"),
+    "mean": _NUMBERS,
+    "std": _NUMBERS,
+    "channel_order": _TEXT,
     "image_size": (_is_size, f"an integer from 1 to {_MAX_SIZE}"),
     "crop_fraction": (_is_number, "a number"),
-    "interpolation": (_is_text, "a text"),
+    "interpolation": _TEXT,
 }
 
-# Field -> (whether a JSON value is one, what it must be).
 _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "constructor": (_is_text, "a text"),
-    "architecture": (_is_mapping, "an object"),
-    "include_top": (_is_bool, "true or false"),
-    "outputs": (_is_text, "a text"),
+    "constructor": _TEXT,
+    "architecture": _OBJECT,
+    "include_top": _FLAG,
+    "outputs": _TEXT,
     "classes": (lambda v: _is_int(v) and v > 0, "a positive integer"),
-    "labels": (_is_names, "a list of texts"),
+    "labels": (_list_of(_is_text), "a list of texts"),
     "input_shape": (
-        _is_shape,
+        _list_of(lambda n: n is None or _is_size(n)),
         f"a list of integers from 1 to {_MAX_SIZE} or null",
     ),
-    "preprocessing": (_is_mapping, "an object"),
-    "normalises": (_is_bool, "true or false"),
-    "preset": (_is_text, "a text"),
-    "licence": (_is_text, "a text"),
-    "version": (_is_text, "a text"),
+    "preprocessing": _OBJECT,
+    "normalises": _FLAG,
+    "preset": _TEXT,
+    "licence": _TEXT,
+    "version": _TEXT,
 }
 
 

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from keras_senet import weights as weights_room
-from keras_senet.card import CONFIG, Card
+from keras_senet.card import Card
+from keras_senet.containers import CONFIG
 from keras_senet.models import CONSTRUCTORS, network_of
 from keras_senet.utils.errors import nearest
-from keras_senet.utils.files import atomic_path, sha256
+from keras_senet.utils.files import atomic_path, sha256, write_json
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.version import __version__
 from keras_senet.weights.repository import SCHEME, parse_address
@@ -74,8 +75,7 @@ def save_pretrained(
         temporary.mkdir()
         weights_room.save_weights(model, temporary / WEIGHTS, card)
         config = {"library_name": "keras_senet", **card.to_json()}
-        text = json.dumps(config, indent=2, ensure_ascii=False)
-        (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
+        write_json(temporary / CONFIG, config)
         readme = _readme(model.name, card, description)
         (temporary / README).write_text(readme, encoding="utf-8")
     if target is not None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 
-from keras_senet.card import CONFIG, Card
+from keras_senet.card import Card
+from keras_senet.containers import CONFIG
 from keras_senet.models import create_model, list_models, network_of
 from keras_senet.runners import (
     PRECISIONS,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_senet.card import KEY, Card, Preprocessing
+from keras_senet.card import Card, Preprocessing
+from keras_senet.containers import KEY
 from keras_senet.preprocessing import imagenet_classes
 from keras_senet.surgery.inference import check_known_inputs
 from keras_senet.trust import foreign_operations

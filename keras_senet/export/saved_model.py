@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_senet.card import FOLDER, Preprocessing
+from keras_senet.card import Preprocessing
+from keras_senet.containers import FOLDER
 from keras_senet.data.augmentation import resize_and_crop, to_grey
 from keras_senet.export import decoding
 from keras_senet.preprocessing import PLAIN, find_preprocessing, preprocess_input

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_senet.card import CONFIG
+from keras_senet.containers import CONFIG
 from keras_senet.utils.errors import short
 from keras_senet.utils.files import (
     ImplausibleArchive,

@@ -15,7 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_senet.card import KEY, Card, h5_header, read_header
+from keras_senet.card import Card
+from keras_senet.containers import KEY, h5_header, read_header
 from keras_senet.utils.errors import first_line, short
 from keras_senet.utils.files import ImplausibleArchive, check_archive
 from keras_senet.weights.claims import WEIGHTS, Budget, Unreadable, open_weights

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from keras_senet.card import CONFIG
+from keras_senet.containers import CONFIG
 from keras_senet.utils.errors import not_installed, short
 from keras_senet.utils.files import sha256
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import strategies as st
 
 import keras_senet
-from keras_senet.card import KEY, Card
+from keras_senet.card import Card
+from keras_senet.containers import KEY
 from keras_senet.utils.files import check_archive
 from keras_senet.weights import read_checkpoint, save_model, save_weights
 from keras_senet.weights.readers import read_file

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from keras_senet.card import CONFIG, Card, Preprocessing
+from keras_senet.card import Card, Preprocessing
+from keras_senet.containers import CONFIG
 from keras_senet.utils.files import read_json
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts import (

@@ -1,0 +1,171 @@
+"""How the files of models carry a header, JSON that other readers leave alone.
+
+    .weights.h5   the attribute "keras_senet" of the root
+    .keras        the member "keras_senet.json" of the zip archive
+    .tflite       the same member of a zip archive behind the flatbuffer
+    SavedModel    the file assets.extra/keras_senet.json
+    hub folder    config.json
+    .onnx         the metadata property "keras_senet"
+    OpenVINO      the entry "keras_senet" of the .xml file's rt_info
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+from xml.etree import ElementTree
+
+from keras_senet.utils.errors import first_line
+from keras_senet.utils.files import parse_json
+
+KEY = "keras_senet"
+MEMBER = "keras_senet.json"
+FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
+CONFIG = "config.json"
+
+_MAX_BYTES = 2**24
+
+
+def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) -> None:
+    """Adds a header to an existing file or folder; arguments as of `Card.write`."""
+    name = Path(str(path))
+    text = json.dumps(header, ensure_ascii=False, indent=1) + "\n"
+    if not isinstance(path, io.IOBase) and name.is_dir():
+        folder = name / FOLDER
+        folder.mkdir(exist_ok=True)
+        (folder / MEMBER).write_text(text, encoding="utf-8")
+    elif name.name.endswith(".h5"):
+        import h5py
+
+        with h5py.File(path, "r+") as file:
+            file.attrs[KEY] = json.dumps(header)
+    elif name.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, {KEY: text})
+        onnx.save(model, path)
+    elif name.suffix == ".xml":
+        tree = ElementTree.parse(path)
+        facts = tree.find("rt_info")
+        if facts is None:
+            facts = ElementTree.SubElement(tree.getroot(), "rt_info")
+        ElementTree.SubElement(facts, KEY, value=json.dumps(header))
+        tree.write(path, "utf-8", xml_declaration=True)
+    else:
+        # Not compressed: phone libraries map a .tflite file into memory.
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(MEMBER, text)
+
+
+def read_header(path: Path) -> str | Mapping[str, Any] | None:
+    """Returns the JSON that a file carries, as text or read; arguments as `Card.read`.
+
+    It may hold more than the card: what else was written with it.
+    """
+    try:
+        return _read_header(path)
+    except (ValueError, ImportError):
+        raise
+    # A broken file can raise anything in the libraries that read it.
+    except Exception as error:
+        if getattr(error, "errno", None):  # no such file, or none that one may read
+            raise
+        raise ValueError(
+            f"{str(path)!r} cannot be read. It may be truncated or damaged: "
+            f"{first_line(error)[:200]}"
+        ) from None
+
+
+def _read_header(path):
+    if path.is_dir():
+        files = (path / FOLDER / MEMBER, path / CONFIG)
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
+            return None
+        if file.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{str(file)!r} is larger than 16 MB.")
+        return _text(file.read_bytes(), file)
+    if path.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load(path, load_external_data=False)
+        return next((p.value for p in model.metadata_props if p.key == KEY), None)
+    if path.suffix == ".xml":
+        try:
+            found = ElementTree.parse(path).find(f"rt_info/{KEY}")
+        except ElementTree.ParseError as error:
+            raise ValueError(
+                f"The file must be an XML file of OpenVINO. Received: {str(path)!r}, "
+                f"which is damaged or truncated: {error}"
+            ) from None
+        return None if found is None else found.get("value")
+    if zipfile.is_zipfile(path):
+        return _read_archive(path)
+    with path.open("rb") as file:
+        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if is_hdf5:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return h5_header(file)
+    if MEMBER.encode() in path.read_bytes():
+        raise ValueError(
+            f"The file must end with its header. Received: {str(path)!r}, which is "
+            "damaged or truncated."
+        )
+    return None
+
+
+def h5_header(file: Any) -> str | None:
+    """Returns the header that an open HDF5 file carries."""
+    if KEY not in file.attrs:
+        return None
+    if file.attrs.get_id(KEY).shape != ():
+        raise ValueError(f"The header of {file.filename!r} is not text.")
+    return file.attrs[KEY]
+
+
+def _read_archive(path):
+    with zipfile.ZipFile(path) as archive:
+        members = set(archive.namelist())
+        if MEMBER in members:
+            return _text(_small(archive, MEMBER, path), path)
+        if CONFIG not in members:
+            return None
+        # A network that Keras alone saved: the card is in its configuration.
+        model = as_object(_small(archive, CONFIG, path), path)
+        config = model.get("config")
+        return config.get("card") if isinstance(config, dict) else None
+
+
+def _small(archive, name, path):
+    with archive.open(name) as member:
+        content = member.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"The member {name} of {str(path)!r} is larger than 16 MB.")
+    return content
+
+
+def _text(content, path):
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The header of {str(path)!r} is not UTF-8: {error}") from None
+
+
+def as_object(header: str | bytes | Mapping, path: str | os.PathLike) -> Mapping:
+    """Returns a header, read or as text, as a JSON object.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    what = f"The header of {str(path)!r}"
+    if not isinstance(header, Mapping):
+        header = parse_json(header, what, None)
+    if not isinstance(header, Mapping):
+        raise ValueError(f"{what} is not a JSON object.")
+    return header
