@@ -1,6 +1,5 @@
 """Everything about a network's gates as pictures, tables and one page."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from keras_senet.analysis import plots
 from keras_senet.analysis.excitation import Excitation
 from keras_senet.analysis.removal import Removal
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_path, write_json
 from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.report_page import Picture, Report
@@ -94,9 +93,7 @@ def write_report(
             for head, *rows in tables
         )
         (temporary / "layers.md").write_text(f"{text}\n", "utf-8")
-        facts = _facts(statistics, removal, data)
-        text = json.dumps(facts, indent=2, ensure_ascii=False)
-        (temporary / "report.json").write_text(f"{text}\n", "utf-8")
+        write_json(temporary / "report.json", _facts(statistics, removal, data))
         page = _page(statistics, removal, files, data)
         (temporary / "index.html").write_text(page, "utf-8")
     return Path(folder) / "index.html"

@@ -1,7 +1,7 @@
 """`keras-senet convert`."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -46,6 +46,4 @@ class Convert:
         return 0
 
 
-def parse(arguments: Sequence[str]) -> Convert | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Convert, "convert", arguments)
+parse = functools.partial(parse_arguments, Convert, "convert")

@@ -1,7 +1,7 @@
 """`keras-senet evaluate`."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.reports import check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,7 @@ class Evaluate:
         from keras_senet.opening import open_model
         from keras_senet.utils.files import atomic_path
 
-        if self.output is not None and self.output.exists():
-            raise ValueError(
-                "`output` must not exist yet. Received: "
-                f"{str(self.output)!r}, which exists. Choose another folder."
-            )
+        check_new(self.output)
         model = open_model(
             self.model,
             self.weights,
@@ -147,6 +144,4 @@ def _print(console, result):
         print_table(console, f"Each {head[0]}", columns, rows)
 
 
-def parse(arguments: Sequence[str]) -> Evaluate | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Evaluate, "evaluate", arguments)
+parse = functools.partial(parse_arguments, Evaluate, "evaluate")

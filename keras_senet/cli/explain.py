@@ -1,7 +1,7 @@
 """`keras-senet explain`."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.reports import check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,7 @@ class Explain:
         from keras_senet.data import open_source
         from keras_senet.opening import open_model
 
-        if self.output.exists():
-            raise ValueError(
-                "`output` must not exist yet. Received: "
-                f"{str(self.output)!r}, which exists. Choose another folder."
-            )
+        check_new(self.output)
         opened = open_model(self.model, self.weights)
         model = opened.keras_model()
         source = open_source(self.data, data_dir=self.data_dir)
@@ -169,6 +166,4 @@ def _print(console, title, table):
     print_table(console, title, columns, [[row[i] for i in places] for row in rows])
 
 
-def parse(arguments: Sequence[str]) -> Explain | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Explain, "explain", arguments)
+parse = functools.partial(parse_arguments, Explain, "explain")

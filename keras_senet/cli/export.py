@@ -1,7 +1,7 @@
 """`keras-senet export`."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -178,6 +178,4 @@ class Export:
         return first_images(source, split, opened, limit)
 
 
-def parse(arguments: Sequence[str]) -> Export | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Export, "export", arguments)
+parse = functools.partial(parse_arguments, Export, "export")

@@ -1,8 +1,8 @@
 """`keras-senet info`."""
 
 import dataclasses
+import functools
 import json
-from collections.abc import Sequence
 
 from tyro.conf import Positional
 
@@ -103,6 +103,4 @@ def _shape(shape):
     return " x ".join("any" if n is None else str(n) for n in shape[1:])
 
 
-def parse(arguments: Sequence[str]) -> Info | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Info, "info", arguments)
+parse = functools.partial(parse_arguments, Info, "info")

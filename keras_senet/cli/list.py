@@ -1,8 +1,8 @@
 """`keras-senet list`."""
 
 import dataclasses
+import functools
 import fnmatch
-from collections.abc import Sequence
 
 from tyro.conf import Positional
 
@@ -93,6 +93,4 @@ def _print_weights(console, names):
     print_table(console, title, columns, rows)
 
 
-def parse(arguments: Sequence[str]) -> List | None:
-    """Reads the words after the verb."""
-    return parse_arguments(List, "list", arguments)
+parse = functools.partial(parse_arguments, List, "list")

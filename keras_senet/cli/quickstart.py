@@ -1,21 +1,16 @@
 """`keras-senet quickstart`: the whole chain on the images in the package."""
 
 import dataclasses
+import functools
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
 
-QUANTIZATIONS = {
-    "float32": None,
-    "float16": "float16",
-    "dynamic": "dynamic",
-    "int8": "int8",
-}
+QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,10 +89,10 @@ class Quickstart:
             export_saved_model(result.model, folder / "saved_model", labels=labels)
         ]
         images, _ = first_images(source, "train", result.model, 256)
-        for name, quantization in QUANTIZATIONS.items():
+        for quantization in QUANTIZATIONS:
             file = export_tflite(
                 result.model,
-                folder / f"{name}.tflite",
+                folder / f"{quantization or 'float32'}.tflite",
                 quantization=quantization,
                 representative_dataset=[images] if quantization == "int8" else None,
                 labels=labels,
@@ -140,6 +135,4 @@ class Quickstart:
         write_json(self.run_folder / "report.json", report)
 
 
-def parse(arguments: Sequence[str]) -> Quickstart | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Quickstart, "quickstart", arguments)
+parse = functools.partial(parse_arguments, Quickstart, "quickstart")

@@ -1,6 +1,17 @@
-"""What the verbs that export have in common: real images and the table."""
+"""What several verbs have in common: a new folder, real images, and a table of files."""
+
+from pathlib import Path
 
 from keras_senet.cli.console import print_table
+
+
+def check_new(output: Path | None) -> None:
+    """Raises a ValueError if the folder that a verb is to write exists."""
+    if output is not None and output.exists():
+        raise ValueError(
+            "`output` must not exist yet. Received: "
+            f"{str(output)!r}, which exists. Choose another folder."
+        )
 
 
 def first_images(source, split, model, limit):

@@ -1,7 +1,7 @@
 """`keras-senet variants`."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,6 +79,4 @@ class Variants:
         return 0
 
 
-def parse(arguments: Sequence[str]) -> Variants | None:
-    """Reads the words after the verb."""
-    return parse_arguments(Variants, "variants", arguments)
+parse = functools.partial(parse_arguments, Variants, "variants")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop
-from keras_senet.data.source import Part, Source
+from keras_senet.data.source import Part, Reader, Source
 from keras_senet.utils.labelled import class_numbers, read_labelled
 
 
@@ -80,11 +80,13 @@ def open_arrays(
         channels=channels,
         image_size=(height, width),
         multi_label=several,
-        reader=_ArraysReader(parts),
+        reader=ArraysReader(parts),
     )
 
 
-class _ArraysReader:
+class ArraysReader(Reader):
+    """Reads arrays: split -> images and labels."""
+
     def __init__(self, parts):
         self._parts = parts
         self.record_bytes = int(np.prod(parts["train"][0].shape[1:]))
@@ -95,12 +97,6 @@ class _ArraysReader:
         if labels.ndim == 2:
             labels = labels.astype(np.float32)
         return tf.data.Dataset.from_tensor_slices((images, labels))
-
-    def reordered(self, part: Part, seed: tf.Tensor) -> None:
-        return None
-
-    def first_unreadable(self) -> None:
-        return None
 
     def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
         return crop(record, window)

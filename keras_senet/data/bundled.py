@@ -4,10 +4,9 @@ import functools
 from importlib import resources
 
 import numpy as np
-import tensorflow as tf
 
-from keras_senet.data.decoding import Window, crop
-from keras_senet.data.source import Part, Source
+from keras_senet.data.arrays import ArraysReader
+from keras_senet.data.source import Source
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -34,34 +33,20 @@ def arrays() -> dict[str, np.ndarray]:
         return dict(loaded)
 
 
-class _BundledReader:
-    record_bytes = 28 * 28
-
-    def records(self, part: Part) -> tf.data.Dataset:
-        wanted = slice(part.start, part.stop)
-        images = arrays()[f"x_{part.split}"][wanted, ..., np.newaxis]
-        labels = arrays()[f"y_{part.split}"][wanted].astype(np.int64)
-        return tf.data.Dataset.from_tensor_slices((images, labels))
-
-    def reordered(self, part: Part, seed: tf.Tensor) -> None:
-        return None
-
-    def first_unreadable(self) -> None:
-        return None
-
-    def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
-        return crop(record, window)
-
-
 def open_bundled() -> Source:
     """Returns the bundled set as a source."""
+    found = arrays()
+    parts = {
+        split: (found[f"x_{split}"][..., None], found[f"y_{split}"].astype(np.int64))
+        for split in ("train", "test")
+    }
     return Source(
         name="bundled",
         class_names=CLASS_NAMES,
-        splits={split: len(arrays()[f"y_{split}"]) for split in ("train", "test")},
+        splits={split: len(labels) for split, (_, labels) in parts.items()},
         channels=1,
         image_size=(28, 28),
         mean=MEAN,
         std=STD,
-        reader=_BundledReader(),
+        reader=ArraysReader(parts),
     )

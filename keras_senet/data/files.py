@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop, decode_jpeg
 from keras_senet.data.images import ACCEPTED, check_image, is_image_file, read_image
-from keras_senet.data.source import Part, Source
+from keras_senet.data.source import Part, Reader, Source
+from keras_senet.utils.files import sha256
 
 # In lower case; a folder's own may differ.
 TRAIN_NAMES = ("train", "training")
@@ -204,7 +205,7 @@ def open_files(
     )
 
 
-class _FilesReader:
+class _FilesReader(Reader):
     """Plain JPEG files go through tf.io, everything else through Pillow."""
 
     record_bytes = 256
@@ -225,9 +226,6 @@ class _FilesReader:
         plain = np.array([file.plain_jpeg for file in files])
         labels = np.array([file.label for file in files], dtype=self._label_type)
         return tf.data.Dataset.from_tensor_slices(((paths, plain), labels))
-
-    def reordered(self, part: Part, seed: tf.Tensor) -> None:
-        return None
 
     def first_unreadable(self) -> str | None:
         files = itertools.chain(*self._files.values())
@@ -374,8 +372,8 @@ def _duplicates(root: Path, files: Mapping[str, list[ImageFile]]) -> Iterator[st
             continue
         pairs = []
         for file in part:
-            own = _digest(file.path) if file.mark in by_mark else None
-            same = (f for f in by_mark[file.mark] if own and _digest(f.path) == own)
+            own = sha256(file.path) if file.mark in by_mark else None
+            same = (f for f in by_mark[file.mark] if own and sha256(f.path) == own)
             pairs += [(file, other) for other in itertools.islice(same, 1)]
         if pairs:
             file, other = (os.path.relpath(f.path, root) for f in pairs[0])
@@ -384,11 +382,6 @@ def _duplicates(root: Path, files: Mapping[str, list[ImageFile]]) -> Iterator[st
                 f"on, byte for byte, the first {file!r} as {other!r}: what is measured "
                 "on them says nothing about new images."
             )
-
-
-def _digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _by_share(files: list[ImageFile]) -> list[ImageFile]:

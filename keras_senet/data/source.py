@@ -1,9 +1,10 @@
 """What a labelled set of images is, wherever it lies."""
 
+import abc
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -25,12 +26,13 @@ class Part(NamedTuple):
         return self.stop - self.start
 
 
-class Reader(Protocol):
+class Reader(abc.ABC):
     """How a source is read. A record is cheap to shuffle; decoding makes the image."""
 
     record_bytes: int
     """About how many bytes one record takes in memory."""
 
+    @abc.abstractmethod
     def records(self, part: Part) -> tf.data.Dataset:
         """Returns (record, label), in the same order every time.
 
@@ -46,7 +48,9 @@ class Reader(Protocol):
         For data that does not fit into the shuffle buffer; None where there is no
         cheaper way than that buffer.
         """
+        return None
 
+    @abc.abstractmethod
     def decode(self, record: Any, window: Window | None = None) -> tf.Tensor:
         """Returns a record's image, uint8 (H, W, C), or the part in a window of it."""
 
@@ -55,6 +59,7 @@ class Reader(Protocol):
 
         It decodes every file: this is for after an error, which names no file.
         """
+        return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, decode_image
-from keras_senet.data.source import Part, Source
+from keras_senet.data.source import Part, Reader, Source
 from keras_senet.utils.errors import nearest
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def open_tfds(
     )
 
 
-class _TfdsReader:
-    """Records are encoded images, as the data set stores them."""
+class _TfdsReader(Reader):
+    """Records are encoded images, as the data set stores them, in files of many."""
 
     def __init__(
         self,
@@ -101,9 +101,6 @@ class _TfdsReader:
             read, cycle_length=16, block_length=16, **parallel
         )
         return examples.map(parsed, **parallel)
-
-    def first_unreadable(self) -> None:
-        return None  # The images lie in files of many, which have check sums.
 
     def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
         image = decode_image(record, channels=self._channels, window=window)

@@ -73,9 +73,11 @@ def check_image(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         is to be decoded.
     """
     head = _head(content)
-    marks = tf.stack([matches(head) for matches, _ in _READERS])
+    found = [
+        tf.reduce_any([_starts(head, mark) for mark in marks]) for marks, _ in _READERS
+    ]
     kind = tf.where(
-        tf.reduce_any(marks), tf.argmax(marks, output_type=tf.int32), len(_READERS)
+        tf.reduce_any(found), tf.argmax(found, output_type=tf.int32), len(_READERS)
     )
     readers = [lambda r=read: r(content, head) for _, read in _READERS]
     height, width, problem, content = tf.switch_case(
@@ -127,26 +129,6 @@ def _starts(head: tf.Tensor, mark: bytes, at: int = 0) -> tf.Tensor:
     return tf.reduce_all(head[at : at + len(mark)] == list(mark))
 
 
-def _is_jpeg(head):
-    return _starts(head, b"\xff\xd8\xff")
-
-
-def _is_png(head):
-    return _starts(head, b"\x89PNG\r\n\x1a\n")
-
-
-def _is_gif(head):
-    return _starts(head, b"GIF87a") | _starts(head, b"GIF89a")
-
-
-def _is_bmp(head):
-    return _starts(head, b"BM")
-
-
-def _is_webp(head):
-    return _starts(head, b"RIFF") & _starts(head, b"WEBP", 8)
-
-
 def _number(data: tf.Tensor, at, length: int) -> tf.Tensor:
     """The unsigned little-endian number of so many bytes, as int64."""
     parts = tf.cast(data[at : at + length], tf.int64)
@@ -196,7 +178,12 @@ def _read_webp(content, head):
         extended, (_number(head, 27, 3) + 1, _number(head, 24, 3) + 1), size
     )
     animated = extended & (head[20] // 2 % 2 == 1)
-    problem = _if(animated, "is an animated WebP, which is not supported")
+    problem = _first(
+        [
+            _if(~_starts(head, b"WEBP", 8), _UNKNOWN),
+            _if(animated, "is an animated WebP, which is not supported"),
+        ]
+    )
     return size[0], size[1], problem, content
 
 
@@ -304,11 +291,11 @@ def _decode_bmp(content, head):
     return tf.cond(bits >= 24, colours, numbers)[..., ::-1]
 
 
-# Numbered in this order; `decode_image` knows the first two.
+# How each format may begin; numbered in this order, `decode_image` knows the first two.
 _READERS = (
-    (_is_jpeg, _read_jpeg),
-    (_is_bmp, _read_bmp),
-    (_is_png, _read_png),
-    (_is_gif, _read_gif),
-    (_is_webp, _read_webp),
+    ([b"\xff\xd8\xff"], _read_jpeg),
+    ([b"BM"], _read_bmp),
+    ([b"\x89PNG\r\n\x1a\n"], _read_png),
+    ([b"GIF87a", b"GIF89a"], _read_gif),
+    ([b"RIFF"], _read_webp),
 )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import freeze
-from keras_senet.utils.errors import first_line, not_installed
+from keras_senet.utils.errors import check_ending, first_line, not_installed
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.quiet import quiet
 
@@ -60,8 +60,7 @@ def export_onnx(
     True
     """
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise ValueError(f"The path must end in '.onnx'. Received: path={str(path)!r}")
+    check_ending(path, ".onnx")
     try:
         import onnx
         import tf2onnx
@@ -89,10 +88,9 @@ def export_onnx(
                 )
             onnx.checker.check_model(proto)
         except Exception as error:  # of many classes, the checker's among them
-            reason = first_line(error)
             raise ValueError(
                 "This model cannot be converted to ONNX. The error of tf2onnx or of "
-                f"ONNX's checker is: {reason}"
+                f"ONNX's checker is: {first_line(error)}"
             ) from error
         temporary.write_bytes(proto.SerializeToString())
         frozen.card.write(temporary)

@@ -12,8 +12,9 @@ import numpy as np
 from keras_senet.data import Source
 from keras_senet.export.quantize import calibration_images, check_quantization
 from keras_senet.export.saved_model import write_saved_model
+from keras_senet.surgery.inference import openvino_weights
 from keras_senet.tracing import Frozen, freeze
-from keras_senet.utils.errors import not_installed
+from keras_senet.utils.errors import check_ending, not_installed
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.quiet import silence
 
@@ -78,13 +79,8 @@ def export_openvino(
     True
     """
     path = Path(path)
-    weights = path.with_suffix(".bin")
     _check(path, quantization)
-    if weights.exists() and not overwrite:
-        raise ValueError(
-            f"The file of weights must not exist yet. Received: {str(path)!r}, but "
-            f"{str(weights)!r} exists. Choose another path or remove the file."
-        )
+    weights = openvino_weights(path, overwrite)
     with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
         frozen = freeze(
             model,
@@ -107,8 +103,7 @@ def export_openvino(
 
 
 def _check(path: Path, quantization: str | None) -> None:
-    if path.suffix != ".xml":
-        raise ValueError(f"The path must end in '.xml'. Received: path={str(path)!r}")
+    check_ending(path, ".xml")
     check_quantization(quantization, QUANTIZATIONS)
     try:
         import openvino  # noqa: F401

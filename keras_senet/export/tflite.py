@@ -4,8 +4,9 @@ import functools
 import os
 import re
 import zipfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ from keras_senet.export.quantize import (
 )
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import check_ending, first_line, nearest
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.flatbuffer import (
     Operation,
@@ -152,10 +153,7 @@ def is_int8(quantization: str | None) -> bool:
 
 def check_arguments(path, quantization, io_type, float_operations=()) -> None:
     """Raises a ValueError for arguments that make no sense together."""
-    if Path(path).suffix != ".tflite":
-        raise ValueError(
-            f"The path must end in '.tflite'. Received: path={str(path)!r}"
-        )
+    check_ending(path, ".tflite")
     check_quantization(quantization, QUANTIZATIONS)
     if io_type not in INT8_TYPES:
         raise ValueError(
@@ -288,23 +286,9 @@ class Conversion:
         check_builtin(data)
         return data
 
-    def mixed(
-        self,
-        *,
-        floats: Collection[str] = (),
-        int16: Collection[str] = (),
-        io_type: str = "float32",
-        why: str = "with other operations",
-    ) -> bytes:
-        """Returns the bytes of an int8 file with named operations in other types."""
-        return quantize_mixed(
-            self.float32,
-            self.ranges,
-            floats=floats,
-            int16=int16,
-            io_type=io_type,
-            why=why,
-        )
+    def mixed(self, **types: Any) -> bytes:
+        """Returns the bytes of an int8 file with other types, as `quantize_mixed`."""
+        return quantize_mixed(self.float32, self.ranges, **types)
 
     def write(self, data: bytes, path: Path) -> None:
         """Writes a file with its metadata, card and labels."""
@@ -322,11 +306,9 @@ class Conversion:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    found = re.findall(r"'tf\.(\w+)' op is neither a custom op", text)
+    found = re.findall(r"'tf\.(\w+)' op is neither a custom op", str(error))
     if not found:
-        lines = text.strip().splitlines() or [type(error).__name__]
-        return f"TFLite cannot hold this model. The converter says: {lines[0]}"
+        return f"TFLite cannot hold this model. The converter says: {first_line(error)}"
     return _foreign_message(", ".join(sorted(set(found))))
 
 

@@ -15,9 +15,10 @@ from keras_senet.surgery.inference import (
     folded,
     full_precision,
     labelled,
+    openvino_weights,
     sized,
 )
-from keras_senet.utils.errors import first_line, not_installed
+from keras_senet.utils.errors import check_ending, first_line, not_installed
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.graph import interface
 from keras_senet.utils.quiet import quiet, silence
@@ -59,16 +60,8 @@ def _export(
             f"{backend!r}, quantization={quantization!r}. Save the model, and run "
             f"KERAS_BACKEND=tensorflow keras-senet export model.keras --output {path}"
         )
-    if path.suffix != suffix:
-        raise ValueError(
-            f"The path must end in {suffix!r}. Received: path={str(path)!r}"
-        )
-    weights = path.with_suffix(".bin")
-    if suffix == ".xml" and weights.exists() and not overwrite:
-        raise ValueError(
-            f"OpenVINO's weights must not exist yet. Received: {str(path)!r}, and "
-            f"{str(weights)!r} exists. Choose another path or remove it first."
-        )
+    check_ending(path, suffix)
+    weights = openvino_weights(path, overwrite) if suffix == ".xml" else None
     check_known_inputs(model)
     known = interface(model)
     if len(known.inputs) != 1 or len(known.outputs) != 1:
@@ -96,17 +89,17 @@ def _export(
             error.name = error.name or packages[backend][-1]
             raise not_installed(f"{what} files", error, *packages[backend]) from error
         except Exception as error:  # of many classes
-            reason = first_line(error)
             raise ValueError(
-                f"{what} cannot hold this model. Keras' exporter says: {reason}"
+                f"{what} cannot hold this model. Keras' exporter says: "
+                f"{first_line(error)}"
             ) from error
-        if suffix == ".xml":
+        if weights is not None:
             _complete(written, temporary, image.shape, known.outputs[0])
         else:
             os.replace(written, temporary)
         card.write(temporary)
         _check(what, model, temporary, [side or 64 for side in image.shape[1:]])
-        if suffix == ".xml":
+        if weights is not None:
             os.replace(temporary.with_suffix(".bin"), weights)
     return path
 
@@ -118,9 +111,9 @@ def _check(what: str, model: keras.Model, path: Path, shape: list[int]) -> None:
         with silence():
             verify(model, path, images, latency_runs=0, strict=True)
     except Exception as error:  # of many classes, the runtimes' among them
-        reason = first_line(error)
         raise ValueError(
-            f"Keras' exporter wrote a wrong {what} file, which was removed: {reason}"
+            f"Keras' exporter wrote a wrong {what} file, which was removed: "
+            f"{first_line(error)}"
         ) from error
 
 

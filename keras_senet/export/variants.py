@@ -120,7 +120,7 @@ class VariantsReport:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Returns the names of the columns and the cells of each row as text."""
         threads = list(self.variants[0].latency)
-        columns = ["variant", "size", *(f"{_threads(n)}" for n in threads)]
+        columns = ["variant", "size", *map(_threads, threads)]
         columns += ["top-1", "same class", "worst layer", "its error", "front"]
         rows = [
             [
@@ -140,12 +140,16 @@ class VariantsReport:
     def to_markdown(self) -> str:
         """Returns the table with a line on what was measured."""
         columns, rows = self.table()
-        where = f" of {self.data}, {self.split}" if self.data else ""
         head = (
-            f"{self.model} on {self.images:,} images{where}; the Keras model has a "
-            f"top-1 accuracy of {self.model_accuracy:.2%}. Latency is of one image."
+            f"{_title(self)}; the Keras model has a top-1 accuracy of "
+            f"{self.model_accuracy:.2%}. Latency is of one image."
         )
         return f"{in_markdown(head)}\n\n{markdown_table(columns, rows)}\n"
+
+
+def _title(report: VariantsReport) -> str:
+    where = f" of {report.data}, {report.split}" if report.data else ""
+    return f"{report.model} on {report.images:,} images{where}"
 
 
 def _threads(number: int) -> str:
@@ -373,8 +377,7 @@ def _draw(report, path: Path) -> None:
     scatter, bars = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_front(scatter, report)
     _draw_sizes(bars, report.variants)
-    where = f" of {report.data}, {report.split}" if report.data else ""
-    figure.suptitle(f"{report.model} on {report.images:,} images{where}", fontsize=12)
+    figure.suptitle(_title(report), fontsize=12)
     save_figure(figure, path, dpi=130)
 
 
@@ -414,8 +417,7 @@ def _draw_front(axes, report) -> None:
         )
     axes.margins(0.1, 0.2)
     axes.set_xlim(left=0)
-    word = "thread" if threads == 1 else "threads"
-    axes.set_xlabel(f"latency of one image, ms ({threads} {word})")
+    axes.set_xlabel(f"latency of one image, ms ({_threads(threads)})")
     axes.set_ylabel("top-1 accuracy, %")
     axes.set_title("Accuracy against latency", fontsize=10)
     axes.legend(fontsize=8, loc="best", frameon=False)

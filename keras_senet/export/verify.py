@@ -10,7 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_senet.card import Card, Preprocessing, read_header
+from keras_senet.card import Card, Preprocessing
+from keras_senet.containers import read_header
 from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
@@ -232,17 +233,13 @@ def _compare(expected: dict, actual: dict, labels) -> dict:
             f"The file must have the model's outputs, {shapes}. Received: a file with "
             f"{found}. It was written from another model."
         )
-    with np.errstate(invalid="ignore"):  # inf - inf is nan, and fails below
-        differences = {
-            name: np.abs(value.astype("float64") - actual[name])
-            for name, value in expected.items()
-        }
+    differences = [_difference(expected[name], actual[name]) for name in expected]
     name = (_class_output(expected) or list(expected))[0]
     model_top, file_top = expected[name].argmax(-1), actual[name].argmax(-1)
     return {
-        "max_difference": float(np.max([d.max() for d in differences.values()])),
+        "max_difference": float(np.max([d.max() for d in differences])),
         "mean_difference": float(
-            np.concatenate([d.ravel() for d in differences.values()]).mean()
+            np.concatenate([d.ravel() for d in differences]).mean()
         ),
         "relative_error": _relative_error(expected, actual, expected),
         "agreement": float(np.mean(model_top == file_top)),
@@ -259,23 +256,23 @@ def _class_output(outputs: dict[str, np.ndarray]) -> list[str]:
 
 def _relative_error(expected: dict, actual: dict, names: Iterable[str]) -> float:
     """Returns the largest relative error of the named outputs."""
-    with np.errstate(invalid="ignore"):
-        errors = [
-            np.abs(expected[name].astype("float64") - actual[name]).max()
-            / _scale(expected[name])
-            for name in names
-        ]
+    errors = [
+        _difference(expected[name], actual[name]).max()
+        / (float(np.abs(expected[name]).max()) or 1.0)
+        for name in names
+    ]
     return float(np.max(errors))
+
+
+def _difference(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # inf - inf is nan, and fails later
+        return np.abs(expected.astype("float64") - actual)
 
 
 def _shapes(outputs: dict[str, np.ndarray]) -> str:
     return ", ".join(
         f"{name} {outputs[name].shape}".strip() for name in sorted(outputs)
     )
-
-
-def _scale(values: np.ndarray) -> float:
-    return float(np.abs(values).max()) or 1.0
 
 
 def _accuracy(top: np.ndarray, labels: np.ndarray | None) -> float | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import keras
 
@@ -61,6 +62,17 @@ def sized(shape: tuple, image_size, batch_size) -> list[int | None]:
             )
         sides[axis] = size
     return sides
+
+
+def openvino_weights(path: Path, overwrite: bool) -> Path:
+    """Returns where the weights of an .xml file go; raises a ValueError if one is there."""
+    weights = path.with_suffix(".bin")
+    if weights.exists() and not overwrite:
+        raise ValueError(
+            f"The file of weights must not exist yet. Received: {str(path)!r}, but "
+            f"{str(weights)!r} exists. Choose another path or remove the file."
+        )
+    return weights
 
 
 def folded(model: keras.Model) -> keras.Model:

@@ -42,16 +42,16 @@ def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
     recipe = _resolve_network(recipe, source)
     if recipe.epochs is not None:
         return recipe
-    images = data_images(recipe, source)
+    images = data_images(recipe, source, recipe.train_split)
     epochs, passes = epochs_and_passes(
         updates_for(images), max(images // recipe.global_batch_size, 1)
     )
     return dataclasses.replace(recipe, epochs=epochs, passes=passes)
 
 
-def data_images(recipe: Recipe, source: data.Source) -> int:
-    """Returns how many images a recipe trains on."""
-    images = source.part(recipe.train_split).images
+def data_images(recipe: Recipe, source: data.Source, split: str) -> int:
+    """Returns how many images of a split a recipe uses."""
+    images = source.part(split).images
     return min(images, recipe.limit or images)
 
 
@@ -93,7 +93,7 @@ def _resolve_start(recipe, source):
     channels = recipe.channels or checkpoint.channels or 3
     sides = set(card.input_shape or ()) - {channels, None}
     size = sides.pop() if len(sides) == 1 else record.image_size
-    images = data_images(recipe, source)
+    images = data_images(recipe, source, recipe.train_split)
     parts = recipe.accumulation_steps
     batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
     return dataclasses.replace(
@@ -161,8 +161,7 @@ def make_datasets(
 
     validation = inference_batches(recipe, source, recipe.validation_split)
     if replicas > 1:
-        images = source.part(recipe.validation_split).images
-        images = min(images, recipe.limit or images)
+        images = data_images(recipe, source, recipe.validation_split)
         share = _divisible if keras.backend.backend() == "jax" else _shared_out
         validation = share(validation, images, recipe.step_batch_size, strategy)
     if not is_multi_worker(strategy):

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import write_json
 from keras_senet.utils.report_page import Picture, Report, write_report_files
 
 _PICTURES = {
@@ -46,9 +46,7 @@ def write_report(result, verifications=()) -> None:
         "worst": result.worst,
         "verifications": [json.loads(report.to_json()) for report in verifications],
     }
-    text = json.dumps(values, indent=2, ensure_ascii=False)
-    with atomic_path(folder / "report.json", overwrite=True) as path:
-        path.write_text(f"{text}\n", encoding="utf-8")
+    write_json(folder / "report.json", values, overwrite=True)
     found = {name: folder / f"{name}.png" for name in _PICTURES}
     if not result.worst:
         del found["worst"]

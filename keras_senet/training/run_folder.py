@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import os
 import platform
 import shutil
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from keras_senet.training.recipes import Recipe, load_recipe
 from keras_senet.training.state import RESUME
-from keras_senet.utils.files import HOLDER, atomic_path
+from keras_senet.utils.files import HOLDER, atomic_path, write_json
 from keras_senet.version import __version__
 
 
@@ -109,7 +108,7 @@ class RunFolder:
 
     def write_start(self, recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
         """Writes the resolved recipe and what the training runs on."""
-        write_json(self.recipe, recipe.to_json())
+        write_json(self.recipe, recipe.to_json(), overwrite=True)
         write_json(
             self.versions,
             {
@@ -123,12 +122,6 @@ class RunFolder:
                 "devices": list(strategy.extended.worker_devices),
                 "seed": recipe.seed,
             },
+            overwrite=True,
         )
         self.checkpoints.mkdir(exist_ok=True)
-
-
-def write_json(path: str | os.PathLike, value: object) -> None:
-    """Writes a value as JSON, replacing an older file in one step."""
-    with atomic_path(path, overwrite=True) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")

@@ -26,6 +26,7 @@ from keras_senet.training.checkpoints import (
 from keras_senet.training.curves import read_history
 from keras_senet.training.datasets import (
     count_images,
+    data_images,
     inference_batches,
     make_datasets,
     resolve_recipe,
@@ -322,8 +323,7 @@ class _Fit:
             (recipe.validation_split, None),
         ):
             batches = inference_batches(recipe, self.source, split, weights)
-            images = self.source.part(split).images
-            images = min(images, recipe.limit or images)
+            images = data_images(recipe, self.source, split)
             file = folder.features.with_stem(f"features_{len(seen)}")
             seen.append(see(self.network, batches, images, file))
         self._tell_the_time(seen[0].seconds)

@@ -2,7 +2,9 @@
 
 import difflib
 import operator
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 # What others call it.
@@ -92,6 +94,14 @@ def integer_or_none(value: object) -> int | None:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def check_ending(path: str | os.PathLike, ending: str) -> None:
+    """Raises unless a path has the ending of what is to be written."""
+    if Path(path).suffix != ending:
+        raise ValueError(
+            f"The path must end in {ending!r}. Received: path={str(path)!r}"
+        )
 
 
 def check_counts(**counts: int | None) -> None:

@@ -257,7 +257,8 @@ def write_json(
 ) -> None:
     """Writes JSON text; `overwrite` and errors as of `atomic_path`."""
     with atomic_path(path, overwrite=overwrite) as file:
-        file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+        file.write_text(f"{text}\n", encoding="utf-8")
 
 
 def parse_json(content: str | bytes, what: str, deepest: int | None = 32) -> object:
