@@ -17,12 +17,9 @@ from keras_senet.opening import open_model
 from keras_senet.runners import Runner
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.labelled import class_numbers, read_labelled
-from keras_senet.utils.measures import average_precision, hits, roc_auc
-from keras_senet.utils.pictures import save_figure
-
-_CALIBRATION_BINS = 15
-_LEAST_PROBABILITY = 1e-7
+from keras_senet.utils.labelled import read_labelled
+from keras_senet.utils.measures import ClassCounts, LabelCounts
+from keras_senet.utils.pictures import draw_confusion, save_figure
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,7 +149,9 @@ class Evaluation(_Measured):
             ValueError: If the file exists and `overwrite` is not set.
         """
         with atomic_path(path, overwrite=overwrite, what="picture") as temporary:
-            save_figure(_draw_confusion(self), temporary, dpi=150, format=None)
+            title = f"top-1 {self.top1:.2%} of {self.images:,} images"
+            figure = draw_confusion(self.class_names, self.confusion, title)
+            save_figure(figure, temporary, dpi=150, format=None)
         return Path(path)
 
 
@@ -305,7 +304,8 @@ def evaluate(
         names = _checked_names(runner.card, data)
     else:
         batches = read_labelled(data, batch_size, limit=limit)
-    counts = (_LabelCounts if runner.card.outputs == "sigmoid" else _ClassCounts)()
+    independent = runner.card.outputs == "sigmoid"
+    counts = LabelCounts() if independent else ClassCounts()
     times = []
     for images, labels in batches:
         start = time.perf_counter()
@@ -320,8 +320,9 @@ def evaluate(
         about.setdefault("image_size", tuple(images.shape[1:3]))
         counts.images += len(images)
     timed = times[1:] or times
-    return counts.result(
+    return (LabelEvaluation if independent else Evaluation)(
         **about,
+        **counts.figures(),
         model=runner.name,
         kind=runner.kind,
         images=counts.images,
@@ -389,145 +390,5 @@ def _checked_outputs(
     return outputs, card.scores(outputs) if known else None
 
 
-class _ClassCounts:
-    """Sums over batches of one class an image, from which the figures follow."""
-
-    def __init__(self):
-        self.images = self.classes = self.in_top_k = 0
-        self.loss = 0.0
-        self.bins = np.zeros((2, _CALIBRATION_BINS))  # confidence, correct
-
-    def add(self, outputs, probabilities, labels) -> None:
-        """Adds a batch: (N, classes) twice, and (N,), (N, 1) or (N, classes)."""
-        if not self.classes:
-            self.classes = outputs.shape[1]
-            self.top_k = min(5, self.classes - 1)
-            self.confusion = np.zeros((self.classes, self.classes), "int64")
-        if np.ndim(labels) == 2 and np.shape(labels)[1] not in (1, self.classes):
-            raise ValueError(
-                f"Labels must be integers, or one-hot rows of {self.classes} columns. "
-                f"Received: labels of shape {np.shape(labels)}"
-            )
-        labels = class_numbers(labels).astype("int64")
-        if labels.min() < 0 or labels.max() >= self.classes:
-            raise ValueError(
-                f"Labels must be integers from 0 and below {self.classes}, the model's "
-                f"classes. Received: labels from {labels.min()} to {labels.max()}"
-            )
-        right = hits(outputs, labels)
-        np.add.at(self.confusion, (labels, outputs.argmax(-1)), 1)
-        self.in_top_k += np.count_nonzero(hits(outputs, labels, self.top_k))
-        if probabilities is None:
-            self.loss = float("nan")
-            return
-        shares = probabilities.astype("float64")
-        shares /= np.maximum(shares.sum(-1, keepdims=True), _LEAST_PROBABILITY)
-        own = np.take_along_axis(shares, labels[:, None], axis=1)
-        self.loss -= np.log(np.maximum(own, _LEAST_PROBABILITY)).sum()
-        confidence = shares.max(-1)
-        place = np.minimum(confidence * _CALIBRATION_BINS, _CALIBRATION_BINS - 1)
-        np.add.at(self.bins[0], place.astype(int), confidence)
-        np.add.at(self.bins[1], place.astype(int), right)
-
-    def result(self, *, images, **about) -> Evaluation:
-        """Returns the figures of all batches."""
-        each, right = self.confusion.sum(1), np.diag(self.confusion)
-        confidence, correct = self.bins
-        gap = np.abs(confidence - correct).sum() / images
-        return Evaluation(
-            **about,
-            images=images,
-            loss=float(self.loss / images),
-            top1=float(right.sum() / images),
-            top5=self.in_top_k / images,
-            top_k=self.top_k,
-            calibration_error=float(gap + 0 * self.loss),
-            class_accuracy=_shares(right, each),
-            confusion=self.confusion,
-        )
-
-
-class _LabelCounts:
-    """All batches of several labels an image, or of one that is there or not."""
-
-    def __init__(self):
-        self.images = self.classes = 0
-        self.scores, self.labels = [], []
-
-    def add(self, outputs, probabilities, labels) -> None:
-        """Adds a batch: (N, labels) three times; labels of a single one also (N,)."""
-        self.classes = outputs.shape[1]
-        if self.classes == 1 and labels.ndim == 1:
-            labels = labels[:, None]
-        if labels.shape != outputs.shape or not np.isin(labels, (0, 1)).all():
-            raise ValueError(
-                "The labels of independent outputs must be rows of 0 and 1, one column "
-                f"an output, {outputs.shape}. Received: labels of shape {labels.shape} "
-                f"and values from {labels.min()} to {labels.max()}"
-            )
-        self.scores.append(probabilities)
-        self.labels.append(labels.astype(bool))
-
-    def result(self, **about) -> LabelEvaluation:
-        """Returns the figures of all batches."""
-        scores, labels = np.concatenate(self.scores), np.concatenate(self.labels)
-        predicted = scores > 0.5
-        right = np.count_nonzero(predicted & labels, axis=0)
-        chosen, positives = predicted.sum(0), labels.sum(0)
-        own = np.where(labels, scores, 1 - scores.astype("float64"))
-        columns = list(zip(scores.T, labels.T, strict=True))
-        precisions = np.array([average_precision(*column) for column in columns])
-        told = precisions[positives > 0]
-        return LabelEvaluation(
-            **about,
-            loss=float(-np.log(np.maximum(own, _LEAST_PROBABILITY)).mean()),
-            mean_average_precision=float(told.mean()) if len(told) else float("nan"),
-            positives=positives,
-            accuracy=(predicted == labels).mean(0),
-            precision=_shares(right, chosen),
-            recall=_shares(right, positives),
-            f1=_shares(2 * right, chosen + positives),
-            average_precision=precisions,
-            auc=np.array([roc_auc(*column) for column in columns]),
-        )
-
-
 def _off_diagonal(counts: np.ndarray) -> np.ndarray:
     return counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-
-
-def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    return np.where(wholes, parts / np.maximum(wholes, 1), np.nan)
-
-
-def _draw_confusion(evaluation: Evaluation):
-    from matplotlib.figure import Figure
-
-    names, counts = evaluation.class_names, evaluation.confusion
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = min(max(5.0, 2.5 + 0.5 * len(names)), 16.0)
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
-    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    axes.set_title(
-        f"top-1 {evaluation.top1:.2%} of {evaluation.images:,} images", fontsize=11
-    )
-    if len(names) <= 50:
-        axes.set_xticks(range(len(names)), names, rotation=90)
-        axes.set_yticks(range(len(names)), names)
-    if len(names) <= 20:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                axes.text(
-                    column,
-                    row,
-                    f"{100 * share:.0f}",
-                    ha="center",
-                    va="center",
-                    color="black" if share > 0.5 else "white",
-                    fontsize=8,
-                )
-    return figure

@@ -58,6 +58,44 @@ def draw_predictions(
         save_figure(figure, temporary)
 
 
+def draw_confusion(names: Sequence[str], counts: np.ndarray, title: str) -> Figure:
+    """Draws a confusion matrix, each row in shares of its class.
+
+    Args:
+        names: Names of the classes.
+        counts: Numbers of images: row true, column predicted.
+        title: Stands above the matrix.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = min(max(5.0, 2.5 + 0.5 * len(names)), 16.0)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_title(title, fontsize=11)
+    if len(names) <= 50:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+    if len(names) <= 20:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                axes.text(
+                    column,
+                    row,
+                    f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    color="black" if share > 0.5 else "white",
+                    fontsize=8,
+                )
+    return figure
+
+
 def save_figure(
     figure: Figure,
     path: str | os.PathLike,
