@@ -24,7 +24,8 @@ from keras_senet.data.files import find_images, subfolders
 from keras_senet.data.images import FORMATS, check_image
 from keras_senet.data.tables import find_tables, open_tables
 from keras_senet.opening import open_model
-from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
+from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipes import RECIPES, load_recipe
 from keras_senet.utils.flatbuffer import (
     open_flatbuffer,
     read_tflite,

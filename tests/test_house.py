@@ -39,10 +39,8 @@ FLOORS = {
 
 # A private module has two importers, or a subject of its own: which.
 SUBJECTS = {
-    "surgery._channels": "which channels of a network have to stay or go together",
     "surgery._expansion": "the mathematics of SE in front of an expansion",
     "training._fields": "what the fields of a recipe may be",
-    "training._recipe_rows": "the named recipes, as data",
 }
 
 # Rooms that run on each of Keras' backends: they import only Keras and NumPy.

@@ -11,7 +11,8 @@ from keras_senet.benchmark import measure_input
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.train import RECIPE_TITLES, named_network, value_of
-from keras_senet.training.recipes import Recipe, load_recipe
+from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipes import load_recipe
 from keras_senet.utils.files import write_json
 
 

@@ -18,7 +18,8 @@ from keras_senet.cli.train import (
     run_training,
     value_of,
 )
-from keras_senet.training.recipes import FinetuneRecipe, Recipe, load_recipe
+from keras_senet.training.recipe import FinetuneRecipe, Recipe
+from keras_senet.training.recipes import load_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from tyro.conf import OmitArgPrefixes
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.training.recipes import RECIPES, Recipe, load_recipe
+from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipes import RECIPES, load_recipe
 
 # 128 and the number of SIGTERM, as shells have it.
 EXIT_STOPPED = 143

@@ -14,7 +14,7 @@ from keras_senet.training.network import (
     dtype_policy,
     own_memory,
 )
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipe import Recipe
 
 # What needs TensorFlow's data pipeline, its strategies or a run folder.
 _ONLY_TRAIN = (

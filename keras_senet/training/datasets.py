@@ -13,7 +13,8 @@ import tensorflow as tf
 from keras_senet import data
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training.network import weights_file
-from keras_senet.training.recipes import Recipe, epochs_and_passes, updates_for
+from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipes import epochs_and_passes, updates_for
 from keras_senet.training.strategies import (
     count_devices,
     evaluation_batch_sizes,

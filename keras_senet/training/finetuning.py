@@ -16,7 +16,7 @@ from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
 from keras_senet.mistakes import Mistakes
 from keras_senet.opening import open_model
 from keras_senet.training.doubts import find_doubts, is_no_better
-from keras_senet.training.recipes import FinetuneRecipe, Recipe
+from keras_senet.training.recipe import FinetuneRecipe, Recipe
 from keras_senet.training.report import write_report
 from keras_senet.training.strategies import is_chief, make_strategy
 from keras_senet.training.trainer import TrainingResult, train

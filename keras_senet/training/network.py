@@ -14,7 +14,7 @@ from keras_senet.card import Card, Preprocessing
 from keras_senet.models import architecture_options, create_model
 from keras_senet.network import Network
 from keras_senet.training.optimization import make_optimizer
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipe import Recipe
 from keras_senet.weights.assign import HEADS
 
 

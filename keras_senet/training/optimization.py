@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipe import Recipe
 from keras_senet.utils import graph
 from keras_senet.weights.assign import HEADS
 

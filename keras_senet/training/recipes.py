@@ -1,481 +1,171 @@
-"""Recipes: every value that decides how a network is trained, as typed records.
+"""The named recipes with their sources, recipes in files, and how long is enough.
 
-A named recipe is a row of `RECIPES`. A variant only overrides:
+What a recipe leaves out is default. A variant only overrides:
 `dataclasses.replace(RECIPES["cifar10"], model="se_resnet56")`.
 """
 
 import dataclasses
-import itertools
-import json
-import math
 import os
 import runpy
-import typing
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
-from keras_senet.training._fields import checked
-from keras_senet.training._recipe_rows import ROWS
-from keras_senet.utils.errors import nearest, short
+from keras_senet.training.recipe import Recipe
+from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import read_json
-from keras_senet.utils.networks import known_networks
 
+# He et al., arXiv 1512.03385, section 4.2: 45,000 images, the other 5,000 of the
+# training set for choices; 64,000 steps of 128, rate 0.1 divided by 10 at half and at
+# three quarters, decay 1e-4. SENet's section 5.1 augments alike.
+_CIFAR10 = Recipe(
+    model="se_resnet20",
+    data="cifar10",
+    train_split="train[:90%]",
+    validation_split="train[90%:]",
+    image_size=32,
+    channels=3,
+    epochs=182,
+    global_batch_size=128,
+    learning_rate=0.1,
+    reference_batch_size=128,
+    l2=1e-4,
+    schedule="step",
+    step_at=(0.5, 0.75),
+    augmentation="cifar",
+)
 
-class ModelArguments(typing.TypedDict, total=False):
-    """The architecture arguments of the constructors; each takes some of them.
+# Ours: no publication trains this network on these images.
+_FASHION_MNIST = Recipe(
+    model="se_resnet20",
+    model_arguments={"reduction": 4},
+    data="fashion_mnist",
+    train_split="train[:90%]",
+    validation_split="train[90%:]",
+    image_size=28,
+    channels=1,
+    epochs=40,
+    global_batch_size=128,
+    learning_rate=0.1,
+    reference_batch_size=128,
+    nesterov=True,
+    l2=5e-4,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    augmentation="cifar",
+    random_erasing=0.25,
+)
 
-    They stand here too so that a recipe's options are known without Keras.
-    """
+# SENet, section 5.1 and Table 2: 100 epochs, rate 0.6 for 1024 images, divided by 10
+# every 30 epochs. The paper names no weight decay: this is He et al.'s.
+_IMAGENET = Recipe(
+    model="se_resnet50",
+    data="imagenet2012",
+    image_size=224,
+    channels=3,
+    epochs=100,
+    global_batch_size=1024,
+    learning_rate=0.6,
+    reference_batch_size=1024,
+    l2=1e-4,
+    schedule="step",
+    step_at=(0.3, 0.6, 0.9),
+    augmentation="imagenet",
+    crop_fraction=0.875,
+)
 
-    se: bool
-    reduction: int
-    squeeze: str
-    gate: str
-    se_bias: bool
-    identity_start: bool
-    placement: str
-    se_stages: tuple[int, ...] | Literal["all"]
-    stride_on: str
-    stem: str
-    stem_pool: str
-    shortcut: str
-    anti_alias: bool
-    divisor: int
-    preactivation: bool
-    block: str
-    blocks: tuple[int, ...]
-    filters: tuple[int, ...]
-    stem_filters: tuple[int, ...]
-    branch_relu: bool
-    cardinality: int
-    width: int
-    half_reduce: bool
-    group_width: int
-    padding: str
-    alpha: float
-    batch_norm: bool
-    fused: bool
+# SENet, section 5.1: 256 images, rate 0.1 divided by 10 when the validation loss
+# stalls, about 400 epochs, weaker augmentation. The patience, the crops and the decay
+# are ours; MobileNet's paper (arXiv 1704.04861) wants little decay.
+_MOBILE = dataclasses.replace(
+    _IMAGENET,
+    model="se_mobilenet",
+    epochs=400,
+    global_batch_size=256,
+    learning_rate=0.1,
+    reference_batch_size=256,
+    l2=4e-5,
+    schedule="plateau",
+    patience=10,
+    augmentation="mobile",
+)
 
+# SENet, section 6: as long as the rate 0.1 divided by 10 at stalls takes, about 300
+# epochs; label smoothing, no biases in the gate. The patience is ours.
+_ABLATION = dataclasses.replace(
+    _IMAGENET,
+    model_arguments={"se_bias": False, "stride_on": "1x1"},
+    epochs=300,
+    global_batch_size=256,
+    learning_rate=0.1,
+    reference_batch_size=256,
+    schedule="plateau",
+    patience=10,
+    label_smoothing=0.1,
+)
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained.
+# SENet, appendix: 2048 images, rate 1.0, label smoothing, and batch normalization
+# frozen in the last epochs; how many it does not say. Dropout 0.2 is the network's.
+_SENET154 = dataclasses.replace(
+    _IMAGENET,
+    model="senet154",
+    global_batch_size=2048,
+    learning_rate=1.0,
+    reference_batch_size=2048,
+    label_smoothing=0.1,
+    freeze_batch_norm_epochs=5,
+)
 
-    A training has one phase, in which all layers are trained. With `head_epochs`, there
-    is a first phase in which only the classifier is trained.
+# What later work adds, mostly with the values of torchvision's second weights of
+# ResNet-50, in half as many epochs and with RandAugment.
+_MODERN = dataclasses.replace(
+    _IMAGENET,
+    epochs=300,
+    learning_rate=0.5,
+    l2=2e-5,
+    schedule="cosine",
+    warmup_epochs=5.0,
+    ema_momentum=0.9999,
+    label_smoothing=0.1,
+    rand_augment=0.7,
+    random_erasing=0.1,
+    mixup=0.2,
+    cutmix=1.0,
+    crop_fraction=0.95,
+)
 
-    Attributes:
-        model: The network, a name of `keras_senet.list_models()`; None is the network
-            of `weights`.
-        weights: The weights at the start: a preset, a weights file, or a folder of a
-            run or of `save_pretrained`; None is random. The classifier is always new.
-        model_arguments: Architecture arguments of the network's constructor that do not
-            follow from `weights`.
-        data: "bundled", a name of tensorflow_datasets, or a folder of images.
-        train_split: The training images: a split or a slice of one, "train[:90%]".
-        validation_split: The split or slice for the evaluation after each epoch.
-            ImageNet's validation images are its "test".
-        held_out: Share of each class that becomes "test" if the data has no such part.
-            The names of the images decide which ones.
-        image_size: Height and width in pixels; None is that of `weights`, else that of
-            the data.
-        channels: 1 or 3; None is that of `weights`, else that of the data.
-        classes: Number of classes; None is that of the data. 1 turns two classes into
-            one output, the probability of the second.
-        limit: Use at most this many images of each split.
-        linear_probe: Whether the classifier starts from a linear probe. It is fitted to
-            convergence on the features of the initial network; the held-out images
-            decide its regularisation. If training all layers is not better on the
-            held-out images, the probe is kept.
-        head_epochs: Passes over the training images at the start in which only the
-            classifier is trained, or 0.
-        head_learning_rate: Their highest learning rate. It falls as a cosine, and
-            scales as `learning_rate` does.
-        epochs: Passes over the training images in which all layers are trained. None
-            counts updates instead; `keras_senet.training.recipes.updates_for` computes
-            them from the number of images.
-        passes: Number of passes over the training images in one epoch. After each epoch
-            the network is evaluated and a checkpoint is saved.
-        global_batch_size: Number of images for one update of the weights, over all
-            devices and `accumulation_steps`; with `weights`, at most all images.
-        accumulation_steps: Each batch is split into this many equal parts, and their
-            gradients are averaged. Batch normalization sees one part at a time. A
-            number above 1 works on one device only.
-        optimizer: Keras' SGD or AdamW.
-        learning_rate: The highest learning rate, for batches of
-            `reference_batch_size`. It scales linearly: the rate used is
-            learning_rate * global_batch_size / reference_batch_size.
-        reference_batch_size: The batch size for `learning_rate` and
-            `head_learning_rate`; None is `global_batch_size`.
-        layer_decay: The learning rate of each stage is that of the next stage times
-            this factor; the classifier has the full rate. 1 is the same rate for all.
-        momentum: Momentum of SGD.
-        nesterov: Whether SGD uses Nesterov momentum.
-        l2: Weight decay inside the gradient, for SGD: l2 * w is added to the gradient
-            of each kernel w. The reported losses include its penalty.
-        weight_decay: Weight decay beside the gradient, as Keras' optimizers have it:
-            each step subtracts rate * weight_decay * w from each kernel w. With
-            momentum m, it is as strong as l2 = weight_decay * (1 - m). Neither form
-            changes batch normalization or biases.
-        schedule: How the learning rate falls: "cosine" to zero; "step" by the factor
-            `step_factor` at each of `step_at`; "plateau" by the same factor when the
-            validation loss stalls.
-        warmup_epochs: The rate rises linearly from zero in these first epochs of
-            "cosine".
-        step_at: Fractions of the training at which "step" lowers the rate.
-        step_factor: The factor for "step" and "plateau".
-        patience: Epochs without a lower validation loss before "plateau" lowers the
-            rate, or before `stop_early` ends a phase; None is no limit.
-        stop_early: Whether `patience` ends a phase. The phase then returns the weights
-            of the epoch with the lowest validation loss, instead of the last ones.
-        ema_momentum: Evaluate and save moving averages of the weights, with this
-            momentum per update (such as 0.9999); None uses the weights themselves. The
-            statistics of batch normalization have their own averages.
-        freeze_batch_norm: Whether batch normalization keeps the statistics, scale and
-            shift of `weights`. Otherwise it adapts to the new images.
-        freeze_batch_norm_epochs: Number of last epochs in which batch normalization
-            keeps its statistics, scale and shift, as for SENet-154 (the paper's
-            appendix).
-        synchronized_batch_norm: Whether batch normalization computes its statistics
-            over all devices together, instead of on each device.
-        class_weights: Whether rare classes have a larger weight in the loss, so that
-            all classes count the same. No effect with several labels for each image.
-        label_smoothing: Share of the target that is spread over all classes.
-        augmentation: "flip" is horizontal, "cifar" adds a random crop after padding
-            4 pixels, "imagenet" is the random resized crop with a flip, "mobile" the
-            same with crops of at least a quarter of the area.
-        rand_augment: Strength of RandAugment's two operations for each image, from 0
-            (none) to 1.
-        random_erasing: Share of the training images in which a rectangle becomes noise.
-        mixup: Alpha of mixup, 0.2 to 1, or 0 for none. Together with CutMix, each batch
-            gets one of the two.
-        cutmix: Alpha of CutMix, 0.2 to 1, or 0 for none.
-        crop_fraction: In evaluation, the share of the resized image that the centre
-            crop keeps; None is that of `weights`.
-        interpolation: How images are resized; None is that of `weights`.
-        dropout_rate: Dropout before the classifier; None is the network's own.
-        drop_path_rate: Stochastic depth of the last residual branch; earlier branches
-            have less.
-        dtype_policy: Keras' dtype policy.
-        on_error: What happens if an image of a folder cannot be read: "raise" an error,
-            or "skip" it and give one warning with their number.
-        seed: For weights, shuffling, augmentation and dropout.
+# SENet, section 5.2, which names no values of its own: those of ImageNet.
+_PLACES365 = dataclasses.replace(
+    _IMAGENET, model="se_resnet152", data="places365_small"
+)
 
-    Example:
+# Minutes on two CPU cores, on the images in the package. The first stage has 16
+# channels: squeezed to one, r = 16, an SE block is often dead after its ReLU. In so few
+# epochs SE learns more from the identity on, and half an epoch of warmup is enough.
+_QUICKSTART = Recipe(
+    model="se_resnet20",
+    model_arguments={"reduction": 4, "identity_start": True},
+    data="bundled",
+    epochs=4,
+    global_batch_size=64,
+    learning_rate=0.1,
+    reference_batch_size=64,
+    nesterov=True,
+    l2=5e-4,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    augmentation="flip",
+)
 
-    >>> recipe = keras_senet.training.Recipe(model="se_resnet56", data="cifar10")
-    >>> recipe.peak_learning_rate
-    0.1
-    """
-
-    model: str | None = None
-    weights: str | None = None
-    model_arguments: ModelArguments = dataclasses.field(default_factory=dict)
-    data: str = "bundled"
-    train_split: str = "train"
-    validation_split: str = "test"
-    held_out: float = 0.2
-    image_size: int | None = None
-    channels: Literal[1, 3] | None = None
-    classes: int | None = None
-    limit: int | None = None
-    linear_probe: bool = False
-    head_epochs: int = 0
-    head_learning_rate: float = 1e-3
-    epochs: int | None = 10
-    passes: int = 1
-    global_batch_size: int = 128
-    accumulation_steps: int = 1
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.1
-    reference_batch_size: int | None = 128
-    layer_decay: float = 1.0
-    momentum: float = 0.9
-    nesterov: bool = False
-    l2: float = 0.0
-    weight_decay: float = 0.0
-    schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
-    warmup_epochs: float = 0.0
-    step_at: tuple[float, ...] = (0.5, 0.75)
-    step_factor: float = 0.1
-    patience: int | None = 10
-    stop_early: bool = False
-    ema_momentum: float | None = None
-    freeze_batch_norm: bool = False
-    freeze_batch_norm_epochs: int = 0
-    synchronized_batch_norm: bool = False
-    class_weights: bool = False
-    label_smoothing: float = 0.0
-    augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "none"
-    rand_augment: float = 0.0
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    crop_fraction: float | None = 1.0
-    interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"
-    dropout_rate: float | None = None
-    drop_path_rate: float = 0.0
-    dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    on_error: Literal["raise", "skip"] = "raise"
-    seed: int = 0
-
-    def __post_init__(self):
-        for name, annotation in typing.get_type_hints(type(self)).items():
-            value = checked(name, getattr(self, name), annotation)
-            object.__setattr__(self, name, value)
-        self._check_start()
-        self._check_schedule()
-        self._check_batch_normalisation()
-        if self.global_batch_size % self.accumulation_steps:
-            raise ValueError(
-                "`global_batch_size` must be a multiple of `accumulation_steps`. "
-                f"Received: global_batch_size={self.global_batch_size!r}, "
-                f"accumulation_steps={self.accumulation_steps!r}"
-            )
-        if self.l2 and self.optimizer != "sgd":
-            raise ValueError(
-                "`l2` is only for SGD, because AdamW would rescale it. Received: "
-                f"l2={self.l2!r}, optimizer={self.optimizer!r}. Use `weight_decay`."
-            )
-
-    def _check_start(self):
-        if self.model is None and self.weights in (None, "imagenet"):
-            raise ValueError(
-                "`model` must name the network, because the weights do not. Received: "
-                f"model=None, weights={self.weights!r}"
-            )
-        networks = known_networks()
-        if self.model is not None and self.model not in networks:
-            raise ValueError(
-                "`model` must be a network of keras_senet.list_models(). "
-                f"Received: model={self.model!r}.{nearest(self.model, networks)}"
-            )
-        if self.model is None and self.model_arguments:
-            raise ValueError(
-                "`model_arguments` needs a `model`. Received: model=None, "
-                f"model_arguments={self.model_arguments!r}"
-            )
-        known = ModelArguments.__annotations__
-        for name in self.model_arguments:
-            if name not in known:  # its constructor refuses those of other networks
-                raise ValueError(
-                    "`model_arguments` must be architecture arguments of networks. "
-                    f"Received: {name!r}.{nearest(name, known)}"
-                )
-
-    def _check_schedule(self):
-        if self.warmup_epochs and self.schedule != "cosine":
-            raise ValueError(
-                "`warmup_epochs` needs schedule='cosine'. Received: warmup_epochs="
-                f"{self.warmup_epochs!r}, schedule={self.schedule!r}"
-            )
-        if not (self.linear_probe or self.head_epochs or self.epochs != 0):
-            raise ValueError(
-                "`head_epochs` and `epochs` must not both be 0 without a "
-                "`linear_probe`. Received: head_epochs=0, epochs=0"
-            )
-        if self.epochs is not None and self.warmup_epochs >= max(self.epochs, 1):
-            raise ValueError(
-                "`warmup_epochs` must be less than `epochs`. Received: warmup_epochs="
-                f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
-            )
-        if self.schedule == "plateau" and (
-            self.patience is None or self.stop_early or self.layer_decay != 1
-        ):
-            raise ValueError(
-                "schedule='plateau' needs a `patience`, stop_early=False and "
-                "layer_decay=1. Received: patience="
-                f"{self.patience!r}, stop_early={self.stop_early!r}, layer_decay="
-                f"{self.layer_decay!r}"
-            )
-        ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
-        if not ordered or any(not 0 < at < 1 for at in self.step_at):
-            raise ValueError(
-                "`step_at` must be increasing fractions of the training between 0 and "
-                "1. "
-                f"Received: step_at={self.step_at!r}"
-            )
-
-    def _check_batch_normalisation(self):
-        late = self.freeze_batch_norm_epochs
-        epochs = math.inf if self.epochs is None else max(self.epochs, 1)
-        if late >= epochs or (late and self.freeze_batch_norm):
-            raise ValueError(
-                "`freeze_batch_norm_epochs` must be less than `epochs` and needs "
-                "freeze_batch_norm=False: batch normalization must learn first. "
-                f"Received: freeze_batch_norm_epochs={late!r}, epochs={self.epochs!r}, "
-                f"freeze_batch_norm={self.freeze_batch_norm!r}"
-            )
-
-    @property
-    def phases(self) -> tuple["Phase", ...]:
-        """What is trained one after the other, each by a recipe of one phase."""
-        head = dataclasses.replace(
-            self,
-            epochs=self.head_epochs or 1,
-            head_epochs=0,
-            learning_rate=self.head_learning_rate,
-            layer_decay=1.0,
-            schedule="cosine",
-            warmup_epochs=0.0,
-            freeze_batch_norm_epochs=0,
-        )
-        epochs = 1 if self.epochs == 0 else self.epochs
-        everything = dataclasses.replace(self, epochs=epochs, head_epochs=0)
-        both = (
-            (self.head_epochs != 0, Phase(1, "new classifier", head)),
-            (self.epochs != 0, Phase(2, "all layers", everything)),
-        )
-        return tuple(phase for learns, phase in both if learns)
-
-    @property
-    def step_batch_size(self) -> int:
-        """Images that go through the network at a time, over all devices together."""
-        return self.global_batch_size // self.accumulation_steps
-
-    @property
-    def peak_learning_rate(self) -> float:
-        """The learning rate scaled to the global batch size."""
-        reference = self.reference_batch_size or self.global_batch_size
-        return self.learning_rate * self.global_batch_size / reference
-
-    def smoke(self) -> "Recipe":
-        """Returns the recipe shrunk to seconds, on the bundled data."""
-        if self.model is None:
-            raise ValueError(
-                "`smoke` needs the recipe's `model`. Received: model=None. Set it."
-            )
-        from keras_senet.models import CONSTRUCTORS  # not before: it loads Keras
-
-        least = CONSTRUCTORS[self.model].family.min_size
-        epochs = 2 if self.epochs is None else self.epochs
-        own = 28  # What the bundled images have.
-        return dataclasses.replace(
-            self,
-            data="bundled",
-            train_split="train",
-            validation_split="test",
-            image_size=max(least, min(self.image_size or own, 32)),
-            classes=None,
-            limit=64,
-            head_epochs=min(self.head_epochs, 1),
-            epochs=min(epochs, 2) if self.head_epochs else 2,
-            passes=1,
-            global_batch_size=16,
-            accumulation_steps=min(self.accumulation_steps, 2),
-            freeze_batch_norm_epochs=min(self.freeze_batch_norm_epochs, 1),
-            warmup_epochs=self.warmup_epochs * 2 / max(epochs, 2),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the recipe as a dictionary of JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
-        """Makes a recipe of JSON values; fields left out have their defaults.
-
-        Raises:
-            ValueError: If a key is unknown, a value has the wrong type or is out of
-                its range, or there is no model.
-        """
-        if not isinstance(values, Mapping):
-            raise ValueError(
-                f"A recipe must be a JSON object. Received: {short(values)}"
-            )
-        names = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in names:
-                raise ValueError(
-                    f"Unknown key {key!r} in a recipe.{nearest(key, names)} The keys "
-                    f"are: {', '.join(names)}"
-                )
-        if "model" not in values and "weights" not in values:
-            raise ValueError("A recipe must name its `model`. Received none.")
-        if "head_epochs" in values and "optimizer" not in values:
-            cls = FinetuneRecipe  # as version 0.1 wrote them
-            values = {"linear_probe": False, "epochs": 15, **values}
-        return cls(**values)
-
-
-class Phase(NamedTuple):
-    """A part of a training in which the same layers learn.
-
-    Attributes:
-        number: 1, only the classifier; 2, all layers.
-        title: The same in words.
-        recipe: Its epochs, rates and schedule.
-    """
-
-    number: int
-    title: str
-    recipe: Recipe
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneRecipe(Recipe):
-    """A recipe with the defaults for fine-tuning.
-
-    The classifier starts from a linear probe, then all layers are trained. See `Recipe`
-    for the fields.
-
-    Example:
-
-    >>> recipe = keras_senet.training.FinetuneRecipe(
-    ...     model="se_resnet20", weights="cifar10"
-    ... )
-    >>> recipe.linear_probe
-    True
-    """
-
-    weights: str | None = "imagenet"
-    linear_probe: bool = True
-    epochs: int | None = None
-    global_batch_size: int = 32
-    optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = 1e-4
-    reference_batch_size: int | None = None
-    layer_decay: float = 0.7
-    weight_decay: float = 0.01
-    patience: int | None = 5
-    stop_early: bool = True
-    freeze_batch_norm: bool = True
-    class_weights: bool = True
-    augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "flip"
-    crop_fraction: float | None = None
-    interpolation: Literal["bilinear", "bicubic"] | None = None
-    on_error: Literal["raise", "skip"] = "skip"
-
-
-# An epoch of a recipe that counts updates is at least so many of all.
-_EPOCHS = 15
-
-
-def updates_for(images: int) -> int:
-    """Returns the number of updates for fine-tuning on this many images.
-
-    500 for up to 1,000 images, then in proportion to the square root: 1,600 for 10,000
-    images, 5,000 for 100,000.
-
-    Args:
-        images: Training images.
-    """
-    return round(500 * max(1.0, images / 1000) ** 0.5)
-
-
-def epochs_and_passes(updates: int, steps: int) -> tuple[int, int]:
-    """Returns about so many updates as epochs of so many passes.
-
-    Args:
-        updates: How many.
-        steps: Updates of one pass over the training images.
-    """
-    passes = max(1, round(updates / (_EPOCHS * steps)))
-    return max(1, round(updates / (passes * steps))), passes
-
-
-RECIPES: dict[str, Recipe] = {name: Recipe(**row) for name, row in ROWS.items()}
+RECIPES: dict[str, Recipe] = {
+    "quickstart": _QUICKSTART,
+    "cifar10": _CIFAR10,
+    "fashion_mnist": _FASHION_MNIST,
+    "imagenet": _IMAGENET,
+    "mobile": _MOBILE,
+    "ablation": _ABLATION,
+    "modern": _MODERN,
+    "senet154": _SENET154,
+    "places365": _PLACES365,
+}
 
 
 def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
@@ -519,3 +209,30 @@ def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
             f"Received: recipe={recipe!r}"
         )
     return recipe
+
+
+# An epoch of a recipe that counts updates is at least so many of all.
+_EPOCHS = 15
+
+
+def updates_for(images: int) -> int:
+    """Returns the number of updates for fine-tuning on this many images.
+
+    500 for up to 1,000 images, then in proportion to the square root: 1,600 for 10,000
+    images, 5,000 for 100,000.
+
+    Args:
+        images: Training images.
+    """
+    return round(500 * max(1.0, images / 1000) ** 0.5)
+
+
+def epochs_and_passes(updates: int, steps: int) -> tuple[int, int]:
+    """Returns about so many updates as epochs of so many passes.
+
+    Args:
+        updates: How many.
+        steps: Updates of one pass over the training images.
+    """
+    passes = max(1, round(updates / (_EPOCHS * steps)))
+    return max(1, round(updates / (passes * steps))), passes

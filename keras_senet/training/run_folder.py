@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_senet.training.recipes import Recipe, load_recipe
+from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipes import load_recipe
 from keras_senet.training.state import RESUME
 from keras_senet.utils.files import HOLDER, atomic_path, write_json
 from keras_senet.version import __version__

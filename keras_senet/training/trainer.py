@@ -43,7 +43,7 @@ from keras_senet.training.network import (
 )
 from keras_senet.training.optimization import check_keras
 from keras_senet.training.probe import Probe, fit, see
-from keras_senet.training.recipes import Phase, Recipe
+from keras_senet.training.recipe import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
 from keras_senet.training.state import find_state, load_state, read_progress
 from keras_senet.training.strategies import (

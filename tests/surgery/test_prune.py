@@ -7,7 +7,7 @@ from conformance import cases
 from keras import layers
 
 import keras_senet
-from keras_senet.surgery import _channels
+from keras_senet.surgery.prune import find_channels, is_matrix
 
 # Case -> the widths of its prunable groups.
 WIDTHS = {
@@ -43,13 +43,13 @@ def images_of(model, count=3):
 
 def silence(model, share=0.5):
     """Makes every second free channel exactly zero; returns how many there are."""
-    channels = _channels.find(model)
+    channels = find_channels(model)
     dead = {s: np.arange(s.size) % 2 == 0 for s in channels.free()}
     for call in channels.net.calls:
         layer, space = call.layer, channels.behind(call)
         if space not in dead or not layer.weights:
             continue
-        if _channels.is_matrix(layer):
+        if is_matrix(layer):
             for v in layer.weights:
                 v.assign(np.where(dead[space], 0, np.asarray(v)))
         elif isinstance(layer, layers.BatchNormalization):
@@ -84,7 +84,7 @@ def test_channels_of_zeros_go_first_and_change_nothing(make, name, relative_erro
     x = images_of(model)
     pruned = keras_senet.prune(model, keep=0.5, importance="weights")
     assert relative_error(pruned(x), model(x)) < 1e-5
-    before, after = (_channels.find(m).free() for m in (model, pruned))
+    before, after = (find_channels(m).free() for m in (model, pruned))
     assert [s.size for s in before] == WIDTHS[name]
     assert [s.size for s in after] == [s.size // 2 for s in before]
     assert pruned.count_params() < 0.8 * model.count_params()
@@ -259,7 +259,7 @@ def test_what_looks_at_all_channels_and_shared_layers_keep_theirs(make):
     x = layers.Conv2D(4, 1, name="b")(make()(x))
     x = layers.Conv2D(6, 1, name="free")(shared(shared(x)))
     x = layers.Conv2D(2, 1, name="out")(x)
-    found = _channels.find(keras.Model(inputs, x)).free()
+    found = find_channels(keras.Model(inputs, x)).free()
     assert [space.size for space in found] == [6]
 
 
@@ -267,7 +267,7 @@ def test_dense_over_the_width_of_channels_first_keeps_them():
     inputs = keras.Input((3, 4, 6))
     x = layers.Conv2D(6, 1, data_format="channels_first")(inputs)
     x = layers.BatchNormalization(axis=1)(layers.Dense(5)(x))
-    found = _channels.find(keras.Model(inputs, layers.Dense(2)(x))).free()
+    found = find_channels(keras.Model(inputs, layers.Dense(2)(x))).free()
     assert found == []
 
 

@@ -11,7 +11,7 @@ from keras_senet.training.optimization import (
     make_optimizer,
     make_schedule,
 )
-from keras_senet.training.recipes import Recipe
+from keras_senet.training.recipe import Recipe
 
 STEPS = 10
 BASE = Recipe(

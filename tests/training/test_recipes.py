@@ -10,13 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from keras_senet.models import CONSTRUCTORS, architecture_options
-from keras_senet.training.recipes import (
-    RECIPES,
-    FinetuneRecipe,
-    ModelArguments,
-    Recipe,
-    load_recipe,
-)
+from keras_senet.training.recipe import FinetuneRecipe, ModelArguments, Recipe
+from keras_senet.training.recipes import RECIPES, load_recipe
 
 SAVED_MODELS = Path(__file__).parents[2] / "saved_models"
 
