@@ -21,6 +21,7 @@ import lazy_loader
 
 import keras_senet
 from keras_senet.card import Card
+from keras_senet.containers import SUFFIXES
 from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.files import temporary_folder
 
@@ -287,7 +288,8 @@ def time_model(
     subjects = {"model": model} | ({} if beside is None else {"beside": beside})
     files = [Path(x) for x in subjects.values() if not isinstance(x, keras.Model)]
     if files:
-        forms = [_KINDS.get(files[0].suffix, "saved_model")]
+        kinds = {suffix: kind for kind, suffix in SUFFIXES.items()}
+        forms = [{**kinds, ".keras": "memory"}.get(files[0].suffix, "saved_model")]
     with temporary_folder() as folder:
         for form in sorted(forms, key=lambda form: form == "training"):  # changes it
             opened = {}
@@ -302,29 +304,15 @@ def time_model(
                 yield Timing(form, batch, times["model"], times.get("beside"))
 
 
-_KINDS = {
-    ".tflite": "tflite",
-    ".onnx": "onnx",
-    ".xml": "openvino",
-    ".keras": "memory",
-}
-_SUFFIXES = {
-    "saved_model": "",
-    "tflite": ".tflite",
-    "onnx": ".onnx",
-    "openvino": ".xml",
-}
-
-
 def _open(subject, form, path, threads, trust) -> Callable[[int], Call]:
     """What makes the call of a batch."""
     if form == "training":
         return lambda batch: training_step(
             subject, random_images(subject.input_shape, batch)
         )
-    if form in _SUFFIXES and isinstance(subject, keras.Model):
+    if form in ("saved_model", *SUFFIXES) and isinstance(subject, keras.Model):
         export = getattr(keras_senet, f"export_{form}")
-        subject = export(subject, path.with_suffix(_SUFFIXES[form]))
+        subject = export(subject, path.with_suffix(SUFFIXES.get(form, "")))
     runner = keras_senet.open_model(subject, threads=threads, trust=trust)
 
     def prepare(batch):

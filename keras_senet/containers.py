@@ -25,6 +25,8 @@ KEY = "keras_senet"
 MEMBER = "keras_senet.json"
 FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
 CONFIG = "config.json"
+# Of files for other runtimes, by the names of their kinds; a SavedModel is a folder.
+SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 
 _MAX_BYTES = 2**24
 

@@ -95,14 +95,14 @@ class Benchmark:
                 rounds=self.rounds,
                 threads=machine["threads"],
                 trust=self.trust,
-                progress=lambda line: console.print(f"  {line}", markup=False),
+                progress=lambda line: console.print(f"  {line}"),
             )
         )
         columns = ("form", ">batch", ">ms", f">{name}, ms", ">ratio")
         columns = columns if other is not None else columns[:3]
         print_table(console, self.model, columns, [_row(t) for t in timings])
         facts = ", ".join(f"{key} {value}" for key, value in machine.items())
-        console.print(f"Measured on: {facts}", markup=False)
+        console.print(f"Measured on: {facts}")
         names = {"model": self.model, "beside": None if other is None else name}
         rows = [timing._asdict() for timing in timings]
         if self.output is not None:

@@ -52,7 +52,7 @@ class BenchmarkData:
             seconds=self.seconds,
             with_model=self.with_model,
         )
-        make_console().print(_sentence(speed), markup=False)
+        make_console().print(_sentence(speed))
         if self.output is not None:
             write_json(self.output, speed)
         return 0

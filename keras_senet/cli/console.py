@@ -18,7 +18,8 @@ def make_console():
             texts = (visible(o) if isinstance(o, str) else o for o in objects)
             super().print(*texts, **options)
 
-    return NamesAreData(width=None if sys.stdout.isatty() else 120, highlight=False)
+    width = None if sys.stdout.isatty() else 120
+    return NamesAreData(width=width, highlight=False, markup=False)
 
 
 def print_table(

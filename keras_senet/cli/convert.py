@@ -41,7 +41,6 @@ class Convert:
             f"{done.constructor}, layout {done.layout}: written to {done.path}, card "
             f"{done.card}. Loaded again, its outputs differ by "
             f"{done.relative_error:.1e} (relative).",
-            markup=False,
         )
         return 0
 

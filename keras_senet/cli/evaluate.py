@@ -90,7 +90,7 @@ class Evaluate:
                     result.save_confusion_picture(folder / "confusion.png")
                     mistakes.write(folder, result.class_names, model)
                 _write_report(folder, result)
-            console.print(f"Written to {self.output}", markup=False)
+            console.print(f"Written to {self.output}")
         return 0
 
 

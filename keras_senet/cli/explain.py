@@ -89,7 +89,7 @@ class Explain:
                 model, dataset, source, plots.choose_classes(statistics, classes, 4)
             )
         except ValueError as error:  # no classifier, or none with a last map
-            console.print(f"Without class activations: {error}", markup=False)
+            console.print(f"Without class activations: {error}")
             activations = None
         page = report.write_report(
             self.output,
@@ -104,7 +104,7 @@ class Explain:
         _print(console, title, report.layer_rows(statistics, removal))
         if removal is not None:
             _print_removal(console, statistics, removal)
-        console.print(f"Written to {page}", markup=False)
+        console.print(f"Written to {page}")
         return 0
 
 
@@ -156,7 +156,7 @@ def _print_removal(console, statistics, removal):
         print_table(console, "Several at once", columns, rows)
     if removal.top1 is not None:
         console.print(f"The whole network: {100 * removal.top1:.2f} % right.")
-    console.print(report.verdict(statistics, removal), markup=False)
+    console.print(report.verdict(statistics, removal))
 
 
 def _print(console, title, table):

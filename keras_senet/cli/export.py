@@ -10,9 +10,7 @@ from tyro.conf import Positional
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
-
-# Of the files; a SavedModel is a folder of any name.
-_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+from keras_senet.containers import SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ class Export:
             images, labels = self._images(opened, self.split, self.images)
         output = self._write(opened)
         console = make_console()
-        console.print(f"Written: {output}", markup=False)
+        console.print(f"Written: {output}")
         if not self.images:
             return 0
         report = verify(model, output, images, labels)
@@ -92,7 +90,7 @@ class Export:
 
     @property
     def _kind(self) -> str:
-        by_name = {suffix: kind for kind, suffix in _SUFFIXES.items()}
+        by_name = {suffix: kind for kind, suffix in SUFFIXES.items()}
         return self.format or by_name.get(self.output.suffix, "saved_model")
 
     def _check(self):
@@ -104,14 +102,14 @@ class Export:
         ):
             value = getattr(self, name)
             if kind not in kinds and value != plain:
-                endings = " or ".join(_SUFFIXES[kind] for kind in kinds)
+                endings = " or ".join(SUFFIXES[kind] for kind in kinds)
                 raise ValueError(
                     f"A quantised file must end in {endings}. Received: "
                     f"{str(self.output)!r}, {name}={value!r}"
                 )
-        if kind in _SUFFIXES and suffix != _SUFFIXES[kind]:
+        if kind in SUFFIXES and suffix != SUFFIXES[kind]:
             raise ValueError(
-                f"The output of the format {kind} must end in {_SUFFIXES[kind]}. "
+                f"The output of the format {kind} must end in {SUFFIXES[kind]}. "
                 f"Received: {str(self.output)!r}"
             )
         if suffix in (".keras", ".h5", ".pb", ".tflit", ".lite", ".bin"):
@@ -119,7 +117,7 @@ class Export:
                 "The output must be a .tflite, .onnx or .xml file, or a folder for a "
                 f"SavedModel. Received: {str(self.output)!r}"
             )
-        if kind in _SUFFIXES and self.version is not None:
+        if kind in SUFFIXES and self.version is not None:
             raise ValueError(
                 "`version` is only for a SavedModel folder. Received: "
                 f"{str(self.output)!r}, version={self.version}"
@@ -163,7 +161,7 @@ class Export:
             max_accuracy_loss=self.max_accuracy_loss,
             **arguments,
         )
-        make_console().print(found.summary(), markup=False)
+        make_console().print(found.summary())
         return self.output
 
     def _calibration(self, opened):

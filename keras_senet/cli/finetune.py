@@ -82,7 +82,6 @@ class Finetune:
         console.print(
             f"{100 * result.accuracy:.1f} % of {result.evaluation.images} held-out "
             f"images right. Report: {result.report.with_suffix('.html')}",
-            markup=False,
         )
         if reports and result.at_chance:
             console.print("These files are no better than chance:", style="bold red")

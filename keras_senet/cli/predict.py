@@ -68,7 +68,6 @@ class Predict:
             console.print(
                 f"{runner.name} does not say what its outputs mean, so these are raw "
                 "scores, not probabilities.",
-                markup=False,
             )
         columns = (">", "class", ">probability" if known else ">score")
         for path, values in zip(self.images, scores, strict=True):
@@ -85,7 +84,7 @@ class Predict:
             for path, pair, values in zip(self.images, pairs, scores, strict=True):
                 written = _explain(model, path, *pair, values)
                 text = f"Picture of what supports the first class: {written}"
-                console.print(text, markup=False)
+                console.print(text)
         return 0
 
     def _scores(self, runner, images):

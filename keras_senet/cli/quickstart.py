@@ -53,7 +53,6 @@ class Quickstart:
         total = sum(seconds.values())
         console.print(
             f"{total:.0f} s in total. Files and pictures: {self.run_folder}",
-            markup=False,
         )
         return 0 if passed else 1
 

@@ -1,7 +1,6 @@
 """`keras-senet train`."""
 
 import dataclasses
-import functools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +77,6 @@ class Train:
             f"{len(accuracies)} epochs; {result.seconds:.0f} s, "
             f"{result.images_per_second:.0f} training images/s. "
             f"Written to {result.run_folder}",
-            markup=False,
         )
         return 0
 
@@ -111,13 +109,13 @@ def run_training(command, verb, console, train, *arguments):
             checkpoint_every=command.checkpoint_every,
             callbacks=[progress],
             verbose=0,
-            say=functools.partial(console.print, markup=False),
+            say=console.print,
         )
     except (TrainingStopped, KeyboardInterrupt) as stop:
         progress.stop()
         if (command.run_folder / "recipe.json").exists():
             text = f"{stop} To resume: {shlex.join(words)}".strip()
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         if isinstance(stop, KeyboardInterrupt):
             raise
         return None

@@ -75,7 +75,7 @@ class Variants:
             f"{report.images:,} images; the Keras model: {report.model_accuracy:.2%}"
         )
         print_table(console, title, (columns[0], *numbers), rows)
-        console.print(f"Written to {self.output}", markup=False)
+        console.print(f"Written to {self.output}")
         return 0
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong when a source is read, in one clear line."""
+"""What ends the reading of a source, or a training from outside, in one clear line."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_senet.data.source import Source
 
 # What the other workers' collectives end with when one worker is gone.
-LOST = (
+_LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
@@ -18,28 +18,39 @@ LOST = (
 
 
 @contextlib.contextmanager
-def explained(source: Source) -> Iterator[None]:
-    """Lets errors of TensorFlow that come from the data say so.
+def explained(source: Source, *, several_workers: bool = False) -> Iterator[None]:
+    """Lets errors of TensorFlow that come from the data or the network say so.
 
     Where the data are image files, the one that cannot be read any more is searched
     for, since TensorFlow does not name it.
 
+    Args:
+        source: The data.
+        several_workers: Whether several machines train together.
+
     Raises:
         OSError: If the data could not be read.
+        ConnectionError: If another worker is gone.
     """
     try:
         yield
     except tf.errors.OpError as error:
-        if "IteratorGetNext" not in str(error) or isinstance(error, LOST):
+        if several_workers and isinstance(error, _LOST):
+            raise ConnectionError(
+                "Another worker has stopped or cannot be reached: "
+                f"{_reason(error)}. Resume the run on all workers. It continues from "
+                "the last checkpoint."
+            ) from error
+        if "IteratorGetNext" not in str(error) or isinstance(error, _LOST):
             raise
-        text = source.reader.first_unreadable() or reason(error)
+        text = source.reader.first_unreadable() or _reason(error)
         raise OSError(
             f"The data {source.name!r} can no longer be read: {text.rstrip('.')}. "
             "Repair them and run the command again. A training can be resumed."
         ) from error
 
 
-def reason(error: tf.errors.OpError) -> str:
+def _reason(error: tf.errors.OpError) -> str:
     """Returns the line that says why: in a graph's error it stands after the stack."""
     before, _, _ = error.message.partition("[[")
     lines = [line.strip() for line in before.splitlines()]

@@ -114,7 +114,7 @@ class SqueezeExcite(keras.layers.Layer):
         self.gate = form["gate"]
         self.identity_start = form["identity_start"]
         self.use_bias = form["use_bias"]
-        self.data_format = _standardize_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -330,7 +330,8 @@ def _is_alive_at_zero(gate):
     return bool(ops.convert_to_numpy(gate(ops.zeros((1, 2))))[0, 0] != 0)
 
 
-def _standardize_data_format(data_format):
+def standardize_data_format(data_format: str | None) -> str:
+    """Returns a data format, Keras' setting for None; raises a ValueError for another."""
     if data_format is None:
         return keras.config.image_data_format()
     if data_format not in ("channels_last", "channels_first"):

@@ -119,11 +119,7 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
     >>> folded = keras_senet.fold(model)
     >>> folded.save("folded.keras")
     """
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            "`model` must be a keras.Model. Received: "
-            f"model={model!r} (of type {type(model).__name__})"
-        )
+    graph.check_model(model)
     if not graph.is_functional(model):
         why = "only functional and built sequential models show which layers they call"
         model.folding = Folding((FoldingStep(layer=model.name, done="kept", why=why),))

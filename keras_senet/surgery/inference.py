@@ -9,15 +9,12 @@ import keras
 from keras_senet.card import Card
 from keras_senet.surgery.fold import fold
 from keras_senet.utils.errors import as_integer, checked_size
+from keras_senet.utils.graph import check_model
 
 
 def check_known_inputs(model: keras.Model) -> None:
     """Raises a ValueError unless `model` is a Keras model with known inputs."""
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            "`model` must be a keras.Model. Received: "
-            f"model={model!r} (of type {type(model).__name__})"
-        )
+    check_model(model)
     if not getattr(model, "inputs", None):
         raise ValueError(
             "The model's inputs must be known. Received: the model "

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_senet import data
 from keras_senet.card import Card
+from keras_senet.data.failures import explained
 from keras_senet.training import callbacks as our_callbacks
 from keras_senet.training.checkpoints import (
     START,
@@ -32,7 +33,6 @@ from keras_senet.training.datasets import (
     resolve_recipe,
     weigh_classes,
 )
-from keras_senet.training.failures import explained
 from keras_senet.training.network import (
     build_model,
     compile_model,

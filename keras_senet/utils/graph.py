@@ -40,6 +40,15 @@ def is_functional(model) -> bool:
     return runs.__module__.startswith("keras.")
 
 
+def check_model(model) -> None:
+    """Raises unless it is a Keras model."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be a keras.Model. Received: "
+            f"model={model!r} (of type {type(model).__name__})"
+        )
+
+
 def check_one_input(model) -> None:
     """Raises if the calls of a model are not known, or it has several inputs."""
     if not is_functional(model) or len(graph_of(model).inputs) != 1:

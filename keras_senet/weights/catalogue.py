@@ -150,6 +150,10 @@ def _pth(folder, name):
     )
 
 
+def _aliases(name, timm):
+    return tuple(alias for alias in (timm, f"timm/{timm}") if alias != name)
+
+
 def _card(name, row, licence, **fields):
     model = name.partition(".")[0]
     return Card(
@@ -176,7 +180,7 @@ def _modern(name, timm, folder, pth, row, trained, tested):
         accuracy=_accuracy(trained, "timm"),
         test_accuracy=_accuracy(tested, "timm"),
         source="timm",
-        aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
+        aliases=_aliases(name, timm),
     )
 
 
@@ -193,7 +197,7 @@ def _legacy(name, timm, folder, pth, row, interpolation, published):
         layout="timm_legacy",
         accuracy=_accuracy((224, 0.875, *published), "timm"),
         source="timm",
-        aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
+        aliases=_aliases(name, timm),
     )
 
 
@@ -296,7 +300,7 @@ def _hub(timm, licence, classes, size, crop, trained, tested, pth):
         accuracy=_accuracy((size, crop, *trained), "timm") if trained else None,
         test_accuracy=_accuracy(tested, "timm"),
         source="timm",
-        aliases=tuple(a for a in (timm, f"timm/{timm}") if a != name),
+        aliases=_aliases(name, timm),
         refusal="" if is_built else refused,
     )
 
@@ -307,13 +311,15 @@ def _dropped(url, digest):
     stem, _, ending = file.removesuffix(".h5").partition("_")
     suffix = "_no_top" if ending else ""
     if stem.startswith("regnety"):
-        constructor, size, layout = f"regnety_{stem.removeprefix('regnety')}", 224, ""
+        constructor, size = f"regnety_{stem.removeprefix('regnety')}", 224
+        layout = "regnet"
         tag, row = "keras_in1k", {"padding": "same"}
         record = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     else:
         depth, size = map(int, stem.removeprefix("resnet-rs-").split("-i"))
         constructor, tag, row, record = f"resnetrs{depth}", f"keras_i{size}", {}, {}
         layout = "resnet_rs"
+    hash_ = {"md5" if len(digest) == 32 else "sha256": digest}
     return Preset(
         name=f"{constructor}.{tag}{suffix}",
         card=_card(
@@ -324,14 +330,8 @@ def _dropped(url, digest):
             classes=None if suffix else 1000,
             preprocessing=Preprocessing(image_size=size, **record),
         ),
-        files=(
-            File(
-                url=url,
-                name=file,
-                **{"md5" if len(digest) == 32 else "sha256": digest},
-            ),
-        ),
-        layout=layout or "regnet",
+        files=(File(url=url, name=file, **hash_),),
+        layout=layout,
         source="tf.keras",
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from keras_senet.containers import CONFIG
-from keras_senet.utils.errors import not_installed, short
+from keras_senet.utils.errors import first_line, not_installed, short
 from keras_senet.utils.files import sha256
 
 SCHEME = "hf://"
@@ -186,7 +186,7 @@ def _explained(repository: Repository, what: str) -> Iterator:
     except errors.RevisionNotFoundError:
         problem = OSError(f"{name!r} on {host} has no revision {repository.revision!r}")
     except errors.LocalEntryNotFoundError as error:
-        why = f"{host} cannot be reached: {_line(error.__cause__ or error)}"
+        why = f"{host} cannot be reached: {first_line(error.__cause__ or error)[:200]}"
         if constants.HF_HUB_OFFLINE:
             why = "HF_HUB_OFFLINE is set"
         problem = OSError(
@@ -196,17 +196,14 @@ def _explained(repository: Repository, what: str) -> Iterator:
     except errors.EntryNotFoundError:
         problem = FileNotFoundError(f"{repository} on {host} has no {what}")
     except errors.HFValidationError as error:
-        problem = ValueError(f"{short(name)} is not a name of the hub: {_line(error)}")
+        problem = ValueError(
+            f"{short(name)} is not a name of the hub: "
+            f"{first_line(error)[:200]}"
+        )
     # What its HTTP library raises differs between its versions.
     except Exception as error:
-        reasons = [_line(e) for e in (error, error.__cause__) if e is not None]
+        reasons = [first_line(e)[:200] for e in (error, error.__cause__) if e is not None]
         problem = OSError(f"{what} of {repository} failed: {' '.join(reasons)}")
     else:
         return
     raise problem from None
-
-
-def _line(error):
-    """The first line of an error that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]

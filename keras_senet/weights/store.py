@@ -232,7 +232,8 @@ def _write(response, part, done, total, url):
             try:
                 _write_all(writer, chunk)
             except OSError as error:
-                _discard(part)
+                with contextlib.suppress(OSError):
+                    part.unlink()
                 raise OSError(
                     f"{part.parent} cannot hold {url}: {error.strerror}"
                 ) from None
@@ -257,11 +258,6 @@ def _open_part(part, done):
         return part.open("ab" if done else "wb", buffering=0)
     except OSError as error:
         raise OSError(f"{part.parent} cannot be written: {error.strerror}") from None
-
-
-def _discard(part):
-    with contextlib.suppress(OSError):
-        part.unlink()
 
 
 def _verify(part, file):

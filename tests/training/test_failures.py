@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_senet.data import batches, open_source
-from keras_senet.training.failures import explained
+from keras_senet.data.failures import explained
 
 SOURCE = open_source("bundled")
 

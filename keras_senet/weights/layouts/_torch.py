@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 _UNIT = re.compile(r"layer(\d)\.(\d+)\.(.+)")
-_VARIABLES = {
-    "weight": "kernel",
-    "bias": "bias",
-}
+_VARIABLES = {"weight": "kernel", "bias": "bias"}
 _NORM_VARIABLES = {
     "weight": "gamma",
     "bias": "beta",
@@ -41,6 +38,14 @@ class TorchNames:
     unit: re.Pattern = _UNIT
     first: int = 0
 
+
+# Of a residual unit, as torchvision's and timm's networks call its parts.
+UNIT = {
+    **{f"conv{i}": f"{i}_conv" for i in (1, 2, 3)},
+    **{f"bn{i}": f"{i}_bn" for i in (1, 2, 3)},
+    "downsample.0": "0_conv",
+    "downsample.1": "0_bn",
+}
 
 # What trainers, compilers and other libraries put before all names.
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "encoder.", "backbone.")

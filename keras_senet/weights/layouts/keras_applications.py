@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_senet.weights.assign import is_weight
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts._resnet import describe_resnet
 from keras_senet.weights.presets import Host
@@ -74,8 +75,8 @@ def read_host(host: Host) -> Checkpoint:
             f"The weights of keras.applications.{host.application} cannot be "
             f"downloaded: {error}"
         ) from None
-    arrays = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
-    arrays = {path: a for path, a in arrays.items() if "seed_generator" not in path}
+    weights = filter(is_weight, model.variables)
+    arrays = {v.path: keras.ops.convert_to_numpy(v) for v in weights}
     return Checkpoint(
         arrays=arrays,
         card=host.card,

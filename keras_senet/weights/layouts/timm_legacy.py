@@ -10,30 +10,15 @@ from typing import Any
 import numpy as np
 
 from keras_senet.weights.layouts._resnet import describe_resnet
-from keras_senet.weights.layouts._torch import TorchNames, plain_names, translate
+from keras_senet.weights.layouts._torch import UNIT, TorchNames, plain_names, translate
 
 NAMES = TorchNames(
     stem={"layer0.conv1": "conv1_conv", "layer0.bn1": "conv1_bn"},
     deep_stem={
-        "layer0.conv1": "conv1_1_conv",
-        "layer0.bn1": "conv1_1_bn",
-        "layer0.conv2": "conv1_2_conv",
-        "layer0.bn2": "conv1_2_bn",
-        "layer0.conv3": "conv1_3_conv",
-        "layer0.bn3": "conv1_3_bn",
+        **{f"layer0.conv{i}": f"conv1_{i}_conv" for i in (1, 2, 3)},
+        **{f"layer0.bn{i}": f"conv1_{i}_bn" for i in (1, 2, 3)},
     },
-    block={
-        "conv1": "1_conv",
-        "bn1": "1_bn",
-        "conv2": "2_conv",
-        "bn2": "2_bn",
-        "conv3": "3_conv",
-        "bn3": "3_bn",
-        "se_module.fc1": "se/reduce",
-        "se_module.fc2": "se/expand",
-        "downsample.0": "0_conv",
-        "downsample.1": "0_bn",
-    },
+    block={**UNIT, "se_module.fc1": "se/reduce", "se_module.fc2": "se/expand"},
     head={"last_linear": "predictions"},
 )
 

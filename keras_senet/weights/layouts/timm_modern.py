@@ -12,6 +12,7 @@ import numpy as np
 from keras_senet.utils.errors import short
 from keras_senet.weights.layouts._resnet import describe_resnet
 from keras_senet.weights.layouts._torch import (
+    UNIT,
     TorchNames,
     has_average_shortcut,
     plain_names,
@@ -30,18 +31,7 @@ NAMES = TorchNames(
         "maxpool.0": "pool1_conv",
         "maxpool.1": "pool1_bn",
     },
-    block={
-        "conv1": "1_conv",
-        "bn1": "1_bn",
-        "conv2": "2_conv",
-        "bn2": "2_bn",
-        "conv3": "3_conv",
-        "bn3": "3_bn",
-        "se.fc1": "se/reduce",
-        "se.fc2": "se/expand",
-        "downsample.0": "0_conv",
-        "downsample.1": "0_bn",
-    },
+    block={**UNIT, "se.fc1": "se/reduce", "se.fc2": "se/expand"},
     average_shortcut={"downsample.1": "0_conv", "downsample.2": "0_bn"},
     head={"fc": "predictions"},
 )
