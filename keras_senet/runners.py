@@ -501,10 +501,10 @@ class OpenVinoRunner(Runner):
         self.quantization = _openvino_quantization(model)
         # A request holds one input and one output at a time.
         self._lock = threading.Lock()
-        outputs = {
-            name: (_openvino_shape(output), _MEANINGS.get(_openvino_maker(output)))
-            for name, output in zip(self._outputs, model.outputs, strict=True)
-        }
+        outputs = {}
+        for name, output in zip(self._outputs, model.outputs, strict=True):
+            maker = output.get_node().input_value(0).get_node().get_type_name()
+            outputs[name] = (_openvino_shape(output), _MEANINGS.get(maker))
         self._describe(card, _openvino_shape(model.input()), outputs)
 
     def _predict_batch(self, batch):
@@ -517,10 +517,6 @@ class OpenVinoRunner(Runner):
 def _openvino_shape(port) -> tuple[int | None, ...]:
     sides = port.get_partial_shape()
     return tuple(None if side.is_dynamic else side.get_length() for side in sides)
-
-
-def _openvino_maker(output) -> str:
-    return output.get_node().input_value(0).get_node().get_type_name()
 
 
 def _openvino_quantization(model) -> str | None:

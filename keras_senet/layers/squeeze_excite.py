@@ -148,7 +148,8 @@ class SqueezeExcite(keras.layers.Layer):
     def call(self, inputs):
         # What a BatchNormalization left, on TensorFlow and in training only.
         normalized = getattr(inputs, "_keras_senet_normalized", None)
-        if normalized is None or self.squeeze != "avg" or not self._is_plain(inputs):
+        form = (self.squeeze, self.data_format, self.compute_dtype)
+        if normalized is None or form != ("avg", "channels_last", "float32"):
             return inputs * self.excitation(inputs)
         from keras_senet.layers import _tensorflow as kernels
 
@@ -168,10 +169,10 @@ class SqueezeExcite(keras.layers.Layer):
             self.build(inputs.shape)
         # The two convolutions run channels last: after the squeeze that costs nothing,
         # and a gate such as the softmax finds the channels on its axis.
-        gates = self._gates(self._channels_last(self._squeeze(inputs)))
+        squeezed = self._squeeze(inputs)
         if self.data_format == "channels_first":
-            gates = ops.moveaxis(gates, -1, 1)
-        return gates
+            return ops.moveaxis(self._gates(ops.moveaxis(squeezed, 1, -1)), -1, 1)
+        return self._gates(squeezed)
 
     def _gates(self, squeezed):
         gates = self.gate(self.expand(self.activation(self.reduce(squeezed))))
@@ -179,9 +180,6 @@ class SqueezeExcite(keras.layers.Layer):
             start = ops.zeros((1,) * (gates.ndim - 1) + gates.shape[-1:], gates.dtype)
             gates = gates / self.gate(start)
         return gates
-
-    def _is_plain(self, inputs):
-        return self.data_format == "channels_last" and self.compute_dtype == "float32"
 
     def _squeeze(self, inputs):
         inputs = ops.cast(inputs, self.compute_dtype)
@@ -195,9 +193,6 @@ class SqueezeExcite(keras.layers.Layer):
         exact = keras.backend.result_type(self.compute_dtype, "float32")
         mean = ops.mean(ops.cast(inputs, exact), axes, keepdims=True)
         return ops.cast(mean, self.compute_dtype)
-
-    def _channels_last(self, x):
-        return ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
 
     def _convolution(self, name, spatial_rank, filters):
         convolution = getattr(keras.layers, f"Conv{spatial_rank}D")
@@ -283,7 +278,7 @@ def check_form(
             f"Received: squeeze={squeeze!r}"
         )
     function = as_activation("gate", gate)
-    if identity_start and not _is_alive_at_zero(function):
+    if identity_start and not ops.convert_to_numpy(function(ops.zeros((1, 2))))[0, 0]:
         raise ValueError(
             "`gate` must not be zero at zero when `identity_start` is set: the "
             f"gate is divided by that value. Received: gate={gate!r}. Use "
@@ -324,10 +319,6 @@ def as_reduction(ratio: Any) -> str:
     """Returns the argument that says here what a ratio says elsewhere, as text."""
     is_share = isinstance(ratio, float) and 0 < ratio < 1
     return f"reduction={round(1 / ratio) if is_share else ratio!r}, the paper's r"
-
-
-def _is_alive_at_zero(gate):
-    return bool(ops.convert_to_numpy(gate(ops.zeros((1, 2))))[0, 0] != 0)
 
 
 def standardize_data_format(data_format: str | None) -> str:

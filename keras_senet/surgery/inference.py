@@ -89,9 +89,10 @@ def full_precision(model: keras.Model) -> keras.Model:
     """
     if all(_is_full_precision(layer) for layer in _leaves(model)):
         return model
-    copy = keras.models.clone_model(
-        model, clone_function=_full_precision_layer, recursive=True
-    )
+    def cloned(layer):
+        return type(layer).from_config(_full_precision_config(layer.get_config()))
+
+    copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -110,10 +111,6 @@ def _is_full_precision(layer) -> bool:
         return True
     policy = layer.dtype_policy
     return policy.compute_dtype == "float32" == policy.variable_dtype
-
-
-def _full_precision_layer(layer):
-    return type(layer).from_config(_full_precision_config(layer.get_config()))
 
 
 def _full_precision_config(config):

@@ -159,11 +159,6 @@ def _selector(after, nets):
     return lambda layer: layer.name in wanted
 
 
-def _between(net, tensor, other) -> set[graph.Call]:
-    """The calls that make a tensor and no part of the other."""
-    return net.history(tensor) - net.history(other)
-
-
 def _is_gate(net, call) -> bool:
     """Whether a call multiplies a map by a gate for each of its channels."""
     if isinstance(call.layer, SqueezeExcite):
@@ -194,8 +189,8 @@ def _residual(net):
         sums = _is(call, _SUMS)
         if len(call.inputs) != 2 or not (sums or _is(call, _CONCATENATIONS)):
             continue
-        sides = [
-            (tensor, _between(net, tensor, other))
+        sides = [  # and the calls that make a tensor and no part of the other
+            (tensor, net.history(tensor) - net.history(other))
             for tensor, other in (call.inputs, call.inputs[::-1])
         ]
         sides.sort(key=lambda side: _convolutions(side[1]))
@@ -206,7 +201,8 @@ def _residual(net):
         users = net.users(call.outputs[0])
         if _convolutions(shortcut) > 1 or any(_is(u, _CONCATENATIONS) for u in users):
             continue
-        if not sums and (_convolutions(shortcut) or not _pools(shortcut)):
+        pools = any("Pooling" in _kind(call) for call in shortcut)
+        if not sums and (_convolutions(shortcut) or not pools):
             continue
         place = _place(net, _before_scales(net, branch), call, "residual")
         if any(_is_gate(net, c) for c in inner):
@@ -312,7 +308,3 @@ def _is_convolution(call):
 
 def _convolutions(calls):
     return sum(map(_is_convolution, calls))
-
-
-def _pools(calls):
-    return any("Pooling" in _kind(call) for call in calls)

@@ -88,7 +88,9 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
             wanted.append(_TYPES[kind])
             if kind is float and type(value) is int and abs(value) < 2**31:
                 value = float(value)
-            fits = type(value) is kind and (kind is not tuple or _are_numbers(value))
+            fits = type(value) is kind
+            if fits and kind is tuple:
+                fits = all(type(item) in (int, float) for item in value)
         if fits:
             break
     else:
@@ -119,7 +121,3 @@ def _plain(value):
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return value
-
-
-def _are_numbers(values):
-    return all(type(value) in (int, float) for value in values)

@@ -132,7 +132,7 @@ _GENERIC = {
 }
 
 
-def _accuracy(test, source):
+def _accuracy(test, source="timm"):
     if test is None:
         return None
     size, crop, top1, top5 = test
@@ -141,63 +141,59 @@ def _accuracy(test, source):
     )
 
 
-def _pth(folder, name):
-    base = _GLUON if folder == "gluon" else _TIMM + folder
-    return File(
-        url=f"{base}/{name}.pth",
-        sha256=name.rpartition("-")[2],
-        name=f"{name}.pth",
-    )
-
-
-def _aliases(name, timm):
-    return tuple(alias for alias in (timm, f"timm/{timm}") if alias != name)
-
-
-def _card(name, row, licence, **fields):
+def _card(name, row, licence="Apache-2.0", classes=1000, **record):
     model = name.partition(".")[0]
     return Card(
         constructor=_GENERIC.get(model, model),
         architecture=row,
         licence=licence,
-        **{"include_top": True, "classes": 1000, "normalises": False, **fields},
+        include_top=classes is not None,
+        classes=classes,
+        preprocessing=Preprocessing(**record),
+        normalises=False,
+    )
+
+
+def _pth(url):
+    name = url.rpartition("/")[2]
+    digits = name.rpartition("-")[2].removesuffix(".pth")
+    return File(url=url, sha256=digits, name=name)
+
+
+def _timm(name, timm, card, *pths, on_hub=True, **fields):
+    hub = File(url=_HUB.format(timm), name=f"{name}.safetensors")
+    return Preset(
+        name=name,
+        card=card,
+        files=(*([hub] if on_hub else []), *map(_pth, pths)),
+        source="timm",
+        aliases=tuple(alias for alias in (timm, f"timm/{timm}") if alias != name),
+        **fields,
     )
 
 
 def _modern(name, timm, folder, pth, row, trained, tested):
     size, crop, *_ = trained
-    hub = File(url=_HUB.format(timm), name=f"{name}.safetensors")
-    return Preset(
-        name=name,
-        card=_card(
-            name,
-            {"divisor": 8, **row},
-            "Apache-2.0",
-            preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
-        ),
-        files=(hub, _pth(folder, pth)),
+    return _timm(
+        name,
+        timm,
+        _card(name, {"divisor": 8, **row}, image_size=size, crop_fraction=crop),
+        f"{_GLUON if folder == 'gluon' else _TIMM + folder}/{pth}.pth",
         layout="timm_modern",
-        accuracy=_accuracy(trained, "timm"),
-        test_accuracy=_accuracy(tested, "timm"),
-        source="timm",
-        aliases=_aliases(name, timm),
+        accuracy=_accuracy(trained),
+        test_accuracy=_accuracy(tested),
     )
 
 
 def _legacy(name, timm, folder, pth, row, interpolation, published):
-    return Preset(
-        name=name,
-        card=_card(
-            name,
-            {"stem_pool": "ceil", **row},
-            "Apache-2.0",
-            preprocessing=Preprocessing(interpolation=interpolation),
-        ),
-        files=(_pth(folder, pth),),
+    return _timm(
+        name,
+        timm,
+        _card(name, {"stem_pool": "ceil", **row}, interpolation=interpolation),
+        f"{_TIMM}{folder}/{pth}.pth",
+        on_hub=False,
         layout="timm_legacy",
-        accuracy=_accuracy((224, 0.875, *published), "timm"),
-        source="timm",
-        aliases=_aliases(name, timm),
+        accuracy=_accuracy((224, 0.875, *published)),
     )
 
 
@@ -206,24 +202,16 @@ def _keras(constructor, stem, md5, md5_no_top, row, published):
         "image-classifiers' SE-ResNet-18 and 34 are another, pre-activation network "
         "with raw 0..255 input. Use 'legacy_in1k'."
     )
-    for suffix, digest in (("", md5), ("_no_top", md5_no_top)):
+    known = {} if row is None else {"stem_pool": "ceil", **row}
+    tested = (224, 0.875, *published)
+    for suffix, digest, classes in (("", md5, 1000), ("_no_top", md5_no_top, None)):
         file = f"{stem}_imagenet_1000{suffix}"
-        name = f"{constructor}.keras_in1k{suffix}"
         yield Preset(
-            name=name,
-            card=_card(
-                name,
-                {} if row is None else {"stem_pool": "ceil", **row},
-                "MIT",
-                include_top=not suffix,
-                classes=None if suffix else 1000,
-                preprocessing=Preprocessing(interpolation="bilinear"),
-            ),
+            name=f"{constructor}.keras_in1k{suffix}",
+            card=_card(constructor, known, "MIT", classes, interpolation="bilinear"),
             files=(File(url=_QUBVEL.format(file), md5=digest, name=f"{file}.h5"),),
             layout="image_classifiers",
-            accuracy=None
-            if suffix
-            else _accuracy((224, 0.875, *published), "image-classifiers"),
+            accuracy=_accuracy(tested, "image-classifiers") if classes else None,
             source="image-classifiers",
             aliases=(file,),
             refusal=refused if row is None else "",
@@ -276,32 +264,20 @@ def _hub(timm, licence, classes, size, crop, trained, tested, pth):
     """A record of timm_hub.json: a network whose name is timm's."""
     model = timm.partition(".")[0]
     constructor, row = _OTHERS.get(model, (model, {}))
-    name = timm.replace("seresnext", "se_resnext")
-    files = [File(url=_HUB.format(timm), name=f"{name}.safetensors")]
-    if pth:
-        stem = pth.rpartition("/")[2]
-        digits = stem.rpartition("-")[2].removesuffix(".pth")
-        files.append(File(url=pth, sha256=digits, name=stem))
-    refused = "its SiLU stem and units (timm's byobnet) are not built here."
-    is_built = not model.endswith("ts")
-    return Preset(
-        name=name,
-        card=Card(
-            constructor=constructor if is_built else "se_resnext",
-            architecture=row,
-            licence=licence,
-            include_top=classes > 0,
-            classes=classes or None,
-            preprocessing=Preprocessing(image_size=size, crop_fraction=crop),
-            normalises=False,
-        ),
-        files=tuple(files),
+    refused = ""
+    if model.endswith("ts"):
+        refused = "its SiLU stem and units (timm's byobnet) are not built here."
+        constructor = "se_resnext"
+    record = {"image_size": size, "crop_fraction": crop}
+    return _timm(
+        timm.replace("seresnext", "se_resnext"),
+        timm,
+        _card(constructor, row, licence, classes or None, **record),
+        *([pth] if pth else []),
         layout="regnet" if model.startswith("regnet") else "timm_modern",
-        accuracy=_accuracy((size, crop, *trained), "timm") if trained else None,
-        test_accuracy=_accuracy(tested, "timm"),
-        source="timm",
-        aliases=_aliases(name, timm),
-        refusal="" if is_built else refused,
+        accuracy=_accuracy((size, crop, *trained)) if trained else None,
+        test_accuracy=_accuracy(tested),
+        refusal=refused,
     )
 
 
@@ -309,28 +285,19 @@ def _dropped(url, digest):
     """A record of keras_dropped.json: the files of networks that Keras 3 dropped."""
     file = url.rpartition("/")[2]
     stem, _, ending = file.removesuffix(".h5").partition("_")
-    suffix = "_no_top" if ending else ""
     if stem.startswith("regnety"):
-        constructor, size = f"regnety_{stem.removeprefix('regnety')}", 224
-        layout = "regnet"
+        constructor, layout = f"regnety_{stem.removeprefix('regnety')}", "regnet"
         tag, row = "keras_in1k", {"padding": "same"}
-        record = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+        record = {"image_size": 224, "mean": (0.0,) * 3, "std": (1.0,) * 3}
     else:
         depth, size = map(int, stem.removeprefix("resnet-rs-").split("-i"))
-        constructor, tag, row, record = f"resnetrs{depth}", f"keras_i{size}", {}, {}
-        layout = "resnet_rs"
-    hash_ = {"md5" if len(digest) == 32 else "sha256": digest}
+        constructor, layout = f"resnetrs{depth}", "resnet_rs"
+        tag, row, record = f"keras_i{size}", {}, {"image_size": size}
+    kind = "md5" if len(digest) == 32 else "sha256"
     return Preset(
-        name=f"{constructor}.{tag}{suffix}",
-        card=_card(
-            constructor,
-            row,
-            "Apache-2.0",
-            include_top=not suffix,
-            classes=None if suffix else 1000,
-            preprocessing=Preprocessing(image_size=size, **record),
-        ),
-        files=(File(url=url, name=file, **hash_),),
+        name=f"{constructor}.{tag}{'_no_top' if ending else ''}",
+        card=_card(constructor, row, classes=None if ending else 1000, **record),
+        files=(File(url=url, name=file, **{kind: digest}),),
         layout=layout,
         source="tf.keras",
     )

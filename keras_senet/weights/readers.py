@@ -271,14 +271,10 @@ def _read_datasets(
         own = isinstance(dataset, h5py.Dataset)
         if not own or dataset.external or dataset.is_virtual or dataset.shape is None:
             raise Unreadable(f"{short(name)} is no array of the file's own")
-        _check_type(name, dataset.dtype)
+        if dataset.dtype.kind not in "fiu":
+            raise Unreadable(f"{short(name)} has the type {dataset.dtype}")
         budget.take_dataset(name, dataset)
     return {name: np.asarray(dataset) for name, dataset in datasets}
-
-
-def _check_type(name: str, dtype: np.dtype) -> None:
-    if dtype.kind not in "fiu":
-        raise Unreadable(f"{short(name)} has the type {dtype}")
 
 
 def _read_zip(path: Path) -> _Content:
@@ -316,14 +312,13 @@ def _read_safetensors(path: Path) -> _Content:
                 kind = file.get_slice(name).get_dtype()
                 if kind not in _SAFETENSORS:
                     raise Unreadable(f"{short(name)} has the type {kind}")
-            arrays = {name: _float32(file.get_tensor(name)) for name in names}
+            arrays = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise Unreadable(f"truncated or damaged: {first_line(error)[:200]}") from None
+    for name, array in arrays.items():
+        if array.dtype.kind in "fV":
+            arrays[name] = array.astype("float32")
     return _Content(arrays=arrays, format="safetensors", header=header)
-
-
-def _float32(array):
-    return array.astype("float32") if array.dtype.kind in "fV" else array
 
 
 def _read_torch(path: Path) -> _Content:
