@@ -335,14 +335,13 @@ class TFLiteRunner(Runner):
                     num_threads=threads or min(os.cpu_count() or 1, _MOST_THREADS),
                     experimental_op_resolver_type=resolver,
                 )
-                source = self._interpreter.get_input_details()[0]
+                inputs = self._interpreter.get_input_details()
                 # The size that stands for an open one, 1 x 1, is too small for some.
-                is_open = any(side < 0 for side in source["shape_signature"][1:])
+                is_open = any(side < 0 for side in inputs[0]["shape_signature"][1:])
                 if not is_open:
                     self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, "a .tflite file", error) from error
-        inputs = self._interpreter.get_input_details()
         _check_single_input(inputs, self.name)
         self._input = inputs[0]
         self._outputs = _tflite_outputs(self._interpreter)

@@ -111,19 +111,8 @@ def save_model(
 ) -> Path:
     """Writes a .keras file that contains the model's card.
 
-    `keras.saving.load_model(path)` can read it too.
-
-    Args:
-        model: A built network.
-        path: The file; its name ends in ".keras".
-        card: The card for the file; by default the model's own card.
-        overwrite: Whether an existing file is replaced.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        ValueError: As `save_weights`.
+    `keras.saving.load_model(path)` can read it too. All is as for `save_weights`, but
+    the name ends in ".keras".
 
     Example:
 
