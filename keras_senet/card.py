@@ -336,7 +336,9 @@ class Card:
                 fields["preprocessing"] = record
             return cls(**fields)
         except ValueError as error:
-            raise ValueError(f"{what} was not written by keras_senet: {error}") from None
+            raise ValueError(
+                f"{what} was not written by keras_senet: {error}"
+            ) from None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "Card | None":

@@ -1,12 +1,12 @@
 """How the files of models carry a header, JSON that other readers leave alone.
 
-    .weights.h5   the attribute "keras_senet" of the root
-    .keras        the member "keras_senet.json" of the zip archive
-    .tflite       the same member of a zip archive behind the flatbuffer
-    SavedModel    the file assets.extra/keras_senet.json
-    hub folder    config.json
-    .onnx         the metadata property "keras_senet"
-    OpenVINO      the entry "keras_senet" of the .xml file's rt_info
+.weights.h5   the attribute "keras_senet" of the root
+.keras        the member "keras_senet.json" of the zip archive
+.tflite       the same member of a zip archive behind the flatbuffer
+SavedModel    the file assets.extra/keras_senet.json
+hub folder    config.json
+.onnx         the metadata property "keras_senet"
+OpenVINO      the entry "keras_senet" of the .xml file's rt_info
 """
 
 import io

@@ -79,9 +79,7 @@ def open_model(
             f"Received: {source!r} (of type {type(source).__name__})"
         )
     path, threads = Path(source), threads and as_integer("threads", threads)
-    if precision is not None and (
-        path.suffix != ".xml" or precision not in PRECISIONS
-    ):
+    if precision is not None and (path.suffix != ".xml" or precision not in PRECISIONS):
         raise ValueError(
             f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
             f"file of OpenVINO. Received: precision={precision!r}, {str(path)!r}"

@@ -1,8 +1,8 @@
 """`keras-senet list`."""
 
 import dataclasses
-import functools
 import fnmatch
+import functools
 
 from tyro.conf import Positional
 

@@ -1,4 +1,4 @@
-"""What several verbs have in common: a new folder, real images, and a table of files."""
+"""What several verbs share: a new folder, real images, and a table of files."""
 
 from pathlib import Path
 

@@ -322,7 +322,7 @@ def as_reduction(ratio: Any) -> str:
 
 
 def standardize_data_format(data_format: str | None) -> str:
-    """Returns a data format, Keras' setting for None; raises a ValueError for another."""
+    """Returns a data format, for None Keras' setting; raises if it is no such."""
     if data_format is None:
         return keras.config.image_data_format()
     if data_format not in ("channels_last", "channels_first"):

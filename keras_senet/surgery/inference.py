@@ -62,7 +62,7 @@ def sized(shape: tuple, image_size, batch_size) -> list[int | None]:
 
 
 def openvino_weights(path: Path, overwrite: bool) -> Path:
-    """Returns where the weights of an .xml file go; raises a ValueError if one is there."""
+    """Returns where the weights of an .xml file go; raises if a file is there."""
     weights = path.with_suffix(".bin")
     if weights.exists() and not overwrite:
         raise ValueError(
@@ -89,6 +89,7 @@ def full_precision(model: keras.Model) -> keras.Model:
     """
     if all(_is_full_precision(layer) for layer in _leaves(model)):
         return model
+
     def cloned(layer):
         return type(layer).from_config(_full_precision_config(layer.get_config()))
 

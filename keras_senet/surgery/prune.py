@@ -118,7 +118,7 @@ _PASSING = (
 )
 
 # Activations of one value at a time; others, as softmax, may look at all channels.
-_POINTWISE = {
+POINTWISE = {
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
     "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus",
@@ -217,7 +217,7 @@ def _passes(layer):
 def _mixes(layer):
     """Whether its activation may look at all channels at once."""
     functions = (getattr(layer, name, None) for name in ("activation", "gate"))
-    known = (getattr(f, "__name__", "") in _POINTWISE for f in functions if f)
+    known = (getattr(f, "__name__", "") in POINTWISE for f in functions if f)
     return not all(known)
 
 

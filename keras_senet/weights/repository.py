@@ -197,12 +197,13 @@ def _explained(repository: Repository, what: str) -> Iterator:
         problem = FileNotFoundError(f"{repository} on {host} has no {what}")
     except errors.HFValidationError as error:
         problem = ValueError(
-            f"{short(name)} is not a name of the hub: "
-            f"{first_line(error)[:200]}"
+            f"{short(name)} is not a name of the hub: {first_line(error)[:200]}"
         )
     # What its HTTP library raises differs between its versions.
     except Exception as error:
-        reasons = [first_line(e)[:200] for e in (error, error.__cause__) if e is not None]
+        reasons = [
+            first_line(e)[:200] for e in (error, error.__cause__) if e is not None
+        ]
         problem = OSError(f"{what} of {repository} failed: {' '.join(reasons)}")
     else:
         return

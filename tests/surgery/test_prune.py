@@ -7,7 +7,7 @@ from conformance import cases
 from keras import layers
 
 import keras_senet
-from keras_senet.surgery.prune import find_channels, is_matrix
+from keras_senet.surgery.prune import POINTWISE, find_channels, is_matrix
 
 # Case -> the widths of its prunable groups.
 WIDTHS = {
@@ -271,7 +271,7 @@ def test_dense_over_the_width_of_channels_first_keeps_them():
     assert found == []
 
 
-@pytest.mark.parametrize("name", sorted(_channels._POINTWISE))
+@pytest.mark.parametrize("name", sorted(POINTWISE))
 def test_pointwise_activations_are_those_of_each_value(name):
     x = np.linspace(-8, 8, 12, dtype="float32").reshape(3, 4)
     function = keras.activations.get(name)
