@@ -1,7 +1,6 @@
 """Evaluation of a model, or of a file of one, on labelled images."""
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,11 @@ from keras_senet.utils.files import atomic_path
 from keras_senet.utils.labelled import read_labelled
 from keras_senet.utils.measures import ClassCounts, LabelCounts
 from keras_senet.utils.pictures import draw_confusion, save_figure
+from keras_senet.utils.records import Measured
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Measured:
+class _Evaluated(Measured):
     """What both kinds of evaluation tell."""
 
     model: str
@@ -37,24 +37,9 @@ class _Measured:
     loss: float
     images_per_second: float
 
-    def to_json(self) -> str:
-        """Returns all fields as a JSON object; what cannot be told is null."""
-        fields = dataclasses.asdict(self)
-        return json.dumps(_plain(fields), indent=2, ensure_ascii=False)
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, (tuple, list, np.ndarray)):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and np.isnan(value) else value
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation(_Measured):
+class Evaluation(_Evaluated):
     """What `evaluate` measured of a classifier: one class an image.
 
     Attributes:
@@ -156,7 +141,7 @@ class Evaluation(_Measured):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class LabelEvaluation(_Measured):
+class LabelEvaluation(_Evaluated):
     """What `evaluate` measured of a network whose outputs are independent.
 
     Each output is the probability of one label: an image may have several labels or

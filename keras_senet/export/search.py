@@ -1,7 +1,6 @@
 """The fewest float operations with which an int8 file keeps its accuracy."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,6 +14,7 @@ from keras_senet.opening import open_model
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.flatbuffer import Operation
+from keras_senet.utils.records import Measured
 
 # Images on which the layers are compared: their errors hardly differ between images.
 _LAYER_IMAGES = 16
@@ -29,7 +29,7 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Measured):
     """What `search_int8` found.
 
     Attributes:
@@ -57,10 +57,6 @@ class Search:
     float_operations: tuple[str, ...]
     operations: int
     steps: tuple[Step, ...]
-
-    def to_json(self) -> str:
-        """Returns all fields as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
 
     def summary(self) -> str:
         """Returns the outcome in one line."""

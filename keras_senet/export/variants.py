@@ -1,7 +1,6 @@
 """The variants of a model's .tflite and OpenVINO files, compared on labelled images."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.labelled import class_numbers, read_labelled
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.utils.pictures import save_figure
+from keras_senet.utils.records import Measured
 from keras_senet.views import view_source
 
 # For phones; the others, for servers, are made when they are asked for.
@@ -86,7 +86,7 @@ class Variant:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VariantsReport:
+class VariantsReport(Measured):
     """What `compare_variants` measured.
 
     Attributes:
@@ -112,10 +112,6 @@ class VariantsReport:
     images: int
     model_accuracy: float
     variants: tuple[Variant, ...]
-
-    def to_json(self) -> str:
-        """Returns all fields as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Returns the names of the columns and the cells of each row as text."""

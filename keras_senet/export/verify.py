@@ -16,6 +16,7 @@ from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
 from keras_senet.surgery.inference import check_known_inputs, full_precision
+from keras_senet.utils.records import Measured
 
 # Largest difference of a probability, or relative error where the outputs are not
 # probabilities.
@@ -47,7 +48,7 @@ class VerificationError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Verification:
+class Verification(Measured):
     """What `verify` measured.
 
     Attributes:
@@ -105,14 +106,6 @@ class Verification:
     measured: float
     tolerance: float
     passed: bool
-
-    def to_json(self) -> str:
-        """Returns all fields as a JSON object; a value that is not finite is null."""
-        fields = {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
-        return json.dumps(fields, indent=2)
 
     def summary(self) -> str:
         """Returns the verdict in one line."""
