@@ -1,6 +1,6 @@
 """What is known about a network beside its weights.
 
-A card is JSON in every file that this package writes, see `keras_senet.containers`.
+A card is JSON in every file that this package writes; containers.py says where.
 """
 
 import dataclasses
@@ -437,25 +437,10 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def outputs_of(activation: Any) -> str | None:
-    """Returns what outputs behind an activation mean, or None where it does not tell.
-
-    Args:
-        activation: What `keras.activations.get` takes; None and "linear" are logits.
-    """
-    import keras
-
-    function = keras.activations.get(activation)
-    known = {
-        keras.activations.softmax: "softmax",
-        keras.activations.sigmoid: "sigmoid",
-        keras.activations.linear: "logits",
-    }
-    return next((name for f, name in known.items() if function is f), None)
-
-
 def _seen(model):
     """The fields of a card that a model's graph shows."""
+    from keras_senet.utils.meaning import outputs_of_model, takes_raw_images
+
     raw = takes_raw_images(model)
     fields = {"normalises": True if raw else None}
     record = getattr(model, "preprocessing", None)
@@ -469,52 +454,8 @@ def _seen(model):
         fields["input_shape"] = inputs[1:]
     if isinstance(outputs, tuple) and len(outputs) == 2 and outputs[-1]:
         fields["classes"] = outputs[-1]
-        fields["outputs"] = _outputs(model)
+        fields["outputs"] = outputs_of_model(model)
         # One linear unit may as well be a regression.
         if fields["outputs"] == "logits" and outputs[-1] == 1:
             fields["outputs"] = None
     return fields
-
-
-def _outputs(model):
-    """What the layer that makes the output says of its meaning."""
-    import keras
-
-    for layer in reversed(model.layers):
-        if isinstance(layer, keras.Model):
-            return _outputs(layer)
-        if isinstance(layer, keras.layers.Softmax):
-            return "softmax"
-        if isinstance(layer, keras.layers.Activation | keras.layers.Dense):
-            return outputs_of(layer.activation)
-        if not isinstance(layer, keras.layers.Flatten | keras.layers.Reshape):
-            return None
-    return None
-
-
-# A scale below this turns 0..255 into something near one: 1/255, 1/127.5, 1/58.4.
-_RAW_SCALE = 0.1
-# A mean above this is one of pixels, such as 104, 117, 124.
-_RAW_MEAN = 1.0
-
-
-def takes_raw_images(model: "keras.Model") -> bool:
-    """Whether the model begins by normalising images of 0..255.
-
-    True where the first layer that changes the range of the values is a Rescaling or
-    Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
-    """
-    import keras
-    import numpy as np
-
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Rescaling):
-            scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
-            if np.max(np.abs(scale)) < _RAW_SCALE:
-                return True
-            return bool(np.max(-offset / scale) > _RAW_MEAN)
-        if isinstance(layer, keras.layers.Normalization):
-            return bool(np.max(np.asarray(layer.mean)) > _RAW_MEAN)
-        if layer.weights:
-            return False
-    return False

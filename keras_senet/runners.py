@@ -1,6 +1,6 @@
 """What runs images through a model: Keras, SavedModel, TFLite, ONNX or OpenVINO alike.
 
-`keras_senet.opening` finds out which of them a path is.
+opening.py finds out which of them a path is.
 """
 
 import abc

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import keras_senet
-from keras_senet.card import Card, Preprocessing, Row, outputs_of
+from keras_senet.card import Card, Preprocessing, Row
 from keras_senet.network import Network, with_card
+from keras_senet.utils.meaning import outputs_of
 from keras_senet.weights import save_model, save_weights
 
 RECORD = Preprocessing(

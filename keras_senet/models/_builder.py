@@ -12,7 +12,7 @@ from keras import layers
 
 from keras_senet import preprocessing
 from keras_senet import weights as weights_room
-from keras_senet.card import Card, Preprocessing, outputs_of, takes_raw_images
+from keras_senet.card import Card, Preprocessing
 from keras_senet.layers.squeeze_excite import RATIOS, as_reduction
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._blocks import Blocks
@@ -20,6 +20,7 @@ from keras_senet.models._input import Options, check_fit, image_input, normalise
 from keras_senet.models._records import Option, options_of
 from keras_senet.network import Network
 from keras_senet.utils.errors import nearest
+from keras_senet.utils.meaning import outputs_of, takes_raw_images
 
 
 def pooled_head(b: Blocks, x, classes: int, options: Options):

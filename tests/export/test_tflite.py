@@ -7,13 +7,13 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 import keras_senet
-from keras_senet.card import takes_raw_images
 from keras_senet.export import export_tflite, open_runner
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.saved_model import export_saved_model
 from keras_senet.export.tflite import check_builtin
 from keras_senet.tracing import freeze
 from keras_senet.utils.flatbuffer import read_tflite
+from keras_senet.utils.meaning import takes_raw_images
 
 TOLERANCES = {None: 1e-5, "float16": 5e-3, "dynamic": 0.05, "int8": 0.08}
 
