@@ -120,12 +120,21 @@ def build(network, classes, stride):
         low_level_feature_key="P2",
         spatial_pyramid_pooling_key={8: "P3", 16: "P4"}[stride],
         upsampling_size=stride // 4,
-        dilation_rates=[rate * 16 // stride for rate in (6, 12, 18)],
+        dilation_rates=dilation_rates(network.input_shape[1], stride),
         image_shape=network.input_shape[1:],
     )
     return keras_hub.models.DeepLabV3ImageSegmenter(
         encoder, num_classes=classes, activation=None, preprocessor=None
     )
+
+
+def dilation_rates(size, stride) -> list[int]:
+    """Returns the rates of the pyramid: the paper's for images of 512 pixels or more.
+
+    On the maps of smaller images, those rates leave only the centre of a kernel.
+    """
+    rates = [max(1, rate * min(size, 512) // 512) for rate in (6, 12, 18)]
+    return [rate * 16 // stride for rate in rates]
 
 
 def label_map(record) -> np.ndarray:

@@ -71,6 +71,16 @@ def test_what_is_padded_is_ignored(folder):
     assert np.all(labels[:, 16:] == 255)
 
 
+def test_each_rate_reaches_other_pixels_of_the_map(shared):
+    import main
+
+    assert main.dilation_rates(512, 16) == [6, 12, 18]  # DeepLabV3's paper
+    assert main.dilation_rates(1024, 8) == [12, 24, 36]
+    for size in range(32, 513, 32):
+        for stride in (8, 16):
+            assert max(main.dilation_rates(size, stride)) < size // stride
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_from_scenes_to_a_tflite_file(folder, run, tmp_path):
