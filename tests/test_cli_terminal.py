@@ -1,6 +1,7 @@
 """What the verbs write on a terminal: their own lines, as wide as it is."""
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -12,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keras_senet.cli.command import VERBS
+from keras_senet.cli.command import VERBS, main
+from keras_senet.utils.networks import known_networks
+from keras_senet.weights.catalogue import PRESETS, list_weights
 
 fcntl = pytest.importorskip("fcntl")
 pty = pytest.importorskip("pty")
@@ -231,3 +234,21 @@ raise SystemExit(command.main())
     assert (done.returncode, done.stderr) == (0, b"")
     expected = "?? K?se" if encoding == "ascii" else "?? Käse"
     assert expected in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("words", [[], ["--weights"]])
+def test_no_figure_of_a_list_is_cut(words, monkeypatch, capsys):
+    from rich.console import Console
+
+    verb = importlib.import_module("keras_senet.cli.list")
+    monkeypatch.setattr(verb, "make_console", lambda: Console(width=80))
+    assert main(["list", *words]) == 0
+    shown = capsys.readouterr().out.split()
+    presets = [PRESETS[name] for name in list_weights()] if words else []
+    expected = {f"{p.parameters / 1e6:.1f}" for p in presets}
+    expected |= {f"{p.accuracy.top1:.2f}" for p in presets if p.accuracy}
+    if not words:
+        networks = known_networks()
+        expected = {f"{n['parameters']:,}" for n in networks.values()} | {*networks}
+    assert expected <= set(shown)
+    assert "multiply-" in shown

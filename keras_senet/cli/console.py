@@ -1,5 +1,6 @@
 """What the verbs print: a console and tables."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -33,9 +34,9 @@ def print_table(
     Args:
         console: A rich console.
         title: Stands above the table.
-        columns: Names of the columns; ">" before a name aligns the column right. The
-            first column and those on the right are never broken, only their names are.
-            Without a name, there is no head.
+        columns: Names of the columns; ">" before a name aligns the column right. Such
+            columns are never broken, only their names are. Without a name, there is
+            no head.
         rows: The cells of each row, as plain text or as rich texts.
     """
     from rich.text import Text
@@ -47,22 +48,23 @@ def print_table(
     table = _table(columns, [joined] if cells else cells)
     widest = console.options.update(width=1000)
     if console.measure(table, options=widest).maximum > console.width:
-        table = _table([column.replace(" ", "\n") for column in columns], cells)
+        broken = [re.sub(r" |(?<=-)(?=\w\w)", "\n", column) for column in columns]
+        table = _table(broken, cells, pad_edge=False, collapse_padding=True)
     console.print(Text(visible(title), style="bold"))
     console.print(table)
 
 
-def _table(columns, cells):
+def _table(columns, cells, **options):
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
-    for i, column in enumerate(columns):
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns), **options)
+    for column in columns:
         right = column.startswith(">")
         table.add_column(
             column.lstrip(">"),
             justify="right" if right else "left",
-            no_wrap=right or i == 0,
+            no_wrap=right,
             overflow="fold",
         )
     for row in cells:

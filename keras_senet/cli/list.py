@@ -43,14 +43,8 @@ class List:
             _print_weights(console, names)
             return 0
         rows = [_row(name, networks[name]) for name in names]
-        columns = (
-            "network",
-            ">input",
-            ">classes",
-            ">parameters",
-            ">multiply-adds",
-            "weights",
-        )
+        columns = ("network", ">input", ">parameters", ">multiply-adds")
+        columns += (">checkpoints",)
         title = "Networks; the parameters include the statistics of normalisation"
         print_table(console, title, columns, rows)
         return 0
@@ -61,10 +55,9 @@ def _row(name, network):
     return (
         name,
         f"{height} x {width} x {channels}",
-        str(network["classes"]),
         f"{network['parameters']:,}",
         f"{network['multiply_adds'] / 1e6:,.0f} M",
-        ", ".join(w.removeprefix(f"{name}.") for w in list_weights(name)) or "-",
+        str(len(list_weights(name)) or "-"),
     )
 
 
