@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs the default suite and the quickstart on the oldest and the newest TensorFlow and
 # Keras, with each Python at hand: bash tests/compatibility/run.sh FOLDER [PYTHON ...]
-# FOLDER gets an environment and two logs for each; the end is the rows of a table for
-# docs/compatibility.md. On a busy machine: PAIRS=oldest WORKERS=1 QUICKSTART=--smoke
-# PYTEST_ADDOPTS="tests/layers tests/models" bash tests/compatibility/run.sh FOLDER
+# FOLDER gets an environment, if it is not there yet, and two logs for each; the end is the
+# rows of a table for docs/compatibility.md. On a busy machine: PAIRS=oldest WORKERS=1
+# QUICKSTART=--smoke PYTEST_ADDOPTS="tests/layers tests/models" bash ... FOLDER
 set -euo pipefail
 folder=$(realpath -m "${1:?usage: bash tests/compatibility/run.sh FOLDER [PYTHON ...]}")
 shift
@@ -18,7 +18,7 @@ for python in "$@"; do
     "$python" -c "" 2> /dev/null || { rows+=("| $python | - | not run | not run |"); continue; }
     for name in ${PAIRS:-oldest newest}; do
         place=$folder/$(basename "$python")-$name
-        "$python" -m venv "$place"
+        [ -x "$place/bin/pip" ] || "$python" -m venv "$place"
         # The pair is a word each.
         if ! "$place/bin/pip" install -q "$root[test]" ${pairs[$name]}; then
             rows+=("| $python | $name: ${pairs[$name]} | does not install | - |")
