@@ -149,3 +149,22 @@ def test_other_lines_are_no_notes(line):
 )
 def test_what_libtiff_says_of_a_broken_image_is_no_line_of_ours(line):
     assert re.match(_NOTE, line.encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "E0000 00:00:1.2 3 x.cc:52] failed call to cuInit: UNKNOWN ERROR (303)",
+        # TensorFlow 2.18
+        "2026-01-01 00:00:00.1: E x.cc:152] failed call to cuInit: ERROR (303)",
+        "2026-01-01 00:00:00.1: E x.cc:477] Unable to register cuFFT factory: ...",
+        "E0000 00:00:1.2 3 x.cc:8310] Unable to register cuDNN factory: Attempting",
+    ],
+)
+def test_no_gpu_is_no_error(line):
+    assert re.match(_NOTE, line.encode())
+
+
+def test_errors_of_either_form_are_errors():
+    for line in ("E0000 00:00:1.2 3 x.cc:1] no", "2026-01-01 00:00:00.1: E x.cc:1] no"):
+        assert not re.match(_NOTE, line.encode())

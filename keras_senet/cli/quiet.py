@@ -15,11 +15,13 @@ import warnings
 from keras_senet.utils.names import visible
 
 # INFO and WARNING: of absl and TensorFlow, of LiteRT, and what follows one on lines of
-# its own; and errors that are none: no driver of a GPU, another way of oneDNN.
+# its own; and errors that are none: no GPU, and what goes with one, another way of
+# oneDNN.
 _NOTE = re.compile(
     rb"([IW]\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
     rb"|(INFO|WARNING): |To enable the following instructions:"
-    rb"|E\d{4} .*(cuInit.*\(303\)|oneDNN supports .*Falling back)"
+    rb"|(E\d{4}|\d{4}-\d\d-\d\d \S+: E) .*(cuInit.*\(303\)"
+    rb"|Unable to register cu\w+ factory|oneDNN supports .*Falling back)"
     # Of libtiff, about a broken image, which the command names in a line of its own.
     rb"|(tempfile\.tif|_?TIFF\w+|\w+Decode\w*|JPEG\w+|Fax\w+|Fail to read \w+): )"
 )
