@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 import keras_senet
-from keras_senet.tracing import freeze
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pictures import save_figure
 
@@ -251,21 +250,19 @@ def export(detector, class_names, path, *, threshold: float = 0.05) -> Path:
         threshold: The lowest score of a box.
     """
     size = detector.input_shape[1]
-    frozen = freeze(detector)
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, 3), "uint8", "images")],
-        autograph=False,
-    )
     def serve(images):
         images, factor = fit_image(images, size)
         images = tf.ensure_shape(images, (None, size, size, 3))
-        found = decode(detector, frozen.function(images), images, threshold=threshold)
+        outputs = detector(images, training=False)
+        found = decode(detector, outputs, images, threshold=threshold)
         return {**found, "boxes": found["boxes"] / factor}
 
-    module = tf.Module()
-    module.serve = serve
+    archive = keras.export.ExportArchive()
+    archive.track(detector)
+    images = tf.TensorSpec((None, None, None, 3), "uint8", "images")
+    archive.add_endpoint("serve", serve, input_signature=[images])
     with atomic_path(path, what="SavedModel") as folder:
-        tf.saved_model.save(module, str(folder), {"serving_default": serve})
+        archive.write_out(str(folder), verbose=False)
         (folder / "labels.json").write_text(json.dumps(class_names), "utf-8")
     return Path(path)

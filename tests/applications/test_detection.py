@@ -263,6 +263,32 @@ def test_a_new_detector_finds_hardly_anything(detector):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
+def test_the_file_finds_what_the_detector_finds(detector, annotated, tmp_path):
+    shape = (128, 128, 3)
+    network = keras_senet.SEResNet18(include_top=False, weights=None, input_shape=shape)
+    model = detector.build(network, 2)
+    rng = np.random.default_rng(0)
+    for head in (model.box_head, model.classification_head):
+        kernel = head.prediction_layer.kernel
+        kernel.assign(rng.normal(0, 0.03, kernel.shape))
+    head.prediction_layer.bias.assign(np.zeros(head.output_filters))
+    folder = coco_folder(tmp_path / "data", GOOD)
+    for path in (folder / "test").glob("*.png"):
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), "uint8")).save(path)
+    data = annotated.open_annotated(str(folder), "test")
+    detector.export(model, data.class_names, tmp_path / "saved_model")
+    served = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"]
+    for entry, found in detector.detect(model, data, batch_size=1, threshold=0.05):
+        file = served(images=tf.constant(entry["image"][None]))
+        assert file["count"] == len(found["scores"]) > 10
+        for name, values in found.items():
+            np.testing.assert_allclose(
+                file[name][0, : len(values)], values, rtol=1e-3, atol=1e-3
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_from_a_folder_to_a_saved_model(detector, run, tmp_path, capsys):
     folder = coco_folder(tmp_path / "data", GOOD)
     words = [tmp_path / "run", "--data", folder, "--model", "se_resnet18"]
