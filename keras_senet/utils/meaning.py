@@ -21,7 +21,7 @@ def outputs_of(activation: Any) -> str | None:
     return next((name for f, name in known.items() if function is f), None)
 
 
-def outputs_of_model(model: "keras.Model") -> str | None:
+def outputs_of_model(model: keras.Model) -> str | None:
     """Returns what the layer that makes a model's output says of its meaning."""
     for layer in reversed(model.layers):
         if isinstance(layer, keras.Model):
@@ -41,7 +41,7 @@ _RAW_SCALE = 0.1
 _RAW_MEAN = 1.0
 
 
-def takes_raw_images(model: "keras.Model") -> bool:
+def takes_raw_images(model: keras.Model) -> bool:
     """Whether the model begins by normalising images of 0..255.
 
     True where the first layer that changes the range of the values is a Rescaling or
