@@ -64,6 +64,7 @@ def test_contents(wheel):
     }
 
 
+@pytest.mark.slow
 def test_fresh_environment(wheel, tmp_path):
     """The dependencies come from this environment; the package only from its wheel."""
     environment = tmp_path / "environment"

@@ -161,6 +161,13 @@ def fit(train: Seen, held_out: Seen, *, independent: bool) -> Probe:
     for part in (train.features, held_out.features):
         for rows in _pieces(len(part)):
             part[rows] = (part[rows] - mean) / deviation
+    basis = None
+    if len(train.features) < train.features.shape[1]:
+        # The kernel is a sum of images: few of them need few coordinates.
+        basis = np.linalg.qr(train.features.T.astype(np.float64))[0]
+        train, held_out = (
+            part._replace(features=part.features @ basis) for part in (train, held_out)
+        )
     shape = (train.features.shape[1], train.labels.shape[1])
     values, best = np.zeros(shape[0] * shape[1] + shape[1]), None
     worse = 0
@@ -183,7 +190,7 @@ def fit(train: Seen, held_out: Seen, *, independent: bool) -> Probe:
             break
     loss, strength, values = best
     kernel, bias = _split(values, shape[1])
-    kernel = kernel / deviation[:, None]
+    kernel = (kernel if basis is None else basis @ kernel) / deviation[:, None]
     return Probe(
         kernel=kernel.astype(np.float32),
         bias=(bias - mean @ kernel).astype(np.float32),

@@ -18,7 +18,16 @@ GFLOPS = {
 }
 
 
-@pytest.mark.parametrize("name", GFLOPS)
+_LARGE = ("SEResNet101", "SEResNet152", "SEResNeXt101")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in _LARGE else ())
+        for name in GFLOPS
+    ],
+)
 def test_gflops_of_table_2(name):
     kwargs, plain, with_se = GFLOPS[name]
     constructor = getattr(keras_senet, name)

@@ -133,6 +133,7 @@ def test_precisions(file, model, images):
             open_model(source, precision=precision)
 
 
+@pytest.mark.slow
 def test_files_appear_whole(file, model, make_model, images, tmp_path, monkeypatch):
     path = _copy(file, tmp_path)
     with pytest.raises(ValueError, match=r"must not exist yet.*a\.b\.xml"):

@@ -88,6 +88,32 @@ def test_the_gradient_is_the_losss(independent):
     assert error < 1e-5
 
 
+@pytest.mark.parametrize("features", [5, 60], ids=["fewer", "more"])
+def test_the_fit_is_the_minimum_in_all_features(features):
+    """Fewer or more features than images."""
+
+    def make(count):
+        labels = np.eye(3, dtype="float32")[rng.integers(0, 3, count)]
+        values = (labels @ centres + rng.normal(size=(count, features))).astype("f")
+        thumbnails = np.zeros((count, 4), "float16")
+        return probe.Seen(values, labels, np.ones(count), thumbnails, 0.0)
+
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 0.1, (3, features))
+    train, held_out = make(40), make(20)
+    raw = train.features.copy()
+    found = probe.fit(train, held_out, independent=False)
+    # In the features of deviation 1 that the strength belongs to.
+    scaled = train._replace(features=(raw - raw.mean(0)) / raw.std(0))
+    kernel = found.kernel * raw.std(0)[:, None]
+    bias = found.bias + raw.mean(0) @ found.kernel
+    values = np.concatenate([kernel.ravel(), bias])
+    options = {"strength": found.strength, "independent": False}
+    slope = probe._objective(values, seen=scaled, **options)[1]
+    assert np.abs(slope).max() < 2e-5
+    assert np.abs(kernel).max() > 0.005
+
+
 def test_the_probe_alone(alone, recipe):
     assert alone.keeps_probe
     assert alone.history == {}
