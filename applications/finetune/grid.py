@@ -83,9 +83,8 @@ class Cell:
         if self.arm == "default":
             return default
         if self.arm == "0.1":
-            return dataclasses.replace(
-                default, linear_probe=False, head_epochs=5, epochs=15
-            )
+            old = {"linear_probe": False, "head_epochs": 5, "epochs": 15}
+            return dataclasses.replace(default, **old, learning_rate=1e-4)
         if self.arm == "scratch":
             batch = min(scratch.global_batch_size, images)
             return dataclasses.replace(

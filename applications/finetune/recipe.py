@@ -6,9 +6,9 @@ Both see the same images in as many updates, 300 of 20 images, with the same
 augmentation: 60 epochs of 10 images a class, 12 of 50. That number is fixed, so that no
 image is held out for choosing one.
 
-Expected: at least 5 points more than without pre-training with 10 images a class.
-Measured: 8.2 points, and 6.7 with 50 (README.md). Hardware: one CPU core. Time: about a
-minute a training, twenty for all of them.
+Expected: at least 5 points more than without pre-training with 10 images a class; what
+is measured stands in README.md. Hardware: one CPU core. Time: about a minute a
+training, twenty for all of them.
 """
 
 import dataclasses

@@ -49,6 +49,10 @@ class ModelArguments(typing.TypedDict, total=False):
     fused: bool
 
 
+# Version 0.1 fine-tuned so where its recipe does not say it.
+_FINETUNED_BY_0_1 = {"linear_probe": False, "epochs": 15, "learning_rate": 1e-4}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained.
@@ -385,8 +389,8 @@ class Recipe:
         if "model" not in values and "weights" not in values:
             raise ValueError("A recipe must name its `model`. Received none.")
         if "head_epochs" in values and "optimizer" not in values:
-            cls = FinetuneRecipe  # as version 0.1 wrote them
-            values = {"linear_probe": False, "epochs": 15, **values}
+            cls = FinetuneRecipe
+            values = {**_FINETUNED_BY_0_1, **values}
         return cls(**values)
 
 
@@ -425,7 +429,7 @@ class FinetuneRecipe(Recipe):
     epochs: int | None = None
     global_batch_size: int = 32
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-4
     reference_batch_size: int | None = None
     layer_decay: float = 0.7
     weight_decay: float = 0.01

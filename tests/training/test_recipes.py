@@ -254,8 +254,11 @@ def test_recipes_of_version_0_1():
         linear_probe=False,
         head_epochs=2,
         epochs=9,
+        learning_rate=1e-4,
     )
     assert recipe == expected
+    shorter = {k: v for k, v in FINETUNED_BY_0_1.items() if k != "learning_rate"}
+    assert Recipe.from_json(shorter) == expected
     assert Recipe.from_json(recipe.to_json()).to_json() == recipe.to_json()
 
 
