@@ -13,8 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
+import typing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -29,8 +31,10 @@ from keras_senet.training import FinetuneRecipe, train
 from keras_senet.training.datasets import inference_batches, resolve_recipe
 from keras_senet.training.network import batch_normalizations, build_model
 from keras_senet.training.probe import fit, see
-from keras_senet.utils.files import temporary_folder, write_json
+from keras_senet.utils.files import read_json, temporary_folder, write_json
 from keras_senet.utils.pages import write_block
+
+Part = Literal["probe", "steps", "timm", "input"]
 
 CLASSES = 4
 # The first steps trace the graph and fill the input's buffers.
@@ -52,6 +56,7 @@ class Clock:
         rounds: How often the probe and inference are timed.
         large: Photographs of 12 megapixels that are made to time the input; 0 for none.
         torch_python: A Python that has torch and timm; none leaves timm out.
+        parts: What is measured; the rest comes from the output of an earlier run.
         output: A JSON file for the figures.
         docs: A page to write the table into, between its marks.
         smoke: Tiny, to try the code.
@@ -65,6 +70,7 @@ class Clock:
     rounds: int = 2
     large: int = 16
     torch_python: Path | None = None
+    parts: tuple[Part, ...] = typing.get_args(Part)
     output: Path | None = None
     docs: Path | None = None
     smoke: bool = False
@@ -78,15 +84,18 @@ class Clock:
             self._run()
 
     def _run(self):
-        found = {"machine": describe_machine(), "load": load()}
+        found = {} if set(self.parts) == set(typing.get_args(Part)) else self._before()
+        found |= {"machine": describe_machine(), "load": load()}
         with temporary_folder() as folder:
             make_photos(folder / "photos", self.photos, (self.side, self.side))
             source = open_source(folder / "photos")
-            found |= self._probe(source, folder)
-            found |= self._steps(source, folder)
-            if self.torch_python is not None:
+            if "probe" in self.parts:
+                found |= self._probe(source, folder)
+            if "steps" in self.parts:
+                found |= self._steps(source, folder)
+            if "timm" in self.parts and self.torch_python is not None:
                 found |= self._timm(folder / "photos")
-            if self.large:
+            if "input" in self.parts and self.large:
                 side = (64, 48) if self.smoke else (4000, 3000)
                 make_photos(folder / "large", self.large, side)
                 found |= self._input(folder / "large")
@@ -96,6 +105,15 @@ class Clock:
         print(text)
         if self.docs is not None:
             write_block(self.docs, "clock", text)
+
+    def _before(self) -> dict:
+        """The figures of an earlier run."""
+        if self.output is None or not self.output.exists():
+            raise ValueError(
+                "`parts` needs the `output` of an earlier run with the other parts. "
+                f"Received: parts={self.parts}, output={self.output}"
+            )
+        return read_json(self.output)
 
     @property
     def _recipe(self):
@@ -116,11 +134,12 @@ class Clock:
         ]
 
         def inference():
+            network.make_predict_function(force=True)  # The probe traces its own too.
             for dataset, _ in parts:
                 network.predict(dataset, verbose=0)
 
         def probe():
-            seen = [see(network, *part, folder / "features.npy") for part in parts]
+            seen = see(network, parts, folder / "features.npy")
             begin = time.perf_counter()
             fit(*seen, independent=False)
             fits.append(time.perf_counter() - begin)
@@ -174,6 +193,7 @@ class Clock:
                 images,
                 steps_per_epoch=self.steps + _WARM_UP,
                 callbacks=[steps],
+                shuffle=False,
                 verbose=0,
             )
             found[name] = steps.median

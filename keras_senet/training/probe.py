@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ class Probe:
 
 
 class Seen(NamedTuple):
-    """What one pass over images gives.
+    """What one pass over the images of a split gives.
 
     Attributes:
         features: float32 (N, features).
@@ -96,15 +97,16 @@ class Seen(NamedTuple):
 
 
 def see(
-    network: keras.Model, batches: tf.data.Dataset, images: int, file: Path
-) -> Seen:
-    """Goes over images once, as in inference.
+    network: keras.Model, splits: Iterable[tuple[tf.data.Dataset, int]], file: Path
+) -> list[Seen]:
+    """Goes once over the images of each split, as in inference.
 
     Args:
         network: Its classifier's input are the features.
-        batches: (images, labels), or also with how much each counts.
-        images: How many there are.
-        file: Where the features lie if they take more than `MEMORY_BYTES`.
+        splits: Batches of (images, labels), or also with how much each counts, and how
+            many images there are.
+        file: Where features lie that take more than `MEMORY_BYTES`; the number of the
+            split is put behind its name.
     """
     (layer,) = filter(is_classifier, network.layers)
     backbone = keras.Model(network.inputs, layer.input)
@@ -121,6 +123,13 @@ def see(
             small, 1, epsilon=1.0
         )
 
+    return [
+        _collect(look, *split, file.with_stem(f"{file.stem}_{number}"))
+        for number, split in enumerate(splits)
+    ]
+
+
+def _collect(look, batches, images, file):
     features, rest, times, done = None, [], [], 0
     for batch, labels, *weights in batches:
         begin = time.perf_counter()

@@ -317,15 +317,18 @@ class _Fit:
         return self.network.get_weights()
 
     def _fit_probe(self):
-        recipe, folder, seen = self.recipe, self.folder, []
-        for split, weights in (
-            (recipe.train_split, self.class_weights),
-            (recipe.validation_split, None),
-        ):
-            batches = inference_batches(recipe, self.source, split, weights)
-            images = data_images(recipe, self.source, split)
-            file = folder.features.with_stem(f"features_{len(seen)}")
-            seen.append(see(self.network, batches, images, file))
+        recipe, folder = self.recipe, self.folder
+        splits = [
+            (
+                inference_batches(recipe, self.source, split, weights),
+                data_images(recipe, self.source, split),
+            )
+            for split, weights in (
+                (recipe.train_split, self.class_weights),
+                (recipe.validation_split, None),
+            )
+        ]
+        seen = see(self.network, splits, folder.features)
         self._tell_the_time(seen[0].seconds)
         independent = Card.of(self.network).outputs == "sigmoid"
         self.probe = fit(*seen, independent=independent)

@@ -19,3 +19,12 @@ def test_smoke(tmp_path, run, capsys):
     assert found["input"]["limit"] in ("input", "compute")
     assert "times one pass of inference" in capsys.readouterr().out
     assert "| fine-tuning with no option |" in docs.read_text()
+    run("--smoke", "--parts", "probe", "--output", tmp_path / "clock.json")
+    again = json.loads((tmp_path / "clock.json").read_text())
+    assert {k for k in found if again[k] != found[k]} >= {"inference", "probe"}
+    assert again["step"] == found["step"]
+
+
+def test_the_other_parts_must_be_known(tmp_path, run):
+    with pytest.raises(SystemExit, match="needs the `output` of an earlier run"):
+        run("--smoke", "--parts", "probe", "--output", tmp_path / "clock.json")
