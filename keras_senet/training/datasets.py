@@ -41,9 +41,13 @@ def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
         recipe, data=source.name, classes=recipe.classes or classes
     )
     recipe = _resolve_network(recipe, source)
+    images = data_images(recipe, source, recipe.train_split)
+    if recipe.weights is not None or recipe.epochs is None:  # fine-tuning
+        parts = recipe.accumulation_steps
+        batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
+        recipe = dataclasses.replace(recipe, global_batch_size=batch)
     if recipe.epochs is not None:
         return recipe
-    images = data_images(recipe, source, recipe.train_split)
     epochs, passes = epochs_and_passes(
         updates_for(images), max(images // recipe.global_batch_size, 1)
     )
@@ -94,13 +98,9 @@ def _resolve_start(recipe, source):
     channels = recipe.channels or checkpoint.channels or 3
     sides = set(card.input_shape or ()) - {channels, None}
     size = sides.pop() if len(sides) == 1 else record.image_size
-    images = data_images(recipe, source, recipe.train_split)
-    parts = recipe.accumulation_steps
-    batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
     return dataclasses.replace(
         recipe,
         model=name,
-        global_batch_size=batch,
         image_size=recipe.image_size or size,
         channels=channels,
         crop_fraction=recipe.crop_fraction or record.crop_fraction,

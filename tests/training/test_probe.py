@@ -211,6 +211,15 @@ def test_a_small_folder_gets_as_many_updates(recipe):
     assert resolve_recipe(small, source) == small
 
 
+@pytest.mark.parametrize("random", [False, True], ids=["weights", "random"])
+def test_batches_are_no_larger_than_the_images(recipe, random):
+    changes = {"weights": None, "model": "se_resnet20"} if random else {}
+    changes |= {"epochs": None, "train_split": "train[:8]"}
+    few = dataclasses.replace(recipe, **changes)
+    source = keras_senet.data.open_source("bundled")
+    assert resolve_recipe(few, source).global_batch_size == 8
+
+
 def test_batches_of_inference_know_how_much_an_image_counts(recipe):
     source = keras_senet.data.open_source("bundled")
     resolved = resolve_recipe(recipe, source)
