@@ -108,12 +108,21 @@ class Clock:
 
     def _before(self) -> dict:
         """The figures of an earlier run."""
-        if self.output is None or not self.output.exists():
+        before = self.output is not None and self.output.exists()
+        found = read_json(self.output) if before else {}
+        needed = {"probe": "inference", "steps": "step"}  # with a figure of each
+        left = [
+            part
+            for part, name in needed.items()
+            if part not in self.parts and name not in found
+        ]
+        if left:
             raise ValueError(
-                "`parts` needs the `output` of an earlier run with the other parts. "
-                f"Received: parts={self.parts}, output={self.output}"
+                "`parts` needs the `output` of an earlier run with the other parts: "
+                f"{', '.join(left)}. Received: parts={self.parts}, "
+                f"output={self.output}"
             )
-        return read_json(self.output)
+        return found
 
     @property
     def _recipe(self):

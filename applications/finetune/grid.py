@@ -74,17 +74,17 @@ class Cell:
             images: Training images, without those that are held out.
         """
         task = self.task
-        default = FinetuneRecipe(
-            model=task.model,
-            weights=task.weights,
-            image_size=task.image_size,
-            seed=task.seed,
-        )
+        facts = {
+            "model": task.model,
+            "weights": task.weights,
+            "image_size": task.image_size,
+            "seed": task.seed,
+        }
+        default = FinetuneRecipe(**facts)
         if self.arm == "default":
             return default
         if self.arm == "0.1":
-            old = {"linear_probe": False, "head_epochs": 5, "epochs": 15}
-            return dataclasses.replace(default, **old, learning_rate=1e-4)
+            return Recipe.from_json({**facts, "head_epochs": 5})  # as its files had it
         if self.arm == "scratch":
             batch = min(scratch.global_batch_size, images)
             return dataclasses.replace(

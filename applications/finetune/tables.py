@@ -104,7 +104,7 @@ def _findings(tasks, results):
     yield (
         f"- The default is at most {MARGIN:g} points below the better of the linear "
         f"probe and the best of the grid in {len(known) - len(missed)} of "
-        f"{len(known)} tasks. Missed: {_names(missed, points)}."
+        f"{_tasks(known)}. Missed: {_names(missed, points)}."
     )
     if known:
         middle = statistics.median(known.values())
@@ -118,7 +118,7 @@ def _findings(tasks, results):
         if gains:
             yield (
                 f"- Beside {what} the default is {_signed(statistics.median(gains))} "
-                f"points better in the median of {len(gains)} tasks, between "
+                f"points better in the median of {_tasks(gains)}, between "
                 f"{_signed(min(gains))} and {_signed(max(gains))}."
             )
     if left:
@@ -134,7 +134,7 @@ def _choices(tasks, results):
     if not full:
         return
     yield (
-        f"Means over {len(full)} tasks on the images that choices are made by, and the "
+        f"Means over {_tasks(full)} on the images that choices are made by, and the "
         "task that is furthest below its best:"
     )
     yield from ("", "| rate, updates | mean | furthest below |", "|---|--:|--:|")
@@ -157,6 +157,10 @@ def _names(tasks, points):
         for task in tasks
     ]
     return ", ".join(texts) or "none"
+
+
+def _tasks(these):
+    return f"{len(these)} task{'' if len(these) == 1 else 's'}"
 
 
 def _percent(result):

@@ -25,6 +25,10 @@ def test_smoke(tmp_path, run, capsys):
     assert again["step"] == found["step"]
 
 
-def test_the_other_parts_must_be_known(tmp_path, run):
-    with pytest.raises(SystemExit, match="needs the `output` of an earlier run"):
-        run("--smoke", "--parts", "probe", "--output", tmp_path / "clock.json")
+@pytest.mark.parametrize("earlier", [None, {"inference": 1.0}])
+def test_the_other_parts_must_be_known(tmp_path, run, earlier):
+    output = tmp_path / "clock.json"
+    if earlier is not None:
+        output.write_text(json.dumps(earlier))
+    with pytest.raises(SystemExit, match="with the other parts: (probe, )?steps"):
+        run("--smoke", "--parts", "input", "--output", output)

@@ -85,7 +85,7 @@ def test_table_of_known_results(tmp_path, run):
     assert "| 83.0 | 83.0 | probe | - | - | - | not yet | 1000 |" in text
     assert f"in 1 of 2 tasks. Missed: `{first.name}` (-3.0)." in text
     assert "version 0.1's default the default is +31.0 points better" in text
-    assert "Means over 1 tasks" in text
+    assert "Means over 1 task on" in text
     assert "| 0.0005, 300, batch normalization adapts | 70.0 | +0.0 |" in text
     assert "| default | 50.0 | -20.0 |" in text
 
