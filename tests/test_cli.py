@@ -74,6 +74,10 @@ def test_help_of_every_verb(shell, verb):
         (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
         (["train"], "--run-folder"),
         (["train", "--run-folder", "x", "--epoch", "3"], "Did you mean '--epochs'?"),
+        (
+            ["train", "--run-folder", "x", "--model", "se_resnet20", "--ratio", "16"],
+            "Did you mean '--reduction'?",
+        ),
         (["train", "--run-folder", "x", "--epochs", "0"], "epochs=0"),
         (["train", "--run-folder", "x", "--reduction", "0.25"], "0.25"),
         (["train", "--run-folder", "x", "--alpha", "0.5"], "Received: 'alpha'"),

@@ -243,7 +243,13 @@ def parse_arguments(
                 record, prog=f"keras-senet {verb}", args=arguments, default=default
             )
     except SystemExit:
-        raise UsageError(f"{_one_line(box.getvalue())} See --help.") from None
+        message = _one_line(box.getvalue())
+        strange = re.match(r"unrecognized options: --([\w-]+)", message)
+        if strange and "Did you mean" not in message:  # what others call it
+            shown = help_text(record, verb, default, network)
+            options = re.findall(r"^  --([\w-]+)", shown, re.M)
+            message += nearest(strange[1], options).replace(" '", " '--")
+        raise UsageError(f"{message} See --help.") from None
 
 
 def _one_line(box):

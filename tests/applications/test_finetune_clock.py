@@ -30,5 +30,5 @@ def test_the_other_parts_must_be_known(tmp_path, run, earlier):
     output = tmp_path / "clock.json"
     if earlier is not None:
         output.write_text(json.dumps(earlier))
-    with pytest.raises(SystemExit, match="with the other parts: (probe, )?steps"):
+    with pytest.raises(SystemExit, match=r"with the other parts: (probe, )?steps"):
         run("--smoke", "--parts", "input", "--output", output)
