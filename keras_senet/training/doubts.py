@@ -12,7 +12,7 @@ _FEW = 10
 _GAP = 0.15
 
 
-def is_at_chance(right: float, images: int, share: float) -> bool:
+def is_at_chance(right: float, images: float, share: float) -> bool:
     """Whether an accuracy could be that of always naming the most frequent class.
 
     Args:
@@ -56,14 +56,23 @@ def _chance(accuracy, at_chance):
         )
 
 
-def is_no_better(result, accuracy: float) -> bool:
+def is_no_better(
+    result, accuracy: float, class_accuracy: np.ndarray | None = None
+) -> bool:
     """Whether a network says no more than its data's shares do.
 
     Args:
         result: A `TrainingResult`.
         accuracy: On the held-out images; of single labels where an image has several.
+        class_accuracy: Of the images of each class, where it is known. It is what
+            counts where all classes count the same in training.
     """
     held_out = np.array(count_images(result.source, result.recipe.validation_split))
+    if class_accuracy is not None and result.recipe.class_weights:
+        counts = held_out[held_out > 0]
+        # As uncertain as the accuracy of so many images.
+        images = len(counts) ** 2 / (1 / counts).sum()
+        return is_at_chance(np.nanmean(class_accuracy), images, 1 / len(counts))
     # All of them: the recipe's `limit` is of the evaluation after each epoch.
     images = result.source.part(result.recipe.validation_split).images
     shares = held_out / images

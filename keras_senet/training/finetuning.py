@@ -150,7 +150,8 @@ def finetune(
         evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
     trained = dataclasses.replace(trained, model=model)
     accuracy = accuracy_of(evaluation)
-    chance = is_no_better(trained, accuracy)
+    of_classes = getattr(evaluation, "class_accuracy", None)
+    chance = is_no_better(trained, accuracy, of_classes)
     predicted = _predicted(trained, evaluation)
     doubts = find_doubts(trained, accuracy, predicted, at_chance=chance)
     result = FinetuneResult(

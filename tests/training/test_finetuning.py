@@ -215,6 +215,27 @@ def test_small_weights_on_large_photos():
     assert "trained on images of 32 pixels. Your images have about 300" in found
 
 
+@pytest.mark.parametrize(
+    ("right", "weighted", "chance"),
+    [
+        ((1.0, 0.0), True, True),  # always the frequent one
+        ((0.85, 0.85), True, False),
+        ((0.85, 0.85), False, True),  # worse than always the frequent one
+        ((0.55, 0.65), True, True),
+    ],
+)
+def test_chance_where_classes_are_uneven(right, weighted, chance):
+    labels = np.repeat([0, 1], [90, 10])
+    images = np.zeros((100, 8, 8, 3), "uint8")
+    source = open_arrays((images, labels), (images, labels))
+    recipe = FinetuneRecipe(
+        model="se_resnet20", weights="cifar10", class_weights=weighted
+    )
+    result = types.SimpleNamespace(source=source, recipe=recipe)
+    accuracy = 0.9 * right[0] + 0.1 * right[1]
+    assert is_no_better(result, accuracy, np.array(right)) == chance
+
+
 def test_chance_needs_enough_images():
     assert is_at_chance(0.30, 32, 0.25)
     assert not is_at_chance(0.30, 3200, 0.25)
