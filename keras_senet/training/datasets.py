@@ -218,20 +218,17 @@ def count_images(source: data.Source, split: str) -> tuple[int, ...]:
     return tuple(map(int, counts))
 
 
-def weigh_classes(
-    recipe: Recipe, source: data.Source, counts: Sequence[int]
-) -> tuple[float, ...]:
-    """Returns how much an image of each class counts in the loss, 1 on average.
+def weigh_classes(recipe: Recipe, source: data.Source) -> tuple[float, ...] | None:
+    """Returns how much an image of each class counts in training, 1 on average.
 
-    Args:
-        recipe: Says whether all classes count the same; else all images do.
-        source: With several labels an image, all images count the same.
-        counts: Images of each class.
+    All classes count the same then. None means that all images do: where the recipe
+    says so, and where an image can have several labels.
     """
     if not recipe.class_weights or source.multi_label:
-        return (1.0,) * len(counts)
-    present = sum(count > 0 for count in counts)
-    return tuple(sum(counts) / (present * n) if n else 1.0 for n in counts)
+        return None
+    counts = count_images(source, recipe.train_split)
+    share = sum(counts) / sum(count > 0 for count in counts)
+    return tuple(share / n if n else 1.0 for n in counts)
 
 
 def _check_replicas(recipe, replicas):

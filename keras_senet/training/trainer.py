@@ -105,7 +105,8 @@ class TrainingResult:
     @property
     def class_weights(self) -> tuple[float, ...]:
         """How much each class counts in the loss; all 1 without weights."""
-        return weigh_classes(self.recipe, self.source, self.image_counts)
+        same = (1.0,) * len(self.source.class_names)
+        return weigh_classes(self.recipe, self.source) or same
 
 
 @on_all_devices
@@ -272,10 +273,7 @@ class _Fit:
     keeps_probe: bool = False
 
     def __post_init__(self):
-        self.class_weights = None
-        if self.recipe.class_weights:
-            counts = count_images(self.source, self.recipe.train_split)
-            self.class_weights = weigh_classes(self.recipe, self.source, counts)
+        self.class_weights = weigh_classes(self.recipe, self.source)
         self.model = self.network
         if self.recipe.layer_decay != 1:
             # The same layers. Keras cannot save an optimizer of several rates.
@@ -363,10 +361,12 @@ class _Fit:
         taken = (
             min(last, key=losses.__getitem__) if self.recipe.stop_early else last[-1]
         )
-        trained = accuracies[taken], -losses[taken]
-        self.keeps_probe = trained <= (self.probe.accuracy, -self.probe.loss)
+        # Rounded, because Keras' accuracies are of float32. The losses say nothing of
+        # two that are as good: the epoch is the one with the lowest loss of many.
+        gain = round(accuracies[taken] - self.probe.accuracy, 6)
+        self.keeps_probe = gain <= 0
         self.say(
-            f"All layers: {trained[0]:.1%} of the held-out images right. "
+            f"All layers: {accuracies[taken]:.1%} of the held-out images right. "
             + ("The linear probe is kept." if self.keeps_probe else "They are kept.")
         )
         if self.keeps_probe:

@@ -1,6 +1,7 @@
 """The linear probe: a classifier fitted to convergence, from which training starts."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,8 +9,12 @@ import pytest
 from scipy import optimize
 
 import keras_senet
-from keras_senet.training import FinetuneRecipe, probe, train
-from keras_senet.training.datasets import inference_batches, resolve_recipe
+from keras_senet.training import FinetuneRecipe, probe, train, trainer
+from keras_senet.training.datasets import (
+    inference_batches,
+    resolve_recipe,
+    weigh_classes,
+)
 from keras_senet.training.recipes import epochs_and_passes, updates_for
 from keras_senet.weights import save_weights
 
@@ -57,6 +62,17 @@ def alone(recipe, tmp_path_factory):
         f"Linear probe: {result.probe.accuracy:.1%} of the held-out images right."
     ]
     return result
+
+
+def test_images_without_a_label_count(recipe):
+    """Where an image can have several labels, each image counts the same."""
+    labels = np.array([[0, 0], [1, 1], [1, 0], [0, 0]] * 4, "float32")
+    images = np.zeros((16, 32, 32, 3), "uint8")
+    source = keras_senet.data.open_arrays((images, labels), (images[:4], labels[:4]))
+    several = dataclasses.replace(
+        recipe, train_split="train", validation_split="test", class_weights=True
+    )
+    assert weigh_classes(resolve_recipe(several, source), source) is None
 
 
 def measured(result):
@@ -137,6 +153,32 @@ def test_features_in_a_file(alone, recipe, tmp_path, monkeypatch):
         result.probe.kernel, alone.probe.kernel, rtol=0.02, atol=0.02
     )
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["probe.npz"]
+
+
+@pytest.mark.parametrize(("accuracy", "kept"), [(0.5, True), (0.6, True), (0.7, False)])
+def test_all_layers_must_be_better(alone, tmp_path, accuracy, kept):
+    """Not only as good, whatever the loss, as Keras writes it: in float32."""
+    history = tmp_path / "history.csv"
+    history.write_text(
+        f"phase,val_accuracy,val_loss\n2,{np.float32(accuracy):.17f},0\n"
+    )
+    training = trainer._Fit(
+        recipe=dataclasses.replace(alone.recipe, epochs=1),
+        source=alone.source,
+        steps=1,
+        strategy=keras_senet.training.make_strategy(),
+        network=alone.model,
+        folder=SimpleNamespace(history=history, best=tmp_path / "best"),
+        write_best=lambda path: None,
+        termination=None,
+        checkpoint_every=None,
+        callbacks=(),
+        verbose=0,
+        say=lambda text: None,
+    )
+    training.probe = dataclasses.replace(alone.probe, accuracy=0.6, loss=1.0)
+    training._keep_the_better(alone.model.get_weights())
+    assert training.keeps_probe == kept
 
 
 @pytest.mark.slow
