@@ -37,7 +37,7 @@ from keras_senet.utils.pages import write_block
 
 # Up to so many images version 0.1's 20 epochs are cheap enough to be tried.
 _OLD_IMAGES = 500
-# Of each way of the grid, at most: so often the held-out images are looked at.
+# Of each way but the default, about: so often the held-out images are looked at.
 _EPOCHS = 5
 # What the networks from scratch are to have in common with the pre-trained ones.
 _AS_PRETRAINED = {
@@ -87,8 +87,12 @@ class Cell:
             return Recipe.from_json({**facts, "head_epochs": 5})  # as its files had it
         if self.arm == "scratch":
             batch = min(scratch.global_batch_size, images)
+            recipe = with_budget(scratch, images)
+            passes = max(1, recipe.epochs // _EPOCHS)
             return dataclasses.replace(
-                with_budget(scratch, images),
+                recipe,
+                epochs=round(recipe.epochs / passes),
+                passes=passes,
                 model=task.model,
                 global_batch_size=batch,
                 train_split="train",

@@ -98,6 +98,9 @@ def test_the_default_has_no_option():
     other = grid.Cell(task=task, arm="0.0005-300", sweep=0).recipe(100)
     assert other.learning_rate == 5e-4
     assert other.epochs * other.passes * (100 // 32) == pytest.approx(300, rel=0.1)
+    scratch = grid.Cell(task=task, arm="scratch", sweep=1).recipe(9)
+    assert scratch.epochs * scratch.passes * 9 == pytest.approx(300 * 20, rel=0.1)
+    assert scratch.epochs < 10
 
 
 @pytest.mark.slow
