@@ -25,7 +25,7 @@ from PIL import Image
 
 from keras_senet import create_model
 from keras_senet.benchmark import describe_machine, load, measure_input
-from keras_senet.data import Source, batches, open_source
+from keras_senet.data import batches, open_source
 from keras_senet.data.bundled import arrays
 from keras_senet.training import FinetuneRecipe, train
 from keras_senet.training.datasets import inference_batches, resolve_recipe
@@ -88,19 +88,16 @@ class Clock:
         found |= {"machine": describe_machine(), "load": load()}
         with temporary_folder() as folder:
             make_photos(folder / "photos", self.photos, (self.side, self.side))
-            source = open_source(folder / "photos")
-            if "probe" in self.parts:
-                found |= self._probe(source, folder)
-            if "steps" in self.parts:
-                found |= self._steps(source, folder)
-            if "timm" in self.parts and self.torch_python is not None:
-                found |= self._timm(folder / "photos")
-            if "input" in self.parts and self.large:
-                side = (64, 48) if self.smoke else (4000, 3000)
-                make_photos(folder / "large", self.large, side)
-                found |= self._input(folder / "large")
-        if self.output is not None:
-            write_json(self.output, found, overwrite=True)
+            measure = {
+                "probe": self._probe,
+                "steps": self._steps,
+                "timm": self._timm,
+                "input": self._input,
+            }
+            for part in self.parts:
+                found |= measure[part](folder)
+                if self.output is not None:  # `parts` goes on where this stops
+                    write_json(self.output, found, overwrite=True)
         text = self._table(found)
         print(text)
         if self.docs is not None:
@@ -133,8 +130,9 @@ class Clock:
             global_batch_size=self.batch,
         )
 
-    def _probe(self, source: Source, folder: Path) -> dict:
+    def _probe(self, folder: Path) -> dict:
         """Seconds of the linear probe, and of one pass of inference."""
+        source = open_source(folder / "photos")
         recipe = resolve_recipe(self._recipe, source)
         network = build_model(recipe, source)
         parts = [
@@ -168,8 +166,9 @@ class Clock:
         keras.backend.clear_session()
         return found
 
-    def _steps(self, source: Source, folder: Path) -> dict:
+    def _steps(self, folder: Path) -> dict:
         """Seconds of a step: ours, `model.fit`'s, and the guide's two."""
+        source = open_source(folder / "photos")
         images = batches(
             source,
             "train",
@@ -228,17 +227,23 @@ class Clock:
         shape = (self.side, self.side, 3)
         return create_model(self.model, weights=None, input_shape=shape, **options)
 
-    def _timm(self, photos: Path) -> dict:
+    def _timm(self, folder: Path) -> dict:
+        if self.torch_python is None:
+            return {}
         command = [self.torch_python, Path(__file__).with_name("torch_probe.py")]
-        words = [photos, self.batch, cores()]
+        words = [folder / "photos", self.batch, cores()]
         done = subprocess.run(
             [*map(str, command + words)], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise OSError(f"timm's probe failed: {done.stderr.strip()[-300:]}")
-        return json.loads(done.stdout)
+        return json.loads(done.stdout.splitlines()[-1])  # packages may print too
 
-    def _input(self, photos: Path) -> dict:
+    def _input(self, folder: Path) -> dict:
+        if not self.large:
+            return {}
+        photos = folder / "large"
+        make_photos(photos, self.large, (64, 48) if self.smoke else (4000, 3000))
         recipe = dataclasses.replace(
             self._recipe, data=str(photos), global_batch_size=min(self.large // 2, 8)
         )
