@@ -112,6 +112,8 @@ def fit_arrays(
                 watched, recipe.step_factor, recipe.patience
             )
         )
+    if keras.backend.backend() == "torch":
+        ours.append(keras.callbacks.LambdaCallback(on_epoch_begin=_reseed(recipe.seed)))
     if validation is not None:
         x, y = validation
         validation = (x, keras.utils.to_categorical(y, classes))
@@ -177,6 +179,16 @@ def _seed(seed):
         # seeds from Python's generator, and arrays are shuffled by NumPy's.
         random.seed(seed)
         np.random.seed(seed)
+
+
+def _reseed(seed):
+    """Lets torch's loader shuffle an epoch in the same way in each run.
+
+    It draws for each pass over images, those that are held out too.
+    """
+    import torch
+
+    return lambda epoch, logs: torch.manual_seed(seed + epoch)
 
 
 def _statistics(images):
