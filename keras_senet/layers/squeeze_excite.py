@@ -1,7 +1,8 @@
 """Squeeze and excitation, the idea of the package."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import keras
 from keras import ops
@@ -91,11 +92,7 @@ class SqueezeExcite(keras.layers.Layer):
         bias_constraint=None,
         **kwargs,
     ):
-        for name in RATIOS.intersection(kwargs):
-            raise TypeError(
-                f"SqueezeExcite does not take `{name}`. Use "
-                f"{as_reduction(kwargs[name])}."
-            )
+        _refuse_ratios("SqueezeExcite", kwargs)
         super().__init__(**kwargs)
         form = check_form(
             reduction=reduction,
@@ -311,6 +308,8 @@ def as_activation(name: str, value: Any) -> Callable:
         ) from None
 
 
+_P, _R = ParamSpec("_P"), TypeVar("_R")
+
 # What others call the reduction, or one over it.
 RATIOS = frozenset({"ratio", "se_ratio", "rd_ratio", "reduction_ratio"})
 
@@ -319,6 +318,24 @@ def as_reduction(ratio: Any) -> str:
     """Returns the argument that says here what a ratio says elsewhere, as text."""
     is_share = isinstance(ratio, float) and 0 < ratio < 1
     return f"reduction={round(1 / ratio) if is_share else ratio!r}, the paper's r"
+
+
+def _refuse_ratios(name: str, given: Mapping[str, Any]) -> None:
+    for ratio in RATIOS.intersection(given):
+        raise TypeError(
+            f"{name} does not take `{ratio}`. Use {as_reduction(given[ratio])}."
+        )
+
+
+def names_reduction(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Lets a function that takes `reduction` name it where somebody writes a ratio."""
+
+    @functools.wraps(function)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        _refuse_ratios(function.__name__, kwargs)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def standardize_data_format(data_format: str | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
+from keras_senet.layers.squeeze_excite import names_reduction
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.network import with_card
 from keras_senet.surgery.places import After, check_graftable, places
@@ -17,6 +18,7 @@ from keras_senet.utils.copying import copied
 from keras_senet.utils.errors import nearest
 
 
+@names_reduction
 def graft(
     model: keras.Model,
     after: After = None,

@@ -29,8 +29,7 @@ def file(request, conversion, tmp_path):
 
 
 def test_names_and_numbers(file, images):
-    """All is compared in float32: OpenVINO's int8 products overflow on older CPUs, and newer
-    ones compute in bfloat16 unless told."""
+    """In float32: OpenVINO's int8 overflows on old CPUs, new ones take bfloat16."""
     model = open_flatbuffer(file)
     for graph in model.subgraphs:
         names = [tensor.name for tensor in graph.tensors]

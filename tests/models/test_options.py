@@ -242,6 +242,8 @@ def test_ratio_of_the_layer():
         keras_senet.SqueezeExcite(ratio=16)
     with pytest.raises(TypeError, match="Use reduction=4, the paper's r"):
         keras_senet.SqueezeExcite(rd_ratio=0.25)
+    with pytest.raises(TypeError, match="graft does not take `ratio`"):
+        keras_senet.graft(keras.Sequential(), ratio=8)
 
 
 def test_rows_of_files_have_the_fields_of_before(resolved):
