@@ -29,13 +29,16 @@ def pytest_configure(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """What asks for a newer Keras than there is, is skipped."""
+    """What asks for a newer Keras than there is, is skipped, in a fixture too."""
     try:
         return (yield)
     except ImportError as error:
         if "needs Keras 3.15 or later. This is" in str(error):
             pytest.skip(str(error))
         raise
+
+
+pytest_runtest_setup = pytest_runtest_call
 
 
 @pytest.fixture

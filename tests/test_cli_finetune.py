@@ -15,6 +15,11 @@ from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import TrainingStopped
 from keras_senet.weights import save_weights
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"),
+    reason="`layer_decay`, a default of fine-tuning, needs Keras 3.15",
+)
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

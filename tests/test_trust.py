@@ -140,7 +140,8 @@ def test_networks_only_compute(tmp_path):
 def test_the_list_has_nothing_of_files_network_or_python():
     words = "File|Py|Save|Restore|Print|Debug|Send|Recv|Rpc|Reader|Summary|Remote|Xla"
     assert not [name for name in trust._COMPUTE if re.search(words, name)]
-    assert not [name for name in trust._COMPUTE if not hasattr(tf.raw_ops, name)]
+    unknown = {name for name in trust._COMPUTE if not hasattr(tf.raw_ops, name)}
+    assert unknown <= {"DecodeWebP"}, "TensorFlow 2.18 does not have it yet"
 
 
 def test_what_is_no_saved_model(tmp_path):

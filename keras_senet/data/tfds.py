@@ -163,6 +163,8 @@ def _builder(
 ) -> "tfds.core.DatasetBuilder":
     import tensorflow_datasets as tfds
 
+    if not hasattr(tfds, "builder"):
+        raise ImportError(_why_broken())
     data_dir = data_dir or _default_data_dir()
     try:
         return tfds.builder(name, data_dir=data_dir)
@@ -178,6 +180,20 @@ def _builder(
             f"name. Received: {name!r}, which is none of them."
             f"{nearest(name, known)} To name a folder, write it as ./FOLDER."
         ) from None
+
+
+def _why_broken() -> str:
+    """What keeps tensorflow_datasets from working, which its import does not raise."""
+    try:
+        import tensorflow_datasets.public_api  # noqa: F401
+    except Exception as error:  # protobuf's own is of no kind that one could name
+        reason = _first_line(error)
+    else:
+        reason = "its import failed"
+    return (
+        f"tensorflow_datasets does not work here: {reason} With TensorFlow 2.19 or "
+        "older, run python -m pip install 'tensorflow-metadata<1.21'."
+    )
 
 
 def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:

@@ -181,7 +181,9 @@ def shorten_names(model) -> None:
     ties the operations together.
     """
     for graph in model.subgraphs:
-        names = [tensor.name.split(b";")[-1] for tensor in graph.tensors]
+        # TensorFlow 2.18 ends some lists with a ";".
+        lists = [tensor.name.rstrip(b";") or b"tensor" for tensor in graph.tensors]
+        names = [list_.split(b";")[-1] for list_ in lists]
         layers = collections.defaultdict(list)
         for operator in graph.operators:
             for index in operator.outputs:

@@ -275,3 +275,9 @@ def test_real_sets_are_the_official_arrays(name, shape):
     assert (source.mean, source.std) == (mean, std)
     np.testing.assert_allclose(mean, pixels.mean(0), atol=1e-6)
     np.testing.assert_allclose(std, pixels.std(0), atol=1e-6)
+
+
+def test_an_import_that_failed_in_silence_says_what_helps(monkeypatch):
+    monkeypatch.delattr(tfds, "builder")
+    with pytest.raises(ImportError, match=r"does not work.*tensorflow-metadata<1\.21"):
+        open_source("cifar10")

@@ -25,7 +25,11 @@ from keras_senet.training.datasets import (
     weigh_classes,
 )
 from keras_senet.training.network import build_model
-from keras_senet.training.optimization import learning_rate_factors, make_optimizer
+from keras_senet.training.optimization import (
+    check_keras,
+    learning_rate_factors,
+    make_optimizer,
+)
 from keras_senet.training.state import read_progress
 from keras_senet.weights import save_weights
 
@@ -229,6 +233,7 @@ def test_a_rate_scales_the_update():
         weight_decay=0.1,
         epochs=1,
     )
+    check_keras(recipe)
     optimizer = make_optimizer(recipe, 10, model)
     variables = model.trainable_variables
     optimizer.apply([keras.ops.ones(v.shape) for v in variables], variables)
