@@ -7,7 +7,7 @@ no biases. Unlike there the base has r = 4, which squeezes 16, 32 and 64 channel
 8 and 16 values; r = 16 would leave 1, 2 and 4, which often are dead after their ReLU.
 The test images judge each cell once, after its training.
 
-Hardware: two CPU cores, four to five minutes a cell on each: 90 for all, two seeds.
+Hardware: two CPU cores, five to six minutes a cell on each: 95 for all, two seeds.
 Measured: docs/ablations.md.
 """
 

@@ -37,8 +37,8 @@ class Benchmark:
     --help.
 
     Attributes:
-        model: A run folder, a .keras, .tflite or .onnx file, a SavedModel folder, or
-            the name of a network.
+        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
+            (OpenVINO) file, or the name of a network.
         weights: For a network: a preset or a file. They do not change the speed.
         beside: Another model to compare with, instead of the plain network.
         output: A new JSON file for the figures.

@@ -24,7 +24,7 @@ VERBS = {
     "finetune": "fine-tune a trained network on your own images, report and export",
     "evaluate": "measure the accuracy of a model or an exported file",
     "predict": "name what is on images",
-    "export": "write a SavedModel or a .tflite file, and verify it",
+    "export": "write a file for a server or a phone, and verify it",
     "variants": "write all kinds of .tflite files of a model, and compare them",
     "convert": "convert a timm, PyTorch or Keras checkpoint",
     "list": "list the networks, or with --weights the checkpoints",

@@ -17,8 +17,8 @@ class Evaluate:
     """Measures the accuracy of a model, or of a file of one, on labelled images.
 
     Attributes:
-        model: A run folder, a .keras or .tflite file, a SavedModel folder, or the
-            name of a network.
+        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
+            (OpenVINO) file, or the name of a network.
         weights: For a network: a preset or a file.
         output: A new folder for the report: report.html and, for programs, report.md,
             classes.csv and evaluation.json. With one class for each image also

@@ -16,8 +16,8 @@ class Info:
     """Describes a network or a model file: input, parameters, and the cost of SE.
 
     Attributes:
-        model: A run folder, a .keras file, a .tflite file, a SavedModel folder, or the
-            name of a network.
+        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
+            (OpenVINO) file, or the name of a network.
         weights: For a network: a preset or a file.
         layers: Also list the cost of each layer.
         trust: Open a SavedModel that may do more than compute.

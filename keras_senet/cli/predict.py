@@ -23,8 +23,8 @@ class Predict:
 
     Attributes:
         images: Image files.
-        model: A run folder, a .keras or .tflite file, a SavedModel folder, or the
-            name of a network.
+        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
+            (OpenVINO) file, or the name of a network.
         weights: For a network: a preset or a file.
         labels: A file with the class names, if the model has none: a JSON list, or one
             name in each line.

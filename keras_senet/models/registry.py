@@ -134,7 +134,9 @@ def architecture_options(network: str) -> dict[str, Option]:
 
 
 def stages_of(network: str) -> tuple[int, ...]:
-    """Returns the numbers of a network's stages: log2 of their strides.
+    """Returns the numbers of a network's stages.
+
+    They are log2 of the stages' strides, 2 to 5; for small images 1 to 3.
 
     Args:
         network: A name of `list_models`.
