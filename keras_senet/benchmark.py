@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from keras_senet.training import Recipe
-else:  # The command line shows its help without them.
-    keras, np = lazy_loader.load("keras"), lazy_loader.load("numpy")
+else:  # The command line shows its help without it.
+    np = lazy_loader.load("numpy")
 
 Call = Callable[[], object]
 Progress = Callable[[str], None]
@@ -196,6 +196,7 @@ def training_step(
     Raises:
         FloatingPointError: By the call, if the loss is not finite.
     """
+    import keras
     import tensorflow as tf
 
     shapes = [tuple(tensor.shape[1:]) for tensor in model.outputs]
@@ -282,6 +283,8 @@ def time_model(
     Raises:
         ValueError: If an argument makes no sense, or a model cannot be exported.
     """
+    import keras
+
     check_counts(rounds=rounds)
     for batch in batches:
         check_counts(batches=batch)
@@ -306,6 +309,8 @@ def time_model(
 
 def _open(subject, form, path, threads, trust) -> Callable[[int], Call]:
     """What makes the call of a batch."""
+    import keras
+
     if form == "training":
         return lambda batch: training_step(
             subject, random_images(subject.input_shape, batch)

@@ -70,6 +70,14 @@ def test_the_networks_are_light(backend):
     assert not loaded & (heavy | {"PIL", "torch", "safetensors", "tensorflow"})
 
 
+def test_keras_is_whole_after_tensorflow():
+    """A lazy Keras would be loaded in the middle of TensorFlow's import, by halves."""
+    for file in Path(keras_senet.__file__).parent.rglob("*.py"):
+        assert 'lazy_loader.load("keras")' not in file.read_text(), file
+    code = "import json, keras_senet.benchmark, tensorflow, keras\n"
+    assert _run(f"{code}print(json.dumps(keras.random.__name__))", "tensorflow")
+
+
 LOAD = """
 import json, sys
 {imports}
