@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -258,6 +258,47 @@ class Card:
             "`model.card = keras_senet.Card(outputs=...)`, or give the model a softmax "
             "or sigmoid as its last activation."
         )
+
+    def predicted(self, outputs: "np.ndarray") -> "np.ndarray":
+        """Returns the class of each row of outputs (..., classes).
+
+        Of a single probability it is 1 above one half, else 0.
+        """
+        if self.outputs == "sigmoid" and outputs.shape[-1] == 1:
+            return (outputs[..., 0] > 0.5).astype(int)
+        return outputs.argmax(-1)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raises if the classes of some data are others, or in another order.
+
+        Without names in the card there is nothing to compare. Names that only one side
+        knows are taken for other words for the same classes.
+
+        Args:
+            names: The data's, as many as the network's; for one output also two, of
+                which the second one is that output's.
+
+        Raises:
+            ValueError: If a name of both has different places, or there is none of
+                both.
+        """
+        names = tuple(names[1:] if self.binary and len(names) == 2 else names)
+        mine = self.labels
+        if mine is None or len(mine) != len(names):
+            return
+        triples = zip(range(len(mine)), mine, names, strict=True)
+        differing = [triple for triple in triples if triple[1] != triple[2]]
+        moved = [triple for triple in differing if triple[1] in names]
+        numbers = tuple(map(str, range(len(mine))))  # what has no names is numbered
+        if len(differing) == len(mine) and numbers not in (mine, names):
+            moved = moved or differing
+        if moved:
+            place, own, theirs = moved[0]
+            raise ValueError(
+                "The model and the data must have the same classes in the same order. "
+                f"Received: class {place} is {own!r} in the model and {theirs!r} in "
+                "the data. Name and number the classes of the data as in the model."
+            )
 
     def input_range(self) -> tuple[float, float] | None:
         """Returns the input's values of black and white, or None if nothing tells."""

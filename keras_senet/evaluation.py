@@ -16,6 +16,7 @@ from keras_senet.opening import open_model
 from keras_senet.runners import Runner
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.graph import data_format
 from keras_senet.utils.labelled import read_labelled
 from keras_senet.utils.measures import ClassCounts, LabelCounts
 from keras_senet.utils.pictures import draw_confusion, save_figure
@@ -302,7 +303,7 @@ def evaluate(
         counts.add(outputs, probabilities, labels)
         if on_batch is not None:
             on_batch(images, probabilities, labels)
-        about.setdefault("image_size", tuple(images.shape[1:3]))
+        about.setdefault("image_size", _image_size(runner, images))
         counts.images += len(images)
     timed = times[1:] or times
     return (LabelEvaluation if independent else Evaluation)(
@@ -316,6 +317,13 @@ def evaluate(
     )
 
 
+def _image_size(runner, images) -> tuple[int, int]:
+    is_first = (
+        runner.kind == "keras" and data_format(runner.keras_model()) == "channels_first"
+    )
+    return tuple(images.shape[2:4] if is_first else images.shape[1:3])
+
+
 def _read(dataset, source) -> Iterator:
     with explained(source):
         yield from dataset.as_numpy_iterator()
@@ -326,15 +334,7 @@ def _checked_names(card: Card, source: Source) -> tuple[str, ...]:
     theirs = source.class_names
     if card.binary and len(theirs) == 2:  # the probability of the second class
         theirs = theirs[1:]
-    names = card.labels or ()
-    if names != theirs and sorted(names) == sorted(theirs):
-        place = next(i for i, name in enumerate(names) if name != theirs[i])
-        raise ValueError(
-            "The model and the data must have their classes in the same order. "
-            f"Received: class {place} is {names[place]!r} in the model and "
-            f"{theirs[place]!r} in the data. Number the classes of the data as in the "
-            "model."
-        )
+    card.check_names(theirs)
     if source.multi_label and card.outputs != "sigmoid":
         raise ValueError(
             f"The images of {source.name!r} have several labels each, so the outputs "

@@ -340,3 +340,22 @@ def test_a_network_is_built_for_the_size_asked_for(tmp_path, capsys):
         result = json.loads((output / "evaluation.json").read_text())
         assert result["image_size"] == [size, size]
         assert result["crop_fraction"] == crop
+
+
+def test_other_classes_of_the_same_number_are_refused(model, tmp_path):
+    file = export_tflite(model, tmp_path / "a.tflite", labels=list("abcdefghij"))
+    with pytest.raises(ValueError, match="class 0 is 'a' in the model and 'T-shirt"):
+        evaluate(file, "bundled", limit=10)
+    # Some other words for the same classes are not.
+    names = [*open_source("bundled").class_names[:9], "Boot"]
+    file = export_tflite(model, tmp_path / "b.tflite", labels=names)
+    assert evaluate(file, "bundled", limit=10).images == 10
+
+
+def test_the_size_of_images_with_channels_first():
+    inputs = keras.Input((3, 8, 16))
+    x = keras.layers.Conv2D(4, 1, data_format="channels_first")(inputs)
+    x = keras.layers.GlobalAveragePooling2D("channels_first")(x)
+    network = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    found = evaluate(network, (np.ones((4, 3, 8, 16)), np.arange(4) % 2))
+    assert found.image_size == (8, 16)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_senet import evaluate
+from keras_senet.card import Card
 from keras_senet.cli import main
 from keras_senet.evaluation import Evaluation, LabelEvaluation
 
@@ -183,3 +184,18 @@ def test_class_folders_for_a_binary_network(photos, capsys, tmp_path):
 def test_labels_need_independent_outputs(photos):
     with pytest.raises(ValueError, match=r"have several labels each.*'softmax'"):
         evaluate(network(activation="softmax"), photos)
+
+
+def test_the_other_class_of_a_binary_network_is_refused(tmp_path):
+    """Its output is the probability of the second class of the data."""
+    for grey, place in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (grey, 0, 0)).save(tmp_path / place / "1.png")
+    model = network(1)
+    facts = {"outputs": "sigmoid", "classes": 1, "input_shape": (8, 8, 3)}
+    facts["normalises"] = True
+    model.card = Card(labels=("cat",), **facts)
+    with pytest.raises(ValueError, match="class 0 is 'cat' in the model and 'dog'"):
+        evaluate(model, tmp_path)
+    model.card = Card(labels=("dog",), **facts)
+    assert evaluate(model, tmp_path).images == 2

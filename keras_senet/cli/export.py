@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.reports import first_images, print_verifications
+from keras_senet.cli.reports import first_images, has_classes, print_verifications
 from keras_senet.containers import SUFFIXES
 
 
@@ -35,7 +35,8 @@ class Export:
         max_accuracy_loss: For quantization int8: keep as few operations as possible in
             float to lose at most this many points of accuracy on the split.
         data: The images for calibration and verification: "bundled", a
-            tensorflow_datasets name, or a folder.
+            tensorflow_datasets name, or a folder. By default "bundled"; int8 needs
+            images like those that the model was trained on.
         data_dir: The folder of the data, if not the usual one.
         split: The split for the verification.
         images: Number of images for the verification; 0 for no verification.
@@ -58,7 +59,7 @@ class Export:
     ] = "none"
     io_type: Literal["float32", "uint8", "int8"] = "float32"
     max_accuracy_loss: float | None = None
-    data: str = "bundled"
+    data: str | None = None
     data_dir: Path | None = None
     split: str = "test"
     images: int = 1000
@@ -167,13 +168,22 @@ class Export:
     def _calibration(self, opened):
         if not self.quantization.startswith("int8"):
             return None
+        if self.data is None and not has_classes(opened.card, self._source.class_names):
+            raise ValueError(
+                "An int8 file is calibrated on images like those that the model was "
+                "trained on. Received: no --data, and a model with other classes than "
+                "the bundled images. Give the images with --data."
+            )
         return [self._images(opened, "train", 256)[0]]
 
     def _images(self, opened, split, limit):
+        return first_images(self._source, split, opened, limit)
+
+    @functools.cached_property
+    def _source(self):
         from keras_senet.data import open_source
 
-        source = open_source(self.data, data_dir=self.data_dir)
-        return first_images(source, split, opened, limit)
+        return open_source(self.data or "bundled", data_dir=self.data_dir)
 
 
 parse = functools.partial(parse_arguments, Export, "export")

@@ -25,7 +25,7 @@ def first_images(source, split, model, limit):
 
     Returns:
         A float32 array (N, H, W, C) and an array of N labels; None for the labels
-        where the model has other classes than the source.
+        where the model has other classes than the source, or an image several.
 
     Raises:
         ValueError: If the model does not take one batch of images.
@@ -46,8 +46,17 @@ def first_images(source, split, model, limit):
     view = opened.view(source, default_size=224)
     dataset = view.batches(split, limit=limit)
     images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
-    known = card.classes == len(source.class_names)
+    known = not source.multi_label and has_classes(card, source.class_names)
     return np.concatenate(images), np.concatenate(labels) if known else None
+
+
+def has_classes(card, names):
+    """Whether a card's network has the classes of some data, by number and name."""
+    try:
+        card.check_names(names)
+    except ValueError:
+        return False
+    return card.classes == len(names) - (card.binary and len(names) == 2)
 
 
 def print_verifications(console, reports, model_bytes=None):

@@ -158,12 +158,14 @@ def search_int8(
 
 
 def check_classifier(frozen: Frozen) -> None:
-    """Raises a ValueError unless a model has one output of shape (N, classes)."""
+    """Raises a ValueError unless a model has one output that says one class."""
     shapes = [tuple(output.shape) for output in frozen.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2:
+    named = len(shapes) == 1 and len(shapes[0]) == 2
+    if not named or (shapes[0][1] == 1 and not frozen.card.binary):
         raise ValueError(
-            "The model must be a classifier with one output of shape (N, classes). "
-            f"Received: a model with the outputs {shapes}"
+            "The model must be a classifier with one output of shape (N, classes); a "
+            "single output must be a probability ('sigmoid'). Received: a model with "
+            f"the outputs {shapes}, outputs={frozen.card.outputs!r}"
         )
 
 
@@ -194,7 +196,7 @@ class _Tried:
     def __init__(self, conversion: Conversion, io_type: str, images, targets):
         self.conversion, self.io_type = conversion, io_type
         self.images, self.targets = images, targets
-        self.whole = _right(conversion.float32, images, targets)
+        self.whole = self._right(conversion.float32)
         self.files: dict[int, bytes] = {}
         self.right: dict[int, int] = {}
         self.ranking: list[str] = []
@@ -208,7 +210,7 @@ class _Tried:
                 floats=self.ranking[:count], io_type=self.io_type
             )
         self.files[count] = data
-        self.right[count] = _right(data, self.images, self.targets)
+        self.right[count] = self._right(data)
         return self.losses()[-1]
 
     def losses(self) -> list[float]:
@@ -226,6 +228,15 @@ class _Tried:
         added = added_errors(self.conversion.operations, errors)
         self.ranking = sorted(added, key=added.get, reverse=True)
 
+    def _right(self, data: bytes) -> int:
+        """Returns how many images a file names right."""
+        with temporary_folder() as folder:
+            path = folder / "model.tflite"
+            path.write_bytes(data)
+            scores = open_model(path).predict(self.images)
+        predicted = self.conversion.frozen.card.predicted(scores)
+        return int(np.count_nonzero(predicted == self.targets))
+
 
 def _bisect(tried: _Tried, allowed: float, most: int) -> int | None:
     """Returns the smallest count that was found good enough, or None."""
@@ -240,15 +251,6 @@ def _bisect(tried: _Tried, allowed: float, most: int) -> int | None:
         else:
             too_few = count
     return enough if enough in tried.files else None
-
-
-def _right(data: bytes, images: np.ndarray, targets: np.ndarray) -> int:
-    """Returns how many images a file names right."""
-    with temporary_folder() as folder:
-        path = folder / "model.tflite"
-        path.write_bytes(data)
-        scores = open_model(path).predict(images)
-    return int(np.count_nonzero(scores.argmax(-1) == targets))
 
 
 def layer_errors(

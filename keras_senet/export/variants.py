@@ -270,8 +270,11 @@ def _check(variants) -> None:
 
 
 def _check_classes(frozen: Frozen, source: Source) -> None:
-    classes = frozen.outputs[0].shape[-1]
-    if classes != len(source.class_names):
+    classes, names = frozen.outputs[0].shape[-1], source.class_names
+    if frozen.card.binary and len(names) == 2:
+        names = names[1:]
+    frozen.card.check_names(names)
+    if classes != len(names):
         raise ValueError(
             "The model and the data must have the same classes. Received: a model with "
             f"{classes} classes, and {source.name!r} with {len(source.class_names)}"
@@ -320,11 +323,12 @@ def _score(model, files, batches):
     for images, labels in batches:
         classes, expected = class_numbers(labels), reference.predict(images)
         count += len(images)
-        model_right += int(np.sum(expected.argmax(-1) == classes))
+        top = reference.card.predicted(expected)
+        model_right += int(np.sum(top == classes))
         for name, runner in runners.items():
             scores = runner.predict(images)
-            right[name] += int(np.sum(scores.argmax(-1) == classes))
-            same[name] += int(np.sum(scores.argmax(-1) == expected.argmax(-1)))
+            right[name] += int(np.sum(reference.card.predicted(scores) == classes))
+            same[name] += int(np.sum(reference.card.predicted(scores) == top))
             difference = float(np.abs(scores - expected).max())
             largest[name] = max(largest[name], difference)
     scored = {

@@ -180,8 +180,9 @@ def verify(
     labels = _check_labels(labels, len(images))
     expected = _as_dict(reference.predict(images))
     actual = _as_dict(candidate.predict(images))
-    probabilities = Card.of(model).outputs in ("softmax", "sigmoid")
-    measured = _compare(expected, actual, labels)
+    card = Card.of(model)
+    measured = _compare(expected, actual, labels, card)
+    probabilities = card.outputs in ("softmax", "sigmoid")
     measured["outputs"] = "probabilities" if probabilities else "values"
     measured["bytes_difference"] = _bytes_difference(
         reference, candidate, images, probabilities
@@ -219,7 +220,7 @@ def _as_dict(outputs) -> dict[str, np.ndarray]:
     return outputs if isinstance(outputs, dict) else {"": outputs}
 
 
-def _compare(expected: dict, actual: dict, labels) -> dict:
+def _compare(expected: dict, actual: dict, labels, card: Card) -> dict:
     shapes, found = _shapes(expected), _shapes(actual)
     if shapes != found:
         raise VerificationError(
@@ -228,7 +229,9 @@ def _compare(expected: dict, actual: dict, labels) -> dict:
         )
     differences = [_difference(expected[name], actual[name]) for name in expected]
     name = (_class_output(expected) or list(expected))[0]
-    model_top, file_top = expected[name].argmax(-1), actual[name].argmax(-1)
+    if expected[name].shape[-1] == 1 and not card.binary:
+        labels = None  # nothing says which values are which class
+    model_top, file_top = map(card.predicted, (expected[name], actual[name]))
     return {
         "max_difference": float(np.max([d.max() for d in differences])),
         "mean_difference": float(

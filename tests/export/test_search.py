@@ -80,7 +80,7 @@ class _Convert:
 def test_a_loss_is_counted_in_images(monkeypatch, whole):
     """In floating point 0.85 - 0.05 is more than 0.8."""
     right = iter([whole, whole - 1])
-    monkeypatch.setattr(search, "_right", lambda *_: next(right))
+    monkeypatch.setattr(search._Tried, "_right", lambda *_: next(right))
     tried = search._Tried(_Convert(), "float32", np.zeros(20), None)
     assert search._bisect(tried, 5.0, most=1) == 0
 

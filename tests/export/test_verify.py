@@ -187,7 +187,7 @@ def _two_outputs(offset):
 
 
 def test_int8_without_classes_is_judged_by_relative_error(images, tmp_path):
-    """The largest of one column is the same in any file."""
+    """One column says two classes, but a score near one half is neither."""
     path = _int8(_one_unit(1.0), images, tmp_path / "a.tflite")
     labels = np.zeros(12, "int64")
     for given in (None, labels):
@@ -195,7 +195,7 @@ def test_int8_without_classes_is_judged_by_relative_error(images, tmp_path):
         assert (report.criterion, report.tolerance) == ("relative_error", 0.1)
         assert report.passed
         report = verify(_one_unit(-1.0), path, images, given, latency_runs=0)
-        assert report.agreement == 1
+        assert report.agreement == 0
         assert report.measured == report.relative_error > 0.1
         assert not report.passed
 
@@ -271,3 +271,22 @@ def test_mixed_precision_is_compared_in_float32(make_model, images, tmp_path):
     mixed = make_model(policy="mixed_bfloat16")
     path = export_tflite(mixed, tmp_path / "a.tflite")
     assert verify(mixed, path, images, latency_runs=0, strict=True).passed
+
+
+def test_one_output_is_above_one_half_or_not(images, tmp_path):
+    """The first of one column is always the highest: its class was always 0."""
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    x = keras.layers.Dense(1, name="x")(keras.layers.BatchNormalization()(x))
+    model = keras.Model(inputs, keras.layers.Activation("sigmoid")(x))
+    values = keras.Model(inputs, x).predict(images, verbose=0)
+    model.get_layer("x").bias.assign([-np.median(values)])
+    labels = (model.predict(images, verbose=0)[:, 0] > 0.5).astype(int)
+    assert 0 < labels.mean() < 1
+    path = export_tflite(model, tmp_path / "a.tflite")
+    report = verify(model, path, images, labels, latency_runs=0)
+    assert report.model_accuracy == report.file_accuracy == report.agreement == 1
+    assert verify(model, path, images, 1 - labels, latency_runs=0).file_accuracy == 0
+    linear = keras.Model(inputs, x)
+    path = export_tflite(linear, tmp_path / "b.tflite")
+    assert verify(linear, path, images, labels, latency_runs=0).file_accuracy is None
