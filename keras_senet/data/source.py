@@ -147,22 +147,17 @@ class Source:
             )
         return Part(name, start, stop)
 
-    def check_splits(
-        self, train: str, validation: str, *, limit: int | None = None
-    ) -> None:
+    def check_splits(self, train: str, validation: str) -> None:
         """Checks the training images and the held-out images.
 
         Args:
             train: The split or slice for training.
             validation: The split or slice for the evaluation.
-            limit: The largest number of images of each.
 
         Raises:
             ValueError: If the source has no such splits, or they share images.
         """
         (first, a, b), (second, c, d) = map(self.part, (train, validation))
-        if limit is not None:
-            b, d = min(b, a + limit), min(d, c + limit)
         if first == second and max(a, c) < min(b, d):
             raise ValueError(
                 "`train_split` and `validation_split` must not share images. Received: "

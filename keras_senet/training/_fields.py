@@ -35,13 +35,15 @@ _LIMITS = {
     "label_smoothing": "at least 0 and below 1",
     "rand_augment": "at least 0 and at most 1",
     "random_erasing": "at least 0 and at most 1",
-    "mixup": "at least 0 and at most 1",
-    "cutmix": "at least 0 and at most 1",
+    "mixup": "0, or at least 0.2 and at most 1",
+    "cutmix": "0, or at least 0.2 and at most 1",
     "crop_fraction": "above 0 and at most 1",
     "dropout_rate": "at least 0 and below 1",
     "drop_path_rate": "at least 0 and below 1",
     "seed": "at least 0",
 }
+
+_OR_ZERO = "0, or "
 
 _COMPARISONS = {
     "at least": operator.ge,
@@ -99,7 +101,8 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
             f"`{name}` must be {expected}. Received: {name}={short(value)}"
         )
     limits = _LIMITS.get(name, "") if value is not None else ""
-    for limit in filter(None, limits.split(" and ")):
+    ends = "" if value == 0 and limits.startswith(_OR_ZERO) else limits
+    for limit in filter(None, ends.removeprefix(_OR_ZERO).split(" and ")):
         words, _, number = limit.rpartition(" ")
         if not _COMPARISONS[words](value, float(number)):
             raise ValueError(f"`{name}` must be {limits}. Received: {name}={value!r}")

@@ -87,8 +87,14 @@ def fit_arrays(
     >>> trained.output_shape
     (None, 4)
     """
+    images, labels = np.asarray(images), np.asarray(labels)
     _check(recipe, images, labels)
     classes = recipe.classes or int(np.max(labels)) + 1
+    if classes < 2:
+        raise ValueError(
+            f"There must be at least two classes. Received: {classes}. For two classes "
+            "with one output, use keras_senet.training.train (with TensorFlow)."
+        )
     for held in (labels, *(validation or ())[1:]):
         _check_labels(held, classes)
     recipe = dataclasses.replace(

@@ -75,8 +75,8 @@ class Checkpoints(keras.callbacks.Callback):
         resumed: What `load_state` returned of a training that goes on; else where it
             begins.
         plateau: The callback whose state belongs to the checkpoint.
-        patience: Epochs without a lower validation loss that end the phase; None does
-            not. `best_weights` are then those of the best epoch.
+        patience: Epochs without a lower validation loss that end the phase, or
+            infinity. `best_weights` are then those of the best epoch, with None none.
         every: Write the state also after so many steps of an epoch.
         termination: Says when to stop.
         prepare: Called with the model before it is evaluated or written.
@@ -89,7 +89,7 @@ class Checkpoints(keras.callbacks.Callback):
         *,
         resumed: State = START,
         plateau: keras.callbacks.ReduceLROnPlateau | None = None,
-        patience: int | None = None,
+        patience: float | None = None,
         every: int | None = None,
         termination: Termination | None = None,
         prepare=lambda model: None,

@@ -23,14 +23,19 @@ from keras_senet.training.strategies import (
 from keras_senet.weights import open_checkpoint
 
 
-def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
+def resolve_recipe(recipe: Recipe, source: data.Source, devices: int = 1) -> Recipe:
     """Fills in what a recipe leaves to its weights and to the data.
+
+    Args:
+        recipe: The recipe.
+        source: Its data.
+        devices: Those that share a batch.
 
     Raises:
         ValueError: If the recipe contradicts the data or the weights.
         FileNotFoundError: If there are no such weights.
     """
-    source.check_splits(recipe.train_split, recipe.validation_split, limit=recipe.limit)
+    source.check_splits(recipe.train_split, recipe.validation_split)
     classes = len(source.class_names)
     if recipe.classes not in (None, classes) and (recipe.classes, classes) != (1, 2):
         raise ValueError(
@@ -43,7 +48,7 @@ def resolve_recipe(recipe: Recipe, source: data.Source) -> Recipe:
     recipe = _resolve_network(recipe, source)
     images = data_images(recipe, source, recipe.train_split)
     if recipe.weights is not None or recipe.epochs is None:  # fine-tuning
-        parts = recipe.accumulation_steps
+        parts = recipe.accumulation_steps * devices
         batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
         recipe = dataclasses.replace(recipe, global_batch_size=batch)
     if recipe.epochs is not None:
@@ -132,7 +137,7 @@ def make_datasets(
             same for all, without a third part of the batches.
     """
     replicas = count_devices(strategy)
-    _check_replicas(recipe, replicas)
+    check_devices(recipe, replicas)
     finished = functools.partial(_finished, recipe=recipe, source=source)
 
     def training_part(worker=(0, 1)):
@@ -206,9 +211,16 @@ def _finished(batches, recipe, source, class_weights=None):
     return batches
 
 
-def count_images(source: data.Source, split: str) -> tuple[int, ...]:
-    """Returns how many images of each class a split or a slice of it has."""
+def count_images(
+    source: data.Source, split: str, limit: int | None = None
+) -> tuple[int, ...]:
+    """Returns how many images of each class a split or a slice of it has.
+
+    With a limit only those that `batches` uses are counted.
+    """
     records = source.reader.records(source.part(split))
+    if limit is not None:
+        records = records.take(limit)
     labels = records.map(lambda record, label: label).batch(4096)
     classes = len(source.class_names)
     counts = np.zeros(classes, np.int64)
@@ -226,12 +238,13 @@ def weigh_classes(recipe: Recipe, source: data.Source) -> tuple[float, ...] | No
     """
     if not recipe.class_weights or source.multi_label:
         return None
-    counts = count_images(source, recipe.train_split)
+    counts = count_images(source, recipe.train_split, recipe.limit)
     share = sum(counts) / sum(count > 0 for count in counts)
     return tuple(share / n if n else 1.0 for n in counts)
 
 
-def _check_replicas(recipe, replicas):
+def check_devices(recipe: Recipe, replicas: int) -> None:
+    """Raises a ValueError if so many devices cannot share a recipe's batches."""
     if recipe.accumulation_steps > 1 and replicas > 1:
         raise ValueError(
             "`accumulation_steps` must be 1 on "

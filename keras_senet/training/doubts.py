@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_senet.training.datasets import count_images
+from keras_senet.training.datasets import count_images, data_images
 from keras_senet.training.network import weights_file
 from keras_senet.weights import open_checkpoint
 
@@ -36,14 +36,15 @@ def find_doubts(
     """
     source, recipe = result.source, result.recipe
     held_out = np.array(count_images(source, recipe.validation_split))
+    images = source.part(recipe.validation_split).images
     names = source.class_names
     return [
         *_chance(accuracy, at_chance),
         *_never(names, held_out, predicted, source.multi_label),
-        *_over_fitting(result, accuracy, held_out.sum()),
+        *_over_fitting(result, accuracy, images),
         *_weights(recipe, source),
         *_few(names, result.image_counts),
-        *_copies(result.probe, held_out.sum()),
+        *_copies(result.probe, data_images(recipe, source, recipe.validation_split)),
     ]
 
 

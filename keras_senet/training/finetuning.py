@@ -15,6 +15,7 @@ from keras_senet.data import open_arrays
 from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
 from keras_senet.mistakes import Mistakes
 from keras_senet.opening import open_model
+from keras_senet.training.datasets import inference_batches
 from keras_senet.training.doubts import find_doubts, is_no_better
 from keras_senet.training.recipe import FinetuneRecipe, Recipe
 from keras_senet.training.report import write_report
@@ -150,8 +151,7 @@ def finetune(
         evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
     trained = dataclasses.replace(trained, model=model)
     accuracy = accuracy_of(evaluation)
-    of_classes = getattr(evaluation, "class_accuracy", None)
-    chance = is_no_better(trained, accuracy, of_classes)
+    chance = is_no_better(trained, accuracy, class_accuracy_of(evaluation))
     predicted = _predicted(trained, evaluation)
     doubts = find_doubts(trained, accuracy, predicted, at_chance=chance)
     result = FinetuneResult(
@@ -175,6 +175,21 @@ def accuracy_of(evaluation: Evaluation | LabelEvaluation) -> float:
     return float(np.nanmean(evaluation.accuracy))
 
 
+def class_accuracy_of(
+    evaluation: Evaluation | LabelEvaluation,
+) -> np.ndarray | None:
+    """The share of each class that is right, or None with several labels an image."""
+    if isinstance(evaluation, Evaluation):
+        return evaluation.class_accuracy
+    if len(evaluation.class_names) > 1:
+        return None
+    images, positives = evaluation.images, evaluation.positives[0]
+    found = evaluation.recall[0] * positives if positives else 0.0
+    right = evaluation.accuracy[0] * images - found
+    negatives = images - positives
+    return np.array([right / negatives if negatives else np.nan, evaluation.recall[0]])
+
+
 def _predicted(result, evaluation):
     """How many held-out images each class is predicted for."""
     if isinstance(evaluation, Evaluation):
@@ -182,7 +197,11 @@ def _predicted(result, evaluation):
     counts = np.sum(
         [
             (result.model.predict_on_batch(images) > 0.5).sum(0)
-            for images, _ in result.validation.as_numpy_iterator()
+            for images, _ in inference_batches(
+                dataclasses.replace(result.recipe, limit=None),
+                result.source,
+                result.recipe.validation_split,
+            ).as_numpy_iterator()
         ],
         axis=0,
     )

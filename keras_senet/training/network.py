@@ -84,9 +84,13 @@ def build_model(recipe: Recipe, source: Images) -> Network:
 
 
 def weights_file(weights: str) -> str:
-    """Returns the weights file of a run folder or a hub folder; else what was given."""
-    folder = Path(weights)
-    return str(folder / "model.weights.h5") if folder.is_dir() else weights
+    """Returns the weights file of a run folder or a hub folder; else what was given.
+
+    A single word names a preset, unless a folder of that name has weights.
+    """
+    folder, file = Path(weights), Path(weights, "model.weights.h5")
+    is_path = folder.is_dir() and len(folder.parts) > 1
+    return str(file) if is_path or file.is_file() else weights
 
 
 def is_classifier(layer: keras.Layer) -> bool:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +97,10 @@ class Seen(NamedTuple):
 
 
 def see(
-    network: keras.Model, splits: Iterable[tuple[tf.data.Dataset, int]], file: Path
+    network: keras.Model,
+    splits: Iterable[tuple[tf.data.Dataset, int]],
+    file: Path,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> list[Seen]:
     """Goes once over the images of each split, as in inference.
 
@@ -107,6 +110,7 @@ def see(
             many images there are.
         file: Where features lie that take more than `MEMORY_BYTES`; the number of the
             split is put behind its name.
+        on_batch: Called after each batch.
     """
     (layer,) = filter(is_classifier, network.layers)
     backbone = keras.Model(network.inputs, layer.input)
@@ -124,12 +128,12 @@ def see(
         )
 
     return [
-        _collect(look, *split, file.with_stem(f"{file.stem}_{number}"))
+        _collect(look, *split, file.with_stem(f"{file.stem}_{number}"), on_batch)
         for number, split in enumerate(splits)
     ]
 
 
-def _collect(look, batches, images, file):
+def _collect(look, batches, images, file, on_batch):
     features, rest, times, done = None, [], [], 0
     for batch, labels, *weights in batches:
         begin = time.perf_counter()
@@ -141,6 +145,7 @@ def _collect(look, batches, images, file):
         done += len(values)
         counts = weights[0].numpy() if weights else np.ones(len(values))
         rest.append((labels.numpy(), counts, small.astype("float16")))
+        on_batch()
     labels, counts, small = map(np.concatenate, zip(*rest, strict=True))
     return Seen(features, labels, counts, small, float(np.mean(times[1:] or times)))
 

@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 
 from keras_senet.evaluation import Evaluation
-from keras_senet.training.datasets import count_images
+from keras_senet.training.datasets import count_images, data_images
 from keras_senet.utils.files import write_json
 from keras_senet.utils.report_page import Picture, Report, write_report_files
 
@@ -81,10 +81,8 @@ def write_report(result, verifications=()) -> None:
 def describe_split(result) -> str:
     """Says which images the network was trained and which it was measured on."""
     recipe, source = result.recipe, result.source
-    train, held_out = (
-        source.part(split).images
-        for split in (recipe.train_split, recipe.validation_split)
-    )
+    train = data_images(recipe, source, recipe.train_split)
+    held_out = source.part(recipe.validation_split).images
     text = (
         f"Trained on {train:,} images ({recipe.train_split}), measured on {held_out:,} "
         f"others ({recipe.validation_split})."

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +23,12 @@ from keras_senet.training.checkpoints import (
     START,
     Checkpoints,
     Termination,
+    TrainingStopped,
     termination_noticed,
 )
 from keras_senet.training.curves import read_history
 from keras_senet.training.datasets import (
+    check_devices,
     count_images,
     data_images,
     inference_batches,
@@ -45,9 +48,15 @@ from keras_senet.training.optimization import check_keras
 from keras_senet.training.probe import Probe, fit, see
 from keras_senet.training.recipe import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
-from keras_senet.training.state import find_state, load_state, read_progress
+from keras_senet.training.state import (
+    RESUME,
+    find_state,
+    load_state,
+    read_progress,
+)
 from keras_senet.training.strategies import (
     average_statistics,
+    count_devices,
     is_chief,
     is_multi_worker,
     make_strategy,
@@ -100,7 +109,7 @@ class TrainingResult:
     @functools.cached_property
     def image_counts(self) -> tuple[int, ...]:
         """Images of each class in the training split."""
-        return count_images(self.source, self.recipe.train_split)
+        return count_images(self.source, self.recipe.train_split, self.recipe.limit)
 
     @property
     def class_weights(self) -> tuple[float, ...]:
@@ -186,7 +195,9 @@ def train(
             on_error=recipe.on_error,
             held_out=recipe.held_out,
         )
-    recipe = resolve_recipe(recipe, source)
+    devices = count_devices(strategy)
+    recipe = resolve_recipe(recipe, source, devices)
+    check_devices(recipe, devices)
     if resume:
         folder.check_same(recipe)
     steps = recipe.passes * data.steps_per_epoch(
@@ -253,6 +264,7 @@ class _Fit:
         steps: Of an epoch.
         steps_done: Steps of `model.fit` so far.
         seconds: How long they took.
+        best: The highest accuracy after an epoch so far.
     """
 
     recipe: Recipe
@@ -269,6 +281,7 @@ class _Fit:
     say: Callable[[str], Any]
     steps_done: int = 0
     seconds: float = 0.0
+    best: float = -math.inf
     probe: Probe | None = None
     keeps_probe: bool = False
 
@@ -326,11 +339,18 @@ class _Fit:
                 (recipe.validation_split, None),
             )
         ]
-        seen = see(self.network, splits, folder.features)
+        seen = see(self.network, splits, folder.features, self._stop_if_asked)
         self._tell_the_time(seen[0].seconds)
         independent = Card.of(self.network).outputs == "sigmoid"
         self.probe = fit(*seen, independent=independent)
         self.probe.save(folder.probe)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self):
+        if self.termination.requested:
+            raise TrainingStopped(
+                f"Stopped by SIGTERM before the first epoch: {RESUME}."
+            )
 
     def _tell_the_time(self, seconds):
         """Says the budget and how long it takes, from the time of inference."""
@@ -382,13 +402,14 @@ class _Fit:
             compile_model(self.model, recipe, self.steps)
             state = load_state(self.model, found) if found else START
         start = {"phase": phase.number, "begin": begin, "epoch": begin, "step": 0}
+        start["best"] = self.best
         state = state._replace(progress={**start, **state.progress})
         checkpoints = Checkpoints(
             self.folder.checkpoints,
             self.write_best,
             resumed=state,
             plateau=_plateau(recipe),
-            patience=recipe.patience if recipe.stop_early else None,
+            patience=(recipe.patience or math.inf) if recipe.stop_early else None,
             every=self.checkpoint_every,
             termination=self.termination,
             prepare=average_statistics,
@@ -426,6 +447,7 @@ class _Fit:
         own_memory(self.model.optimizer)
         self.seconds += time.perf_counter() - clock
         self.steps_done += self.steps * len(fitted.epoch) - step
+        self.best = checkpoints.progress["best"]
         if checkpoints.best_weights:
             self.model.set_weights(checkpoints.best_weights)
         return epoch + len(fitted.epoch)

@@ -139,3 +139,15 @@ def test_the_images_left_out_are_not_the_last(monkeypatch):
     assert len(left_out) == 4
     assert {number // 10 for number in left_out} == {0, 1}
     np.testing.assert_array_equal(seen["labels"], kept // 10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(8, int), "at least two classes. Received: 1"),
+        (["cat"] * 8, "one integer for each of the images.*<U3"),
+    ],
+)
+def test_labels_of_another_form(labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit_arrays(TINY, np.zeros((8, 8, 8, 1)), labels, verbose=0)

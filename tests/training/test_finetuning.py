@@ -11,6 +11,8 @@ from keras_senet.data import open_arrays
 from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import FinetuneRecipe, finetune
 from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
+from keras_senet.training.finetuning import class_accuracy_of
+from keras_senet.training.network import weights_file
 
 PRESET = {"model": "se_resnet20", "weights": "fashion_mnist", "verbose": 0}
 
@@ -239,3 +241,42 @@ def test_chance_where_classes_are_uneven(right, weighted, chance):
 def test_chance_needs_enough_images():
     assert is_at_chance(0.30, 32, 0.25)
     assert not is_at_chance(0.30, 3200, 0.25)
+
+
+def test_a_binary_network_is_judged_as_one_with_two_outputs():
+    """19 of 20 images are of one class: 97 % right is not chance."""
+    images = np.zeros((400, 8, 8, 3), "uint8")
+    labels = np.repeat([0, 1], [380, 20])
+    source = open_arrays((images, labels), (images, labels), class_names=("a", "b"))
+    recipe = FinetuneRecipe(model="se_resnet20", weights="cifar10", classes=1)
+    result = types.SimpleNamespace(source=source, recipe=recipe)
+    evaluation = types.SimpleNamespace(
+        images=400,
+        class_names=("b",),
+        positives=np.array([20]),
+        recall=np.array([0.8]),
+        accuracy=np.array([0.97]),
+    )
+    found = class_accuracy_of(evaluation)
+    assert found == pytest.approx([372 / 380, 0.8])
+    assert is_no_better(result, 0.97)
+    assert not is_no_better(result, 0.97, found)
+
+
+def test_weights_are_a_preset_where_a_folder_has_their_name(tmp_path, monkeypatch):
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert weights_file("cifar10") == "cifar10"
+    assert weights_file("./cifar10/../cifar10").endswith("model.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array(["cat", "dog", "cat", "dog"]), "Labels must be numbers.*<U3"),
+        (np.full((4, 3), 0.5), "ones and zeros"),
+    ],
+)
+def test_labels_that_are_none(labels, message):
+    with pytest.raises(ValueError, match=message):
+        open_arrays((np.zeros((4, 8, 8, 3), "uint8"), labels))

@@ -1,6 +1,7 @@
 """The linear probe: a classifier fitted to convergence, from which training starts."""
 
 import dataclasses
+import signal
 from types import SimpleNamespace
 
 import keras
@@ -9,8 +10,15 @@ import pytest
 from scipy import optimize
 
 import keras_senet
-from keras_senet.training import FinetuneRecipe, probe, train, trainer
+from keras_senet.training import (
+    FinetuneRecipe,
+    TrainingStopped,
+    probe,
+    train,
+    trainer,
+)
 from keras_senet.training.datasets import (
+    count_images,
     inference_batches,
     resolve_recipe,
     weigh_classes,
@@ -269,3 +277,53 @@ def test_batches_of_inference_know_how_much_an_image_counts(recipe):
     batches = inference_batches(resolved, source, "train[:40]", weights)
     _, labels, counts = next(batches.as_numpy_iterator())
     np.testing.assert_allclose(counts, labels @ weights, rtol=1e-6)
+
+
+def test_batches_are_whole_on_several_devices(recipe):
+    few = dataclasses.replace(recipe, epochs=None, train_split="train[:30]")
+    few = dataclasses.replace(few, global_batch_size=32)
+    source = keras_senet.data.open_source("bundled")
+    assert resolve_recipe(few, source, 4).global_batch_size == 28
+
+
+def test_classes_count_by_the_images_that_are_used(recipe):
+    """A limit takes the classes of a folder in turn: a rare one is no longer rare."""
+    labels = np.repeat([0, 1], [54, 6])
+    images = np.zeros((60, 8, 8, 3), "uint8")
+    source = keras_senet.data.open_arrays((images, labels), (images, labels))
+    recipe = dataclasses.replace(recipe, train_split="train", limit=10)
+    used = count_images(source, "train", 10)
+    assert sum(used) == 10
+    expected = tuple(10 / 2 / n for n in used)
+    assert weigh_classes(recipe, source) == pytest.approx(expected)
+
+
+def test_a_probe_ends_when_it_is_asked_to(recipe, tmp_path, monkeypatch):
+    """SIGTERM was noticed between the steps of `fit`: a probe has none."""
+    only = dataclasses.replace(recipe, epochs=0)
+    see = probe.see
+
+    def seen(network, splits, file, on_batch):
+        signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)
+        return see(network, splits, file, on_batch)
+
+    monkeypatch.setattr(trainer, "see", seen)
+    with pytest.raises(TrainingStopped, match="before the first epoch: resume"):
+        finetune(only, "bundled", tmp_path / "run", verbose=0)
+    monkeypatch.undo()
+    result = finetune(only, "bundled", tmp_path / "run", verbose=0, resume=True)
+    assert result.keeps_probe
+
+
+def test_without_patience_the_best_epoch_is_taken(recipe, tmp_path):
+    """The last one's weights were, with the accuracy of the best one."""
+    wild = dataclasses.replace(recipe, **WILD, patience=None, head_epochs=0, epochs=3)
+    result = finetune(wild, "bundled", tmp_path / "run", verbose=0)
+    losses = result.history["val_loss"]
+    assert len(losses) == 3
+    taken = np.argmin(losses)
+    if not result.keeps_probe:
+        found = keras_senet.evaluate(
+            result.model, "bundled", split=recipe.validation_split
+        )
+        assert found.top1 == pytest.approx(result.history["val_accuracy"][taken])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from keras_senet.data.mixing import LEAST_ALPHA
 from keras_senet.models import CONSTRUCTORS, architecture_options
 from keras_senet.training.recipe import FinetuneRecipe, ModelArguments, Recipe
 from keras_senet.training.recipes import RECIPES, load_recipe
@@ -355,3 +356,11 @@ def test_bad_names_and_files(tmp_path):
     python.write_text("reciep = 1\n")
     with pytest.raises(ValueError, match=r"must define `recipe`.*recipe=None"):
         load_recipe(python)
+
+
+def test_the_least_alpha_is_that_of_the_data():
+    for alpha in (0, LEAST_ALPHA, 1):
+        assert Recipe(model="se_resnet20", mixup=alpha, cutmix=alpha).mixup == alpha
+    for alpha in (LEAST_ALPHA / 2, -1, 1.5):
+        with pytest.raises(ValueError, match="must be 0, or at least 0"):
+            Recipe(model="se_resnet20", mixup=alpha)
