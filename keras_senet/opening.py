@@ -113,6 +113,11 @@ def _network(name, weights, trained, image_size) -> keras.Model:
     if weights is None and name.startswith(SCHEME):
         network = network_of(open_checkpoint(name).card)
         return _from_weights(network or name, name, image_size)
+    if weights is not None and Path(name).exists():
+        raise ValueError(
+            "`weights` are for the name of a network; a path has its own. Received: "
+            f"{name!r} with weights={weights!r}"
+        )
     if (
         Path(name).suffix in (".keras", ".tflite", ".onnx", ".xml", ".h5")
         or os.sep in name

@@ -119,6 +119,11 @@ def test_usage(shell, words, message, encoding, monkeypatch):
             "must end in .tflite. Received: 'x', io_type='int8'",
         ),
         (
+            ["export", "se_resnet20.cifar10", "--output", "x.tflite"]
+            + ["--quantization", "int8"],
+            "Received: no --data, and a model with other classes",
+        ),
+        (
             ["export", "se_resnet20.cifar10", "--output", "x.tflite", "--split", "y"],
             "Received: split='y'",
         ),
@@ -291,6 +296,7 @@ def test_quickstart_refuses_a_used_folder(shell, run):
     result = shell("quickstart", "--run-folder", run)
     assert result[0] == 1
     assert "which holds a run" in result[2]
+    assert "resume" not in result[2], "quickstart has no such option"
     assert sorted(path.stat().st_mtime_ns for path in run.rglob("*")) == before
 
 

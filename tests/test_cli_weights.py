@@ -1,5 +1,6 @@
 """The verbs that deal with checkpoints: convert, list --weights, info --layers."""
 
+import keras
 import pytest
 
 import keras_senet
@@ -49,3 +50,11 @@ def test_info_layers(capsys):
     out = capsys.readouterr().out
     assert "conv3_block3_se" in out
     assert "274,847" in out
+
+
+def test_info_of_several_inputs_without_weights(tmp_path, capsys):
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    network = keras.Model(inputs, [keras.layers.Add()(inputs), inputs[0]])
+    network.save(tmp_path / "a.keras")
+    assert main(["info", str(tmp_path / "a.keras")]) == 0
+    assert "4, 4" in capsys.readouterr().out

@@ -56,7 +56,7 @@ def _model_rows(opened):
     ]
     if None not in model.input_shape[1:]:
         costs = keras_senet.complexity(model)
-        share = costs.se_parameters / costs.parameters
+        share = costs.se_parameters / max(costs.parameters, 1)
         rows += [
             ("of which trainable", f"{costs.trainable:,}"),
             ("of which SE", f"{costs.se_parameters:,} ({100 * share:.2f} %)"),
@@ -99,8 +99,13 @@ def _file_rows(opened):
     return rows
 
 
-def _shape(shape):
-    return " x ".join("any" if n is None else str(n) for n in shape[1:])
+def _shape(shapes):
+    """A shape without the batch axis, or those of several inputs or outputs."""
+    if isinstance(shapes, dict):
+        shapes = list(shapes.values())
+    if isinstance(shapes, list):
+        return ", ".join(map(_shape, shapes))
+    return " x ".join("any" if n is None else str(n) for n in shapes[1:])
 
 
 parse = functools.partial(parse_arguments, Info, "info")

@@ -9,6 +9,7 @@ from pathlib import Path
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
+from keras_senet.cli.train import EXIT_STOPPED
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
@@ -30,6 +31,8 @@ class Quickstart:
     smoke: bool = False
 
     def run(self) -> int:
+        from keras_senet.training import TrainingStopped
+
         console = make_console()
         seconds, start = {}, time.perf_counter()
 
@@ -37,7 +40,17 @@ class Quickstart:
             seconds[name] = time.perf_counter() - start - sum(seconds.values())
             console.print(text)
 
-        result, source = self._train(console)
+        if (self.run_folder / "recipe.json").exists():  # `train` would name --resume
+            raise ValueError(
+                "The run folder must be new or empty. Received: "
+                f"{str(self.run_folder)!r}, which holds a run. Choose another folder "
+                "with --run-folder."
+            )
+        try:
+            result, source = self._train(console)
+        except TrainingStopped:
+            console.print("Stopped by SIGTERM. Start again in a new folder.")
+            return EXIT_STOPPED
         stage("train", f"Trained at {result.images_per_second:.0f} images/s")
         evaluation = self._evaluate(result, source)
         top1 = 100 * evaluation.top1

@@ -47,6 +47,10 @@ def open_arrays(
     if validation_data is not None:
         parts["test"] = _read(validation_data)
     several = any(y.ndim == 2 and (y.sum(1) != 1).any() for _, y in parts.values())
+    if several and not all(np.isin(y, (0, 1)).all() for _, y in parts.values()):
+        raise ValueError(
+            "Rows of labels must be one-hot, or ones and zeros. Received: other values."
+        )
     if not several:
         parts = {
             k: (x, class_numbers(y).astype(np.int64)) for k, (x, y) in parts.items()
@@ -123,6 +127,11 @@ def _read(data):
         raise ValueError(
             "Images must be (N, H, W, 1) or (N, H, W, 3). "
             f"Received: images of shape {images.shape}."
+        )
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            "Labels must be numbers from 0; `class_names` names them. Received: labels "
+            f"of dtype {labels.dtype}."
         )
     if labels.ndim == 2 and labels.shape[1] == 1:  # as keras.datasets has them
         labels = labels[:, 0]

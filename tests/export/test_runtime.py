@@ -211,6 +211,8 @@ def test_other_things_are_told_apart(files, tmp_path):
         open_runner(3)
     with pytest.raises(ValueError, match="Received: weights=True"):
         open_runner("se_resnet20", weights=True)
+    with pytest.raises(ValueError, match=r"a path has its own.*a\.pt"):
+        open_runner(str(tmp_path / "a.pt"), weights="imagenet")
 
 
 def test_saved_model_without_its_variables_folder(files, tmp_path):
