@@ -232,7 +232,9 @@ class Timing(NamedTuple):
     beside: tuple[float, ...] | None
 
 
-def plain_host(card: Card | None) -> keras.Model | None:
+def plain_host(
+    card: Card | None, data_format: str = "channels_last"
+) -> keras.Model | None:
     """Builds the network of a card without SE: same architecture, input and classes.
 
     Returns:
@@ -247,6 +249,7 @@ def plain_host(card: Card | None) -> keras.Model | None:
         **{**row, "se": False},
         weights=None,
         input_shape=card.input_shape,
+        data_format=data_format,
         include_top=card.include_top,
         classes=card.classes,
         include_preprocessing=(card.preprocessing if card.normalises else None)

@@ -300,6 +300,13 @@ class Card:
                 "the data. Name and number the classes of the data as in the model."
             )
 
+    def activation_argument(self) -> dict[str, str | None]:
+        """Returns a constructor's `classifier_activation` if it is not softmax."""
+        known = {"sigmoid": "sigmoid", "logits": None}
+        if self.outputs not in known:
+            return {}
+        return {"classifier_activation": known[self.outputs]}
+
     def input_range(self) -> tuple[float, float] | None:
         """Returns the input's values of black and white, or None if nothing tells."""
         if self.normalises:

@@ -15,7 +15,8 @@ from keras_senet.card import Card
 from keras_senet.containers import CONFIG
 from keras_senet.models import CONSTRUCTORS, network_of
 from keras_senet.utils.errors import nearest
-from keras_senet.utils.files import atomic_path, sha256, write_json
+from keras_senet.utils.files import atomic_path, read_json, sha256, write_json
+from keras_senet.utils.graph import data_format
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.version import __version__
 from keras_senet.weights.repository import SCHEME, parse_address
@@ -71,10 +72,18 @@ def save_pretrained(
     changes = {"labels": labels, "licence": licence}
     changes = {name: value for name, value in changes.items() if value}
     card = weights_room.network_card(model, **changes)
+    if card.normalises and card.preprocessing is None:
+        raise ValueError(
+            "A network on an `input_tensor` of your own cannot be built again from its "
+            f"weights. Received: {model.name!r}. Use model.save('network.keras')."
+        )
     with atomic_path(folder, overwrite=overwrite, what="folder") as temporary:
         temporary.mkdir()
         weights_room.save_weights(model, temporary / WEIGHTS, card)
-        config = {"library_name": "keras_senet", **card.to_json()}
+        pools = {"avg_pool": "avg", "max_pool": "max"}  # the builder's names
+        pooling = None if card.include_top else pools.get(model.layers[-1].name)
+        facts = {"pooling": pooling, "data_format": data_format(model)}
+        config = {"library_name": "keras_senet", **card.to_json(), **facts}
         write_json(temporary / CONFIG, config)
         readme = _readme(model.name, card, description)
         (temporary / README).write_text(readme, encoding="utf-8")
@@ -134,10 +143,13 @@ def load_pretrained(
             f"{str(config)!r} must be written by save_pretrained. Received: a file "
             f"without {', '.join(missing)}"
         )
+    facts = read_json(config)  # version 0.1 did not write the last two
     arguments = {
         "include_top": card.include_top,
         "include_preprocessing": card.preprocessing is not None and card.normalises,
         "input_shape": card.input_shape,
+        **card.activation_argument(),
+        **{n: facts[n] for n in ("pooling", "data_format") if facts.get(n)},
         **kwargs,
     }
     model = _constructor(card.constructor)(weights=folder / WEIGHTS, **arguments)
@@ -216,6 +228,7 @@ def convert(
     arguments = {
         "include_top": known.include_top,
         "include_preprocessing": known.preprocessing or False,
+        **(known.activation_argument() if checkpoint.layout == "keras_senet" else {}),
         **architecture,
     }
     network = _constructor(name)(weights=source, **arguments)

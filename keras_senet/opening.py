@@ -167,9 +167,7 @@ def _from_weights(name, file, image_size) -> keras.Model:
             card.preprocessing or True
         )
         arguments["include_top"] = card.include_top
-        if card.outputs in ("sigmoid", "logits"):
-            activations = {"sigmoid": "sigmoid", "logits": None}
-            arguments["classifier_activation"] = activations[card.outputs]
+        arguments |= card.activation_argument()
     return _sized(name, image_size, weights=file, **arguments)
 
 

@@ -248,3 +248,44 @@ def test_repositories_that_others_wrote(hub, tmp_path):
             keras_senet.load_pretrained(f"me/{name}")
     with pytest.raises(ValueError, match="A repository on the hub must be"):
         keras_senet.save_pretrained(None, tmp_path / "no", push_to_hub="me/a/b.h5")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"classifier_activation": "sigmoid"},
+        {"classifier_activation": None},
+        {"include_top": False, "pooling": "avg"},
+        {"include_top": False, "pooling": "max"},
+        {"data_format": "channels_first", "input_shape": (3, 32, 40)},
+    ],
+    ids=str,
+)
+def test_what_a_network_returns_stays(options, randomize, images, tmp_path):
+    bare = randomize(_model(**options))
+    copy = keras_senet.load_pretrained(
+        keras_senet.save_pretrained(bare, tmp_path / "a")
+    )
+    x = images(2, *bare.input_shape[1:])
+    np.testing.assert_array_equal(copy(x), bare(x))
+    assert copy.card.outputs == bare.card.outputs
+
+
+def test_layers_in_front_of_a_network_are_not_lost(tmp_path):
+    inputs = keras.Input((64, 80, 3))
+    x = keras.layers.Rescaling(1 / 255)(keras.layers.Resizing(32, 40)(inputs))
+    network = _model(input_tensor=x, input_shape=None)
+    assert network.card.input_shape == (64, 80, 3)
+    with pytest.raises(ValueError, match=r"Use model\.save"):
+        keras_senet.save_pretrained(network, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_convert_keeps_what_outputs_mean(randomize, images, tmp_path):
+    bare = randomize(_model(classifier_activation="sigmoid"))
+    file = save_weights(bare, tmp_path / "s.weights.h5")
+    keras_senet.hub.convert(file, tmp_path / "c.keras")
+    copy = keras.saving.load_model(tmp_path / "c.keras")
+    assert copy.card.outputs == "sigmoid"
+    x = images(2, 32, 40, 3)
+    np.testing.assert_allclose(copy(x), bare(x), atol=1e-6)

@@ -83,7 +83,9 @@ class Benchmark:
         if self.beside is not None:
             name, other = self.beside, self._open(self.beside)
         elif isinstance(model, keras.Model):
-            name, other = "plain host", plain_host(Card.of(model))
+            from keras_senet.utils.graph import data_format
+
+            name, other = "plain host", plain_host(Card.of(model), data_format(model))
         else:
             name, other = "float32 plain host", plain_host(Card.read(model))
         timings = list(

@@ -399,6 +399,8 @@ def _assemble(family, network, row, options, checkpoint):
         output_stride=options.output_stride or 32,
         fused=options.fused,
     )
+    # Of an `input_tensor` that has layers of its own, what those take.
+    seen = source if keras.backend.is_keras_tensor(source) else inputs
     x, record = normalise(inputs, family, options, checkpoint)
     if record is None and checkpoint is not None:
         record = checkpoint.card.preprocessing
@@ -415,7 +417,7 @@ def _assemble(family, network, row, options, checkpoint):
         if options.include_top
         else "features",
         classes=classes if options.include_top else None,
-        input_shape=inputs.shape[1:],
+        input_shape=seen.shape[1:],
         preprocessing=record,
         normalises=options.include_preprocessing is not False,
     )
