@@ -48,13 +48,16 @@ def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) 
         import onnx
 
         model = onnx.load(path)
-        onnx.helper.set_model_props(model, {KEY: text})
+        others = {prop.key: prop.value for prop in model.metadata_props}
+        onnx.helper.set_model_props(model, {**others, KEY: text})
         onnx.save(model, path)
     elif name.suffix == ".xml":
         tree = ElementTree.parse(path)
         facts = tree.find("rt_info")
         if facts is None:
             facts = ElementTree.SubElement(tree.getroot(), "rt_info")
+        for old in facts.findall(KEY):
+            facts.remove(old)
         ElementTree.SubElement(facts, KEY, value=json.dumps(header))
         tree.write(path, "utf-8", xml_declaration=True)
     else:

@@ -299,3 +299,22 @@ def tiny_network():
         )
 
     return build
+
+
+def test_a_card_in_a_file_is_replaced_and_others_stay(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "a.xml"
+    path.write_text("<net><rt_info><other value='1' /></rt_info></net>")
+    for labels in ("ab", "xy"):
+        Card(labels=labels).write(path)
+    assert Card.read(path).labels == ("x", "y")
+    assert "other" in path.read_text()
+    graph = onnx.helper.make_graph([], "g", [], [])
+    model = onnx.helper.make_model(graph)
+    onnx.helper.set_model_props(model, {"author": "me"})
+    onnx.save(model, tmp_path / "a.onnx")
+    for labels in ("ab", "xy"):
+        Card(labels=labels).write(tmp_path / "a.onnx")
+    assert Card.read(tmp_path / "a.onnx").labels == ("x", "y")
+    props = onnx.load(tmp_path / "a.onnx").metadata_props
+    assert {prop.key for prop in props} == {"author", "keras_senet"}
