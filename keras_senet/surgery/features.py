@@ -14,7 +14,7 @@ from keras_senet.utils import graph
 
 def features(
     model: keras.Model,
-    levels: Sequence[int] | None = None,
+    levels: int | Sequence[int] | None = None,
     *,
     dtype=None,
     name: str | None = None,
@@ -28,8 +28,8 @@ def features(
     Args:
         model: A functional model of one image, with or without its top. A network
             made with `output_stride` has no levels beyond that stride.
-        levels: The levels, by default all from 2 on. For the encoder of a U-Net, start
-            with 1.
+        levels: The levels, or one; by default all from 2 on. A U-Net needs them from
+            1 on.
         dtype: A dtype policy for all layers, such as "mixed_bfloat16"; the new model
             then has copies of the layers.
         name: Name of the new model, by default the old one's with "_features".
@@ -58,6 +58,8 @@ def features(
     graph.check_one_input(model)
     found = _last_maps(model)
     available = [level for level in sorted(found) if level >= 2]
+    if isinstance(levels, int):
+        levels = [levels]
     wanted = available if levels is None else sorted(levels)
     missing = [level for level in wanted if level not in found]
     if missing or not wanted:

@@ -148,6 +148,9 @@ class _Fold:
         plan = _Plan(net, self.counts, self.steps)
         taken = {call.layer.name for call in net.calls}
         entered, copied = {}, []
+        shapes = collections.defaultdict(set)
+        for call in net.calls:
+            shapes[id(call.layer)] |= {tuple(tensor.shape) for tensor in call.inputs}
 
         def run(call, args, kwargs):
             x = keras.tree.flatten((args, kwargs))[0]
@@ -161,7 +164,11 @@ class _Fold:
                 return y
             if id(call.layer) not in self.copies:
                 self.copies[id(call.layer)] = self._copy(
-                    call, plan, lambda name: graph.unique_name(name, taken), copied
+                    call,
+                    plan,
+                    lambda name: graph.unique_name(name, taken),
+                    copied,
+                    of_one_shape=len(shapes[id(call.layer)]) == 1,
                 )
             copy = self.copies[id(call.layer)]
             inner = plan.inner.get(call)
@@ -174,7 +181,7 @@ class _Fold:
             fill(copy, layer)
         return keras.Model(inputs, outputs, name=name or model.name)
 
-    def _copy(self, call, plan, name, copied):
+    def _copy(self, call, plan, name, copied, *, of_one_shape):
         layer = call.layer
         if type(layer) is SqueezeExcite:
             inner = plan.inner[call]
@@ -185,7 +192,7 @@ class _Fold:
                 linear=plan.linear.get(inner),
                 factor=plan.factors[call],
             )
-        if type(layer) is ChannelShuffle:
+        if type(layer) is ChannelShuffle and of_one_shape:
             return shuffle(layer, call.inputs[0].shape, name)
         if graph.is_functional(layer) and id(layer) not in self.training:
             return self.fold(layer)

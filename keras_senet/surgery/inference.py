@@ -8,6 +8,7 @@ import keras
 
 from keras_senet.card import Card
 from keras_senet.surgery.fold import fold
+from keras_senet.utils.copying import made_again
 from keras_senet.utils.errors import as_integer, checked_size
 from keras_senet.utils.graph import check_model
 
@@ -43,14 +44,17 @@ def labelled(card: Card, labels: Sequence[str] | None, widths: Iterable[int]) ->
     return dataclasses.replace(card, labels=tuple(map(str, labels)))
 
 
-def sized(shape: tuple, image_size, batch_size) -> list[int | None]:
+def sized(
+    shape: tuple, image_size, batch_size, data_format: str = "channels_last"
+) -> list[int | None]:
     """Returns an input's shape with the sizes that are fixed."""
     sides = list(shape)
     if batch_size is not None:
         sides[0] = as_integer("batch_size", batch_size)
     if image_size is None or len(sides) != 4:
         return sides
-    for axis, size in zip((1, 2), checked_size(image_size), strict=True):
+    axes = (2, 3) if data_format == "channels_first" else (1, 2)
+    for axis, size in zip(axes, checked_size(image_size), strict=True):
         if sides[axis] not in (None, size):
             raise ValueError(
                 "`image_size` must agree with the model's input. Received: "
@@ -76,8 +80,9 @@ def folded(model: keras.Model) -> keras.Model:
     """Returns the model folded, or itself where it has a layer Keras cannot copy."""
     try:
         return fold(model)
-    # Keras' words for a layer without get_config, and for one with another function.
-    except (NotImplementedError, TypeError):
+    # Keras' words for a layer without get_config, for one with another function, and
+    # for one whose get_config leaves an argument out.
+    except (NotImplementedError, TypeError, ValueError):
         return model
 
 
@@ -91,10 +96,13 @@ def full_precision(model: keras.Model) -> keras.Model:
         return model
 
     def cloned(layer):
-        return type(layer).from_config(_full_precision_config(layer.get_config()))
+        return made_again(layer, _full_precision_config(layer.get_config()))
 
     copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
     copy.set_weights(model.get_weights())
+    for layer in _leaves(copy):
+        if hasattr(layer, "finalize_state"):  # Normalization keeps values beside them
+            layer.finalize_state()
     return copy
 
 

@@ -100,7 +100,10 @@ def _named(net, places):
     names = {}
     for place in places:
         if not place.skipped:
-            key = id(net.maker(place.tensor).layer), place.name
+            layer = net.maker(place.tensor).layer
+            # A ReLU may be called anywhere; only what has weights is the same place.
+            shared = layer if getattr(layer, "weights", ()) else place.tensor
+            key = id(shared), place.name
             if key not in names:
                 names[key] = graph.unique_name(place.name, taken)
             place = dataclasses.replace(place, name=names[key])

@@ -185,7 +185,8 @@ def find_channels(model: keras.Model) -> _Channels:
         pairs = zip(inputs, call.inputs, strict=True)
         if not all(_is_on_axis(layer, space, tensor) for space, tensor in pairs):
             _fix(inputs)
-        if shared or len(call.outputs) != 1:
+        is_map = not isinstance(layer, SqueezeExcite) or len(call.inputs[0].shape) == 4
+        if shared or len(call.outputs) != 1 or not is_map:
             space = _fix(inputs)
         elif is_matrix(layer):
             width = layer.units if isinstance(layer, layers.Dense) else layer.filters

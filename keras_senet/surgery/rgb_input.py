@@ -59,7 +59,11 @@ def rgb_input(model: keras.Model, *, name: str | None = None) -> keras.Model:
         dtype="float32",
         name="rgb_to_grey",
     )
-    grey = to_grey(images)
+    if keras.backend.is_float_dtype(old.dtype):
+        grey = to_grey(images)
+    else:
+        grey = keras.ops.round(to_grey(keras.ops.cast(images, "float32")))
+        grey = keras.ops.cast(grey, old.dtype)
     to_grey.kernel.assign(np.reshape(_LUMA, (1, 1, 3, 1)))
     outputs = graph.Graph(model).replay(
         lambda call, args, kwargs: call.layer(*args, **kwargs), [grey]

@@ -19,8 +19,21 @@ def fresh(layer, kind: type | None = None, **changes):
     """
     if not isinstance(layer, keras.Layer):
         changes = {}
-    copy = (kind or type(layer)).from_config({**layer.get_config(), **changes})
+    copy = made_again(layer, {**layer.get_config(), **changes}, kind)
     copy.name = layer.name
+    return copy
+
+
+def made_again(layer, config: dict, kind: type | None = None):
+    """Returns a layer of a layer's configuration; the function of a Lambda is shared.
+
+    Keras reads one from files in safe mode only, but this one is in memory.
+    """
+    kind = kind or type(layer)
+    if not issubclass(kind, keras.layers.Lambda):
+        return kind.from_config(config)
+    copy = kind.from_config(config, safe_mode=False)
+    copy.function = layer.function
     return copy
 
 
@@ -66,7 +79,7 @@ def copied(
     def run(call, args, kwargs):
         layer = call.layer
         if id(layer) in without:
-            return args[0]
+            return keras.tree.flatten((args, kwargs))[0]
         if id(layer) not in copies and graph.is_functional(layer):
             inner = copied(layer, revise, make=make, without=without, copies=copies)
             copies[id(layer)] = keras.Model(*inner, name=layer.name)

@@ -53,3 +53,8 @@ def test_groups_must_be_positive(groups):
 def test_channels_must_be_a_multiple():
     with pytest.raises(ValueError, match=r"multiple of `groups`.*groups=4"):
         ChannelShuffle(4)(np.zeros((1, 2, 2, 6), "float32"))
+
+
+def test_the_data_format_must_be_one():
+    with pytest.raises(ValueError, match="`data_format` must be"):
+        ChannelShuffle(2, "NCHW")

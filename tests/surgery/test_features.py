@@ -193,3 +193,8 @@ def test_any_keras_model():
     assert maps(np.zeros((1, 64, 64, 3)))["P2"].shape == (1, 16, 16, 6)
     with pytest.raises(ValueError, match="functional or built sequential"):
         keras_senet.features(keras.layers.Dense(1))
+
+
+def test_one_level():
+    network = keras_senet.SEResNet20(weights=None, input_shape=(32, 32, 3))
+    assert keras_senet.features(network, levels=2).output_names

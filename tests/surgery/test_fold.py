@@ -619,3 +619,12 @@ def test_layers_that_cannot_be_copied_are_shared(calibrate, images, relative_err
 def test_what_is_no_model_is_said():
     with pytest.raises(ValueError, match=r"must be a keras.Model. Received: model=3"):
         fold(3)
+
+
+def test_one_shuffle_at_two_sizes(images):
+    shuffle = keras_senet.layers.ChannelShuffle(4)
+    inputs = keras.Input((16, 16, 8))
+    x = layers.MaxPooling2D()(shuffle(inputs))
+    model = keras.Model(inputs, shuffle(layers.Conv2D(8, 1)(x)))
+    x = images(2, 16, 16, 8)
+    np.testing.assert_allclose(fold(model)(x), model(x), atol=1e-6)

@@ -423,3 +423,33 @@ def test_a_family_with_another_width_of_se_is_not_described():
     grafted = keras_senet.graft(plain)
     assert (grafted.card.constructor, grafted.card.architecture) == (None, None)
     assert grafted.card.classes == 3
+
+
+def test_one_relu_everywhere_gets_an_se_for_each_place(images):
+    relu = layers.ReLU()
+    inputs = keras.Input((8, 8, 3))
+    x = relu(layers.Conv2D(8, 1)(inputs))
+    x = relu(layers.Conv2D(16, 1)(x))
+    model = keras.Model(inputs, relu(layers.Conv2D(16, 1)(x)))
+    grafted = keras_senet.graft(model, reduction=2)
+    found = [x for x in grafted.layers if isinstance(x, keras_senet.SqueezeExcite)]
+    assert len(found) == 3
+    x = images(2, 8, 8, 3)
+    np.testing.assert_allclose(grafted(x), model(x), atol=1e-6)
+
+
+def test_a_lambda_is_copied(images):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Lambda(lambda x: 2 * x)(inputs)
+    model = keras.Model(inputs, layers.ReLU()(layers.Conv2D(8, 1)(x)))
+    x = images(2, 8, 8, 3)
+    grafted = keras_senet.graft(model, reduction=2)
+    np.testing.assert_allclose(grafted(x), model(x), atol=1e-6)
+
+
+def test_ungraft_of_a_layer_called_with_inputs_by_name(images):
+    inputs = keras.Input((8, 8, 3))
+    se = keras_senet.SqueezeExcite(3, identity_start=True)
+    model = keras.Model(inputs, layers.Conv2D(2, 1)(se(inputs=inputs)))
+    x = images(2, 8, 8, 3)
+    np.testing.assert_allclose(keras_senet.ungraft(model)(x), model(x), atol=1e-6)

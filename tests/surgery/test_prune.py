@@ -288,3 +288,11 @@ def test_a_frozen_gate_stays_frozen(make):
     pruned = keras_senet.prune(model, keep=0.5, importance="weights")
     assert not any(v.trainable for v in pruned.get_layer(names[0]).weights)
     assert all(v.trainable for v in pruned.get_layer(names[1]).weights)
+
+
+def test_squeeze_and_excitation_of_sequences_stays():
+    inputs = keras.Input((16, 32))
+    x = keras_senet.SqueezeExcite(4)(layers.Dense(64)(inputs))
+    network = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+    with pytest.raises(ValueError, match="which has none"):
+        keras_senet.prune(network, keep=0.5, importance="weights")

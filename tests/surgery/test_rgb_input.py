@@ -43,3 +43,12 @@ def test_a_network_of_colours_is_refused():
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match=r"grey images, .* takes \(None, 8, 8, 3\)"):
         rgb_input(model)
+
+
+def test_integers_stay_integers():
+    inputs = keras.Input((8, 8, 1), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    found = rgb_input(network)(RGB[:, :8, :8].astype("uint8"))
+    grey = np.rint(RGB[:, :8, :8].astype("uint8") @ np.float32([0.299, 0.587, 0.114]))
+    np.testing.assert_allclose(found[:, 0], grey.mean((1, 2)) / 255, atol=1e-3)
