@@ -151,12 +151,16 @@ def _means_with_product(x, y):
     part = tf.minimum(count & -count, 1 << max(room, 1).bit_length() - 1)
     part = tf.maximum(part, 1)  # of a batch without images
 
-    def means(start):
-        some = x[start : start + part]
-        return _mean(some), _mean(some * y[start : start + part])
+    # Not slices of `part` images, whose number XLA takes for one.
+    parted = tf.concat([[count // part, part], tf.shape(x)[1:]], 0)
+    xs, ys = tf.reshape(x, parted), tf.reshape(y, parted)
+
+    def means(index):
+        some = tf.ensure_shape(xs[index], (None, *shape))
+        return _mean(some), _mean(some * tf.ensure_shape(ys[index], (None, *shape)))
 
     kinds = x.dtype, x.dtype
-    parts = tf.map_fn(means, tf.range(0, count, part), fn_output_signature=kinds)
+    parts = tf.map_fn(means, tf.range(count // part), fn_output_signature=kinds)
     return [tf.reshape(means, (count, 1, 1, shape[-1])) for means in parts]
 
 

@@ -303,3 +303,24 @@ def test_small_maps_are_summed_in_few_turns(monkeypatch, count, image, turns):
     for means, product in zip(found, (x, x.astype("float64") * y), strict=True):
         expected = product.mean((1, 2), keepdims=True)
         np.testing.assert_allclose(means, expected, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA")
+@pytest.mark.parametrize("shape", [(8, 32, 32), (6, 8, 8)])
+def test_a_step_that_xla_compiles_is_the_same(shape):
+    """SE takes sums of some images at a time; XLA took their number for one."""
+    results = []
+    x = np.random.default_rng(0).normal(size=(*shape, 3)).astype("float32")
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input(x.shape[1:])
+        y = keras.layers.Conv2D(64, 3)(inputs)
+        y = BatchNormalization()(y)
+        y = SqueezeExcite(4)(y)
+        y = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(y))
+        model = keras.Model(inputs, y)
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        model.train_on_batch(x, np.ones((len(x), 2)))
+        results.append(model.get_weights())
+    for plain, compiled in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, compiled, atol=1e-4)
