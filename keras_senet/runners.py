@@ -361,8 +361,15 @@ class TFLiteRunner(Runner):
         values = quantize(batch, self._input)
         with self._lock:
             if batch.shape != self._shape:
+                self._shape = None  # until it is known to fit
                 interpreter.resize_tensor_input(index, batch.shape)
-                interpreter.allocate_tensors()
+                try:
+                    interpreter.allocate_tensors()
+                except RuntimeError as error:
+                    raise ValueError(
+                        f"{self.name!r} must be able to take images of shape "
+                        f"{batch.shape}. LiteRT's answer: {first_line(error)}"
+                    ) from error
                 self._shape = batch.shape
             interpreter.set_tensor(index, values)
             interpreter.invoke()

@@ -17,7 +17,7 @@ from keras_senet.surgery.inference import (
     labelled,
     sized,
 )
-from keras_senet.utils.graph import interface, plain_names
+from keras_senet.utils.graph import data_format, interface, plain_names
 
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
@@ -165,8 +165,10 @@ def freeze(
         constants = [list(map(constant, part)) for part in (trainable, others)]
         return model.stateless_call(*constants, inputs, training=False)[0]
 
+    axes = data_format(model)
+
     def shapes(shape):
-        return sized(shape, image_size, batch_size)
+        return sized(shape, image_size, batch_size, axes)
 
     with keras_own():
         function = inference(model, call, shapes).get_concrete_function()

@@ -13,6 +13,8 @@ MAX_PIXELS = 50_000_000
 MAX_ASPECT = 100
 # Each scan of a progressive JPEG goes over all of its pixels; encoders write about 10.
 MAX_SCANS = 100
+# TensorFlow 2.18 does not.
+READS_WEBP = hasattr(tf.raw_ops, "DecodeWebP")
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
 _HEAD_BYTES = 64
@@ -181,6 +183,7 @@ def _read_webp(content, head):
     problem = _first(
         [
             _if(~_starts(head, b"WEBP", 8), _UNKNOWN),
+            "" if READS_WEBP else "is a WebP image, which needs a later TensorFlow",
             _if(animated, "is an animated WebP, which is not supported"),
         ]
     )

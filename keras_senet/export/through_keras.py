@@ -20,7 +20,7 @@ from keras_senet.surgery.inference import (
 )
 from keras_senet.utils.errors import check_ending, first_line, not_installed
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.graph import interface
+from keras_senet.utils.graph import data_format, interface
 from keras_senet.utils.quiet import quiet, silence
 
 # What files are called -> their ending, Keras' name of the format, and the packages
@@ -72,7 +72,8 @@ def _export(
         )
     card = labelled(Card.of(model), labels, [model.output_shape[-1]])
     ((name, shape, dtype),) = known.inputs
-    image = keras.InputSpec(dtype, sized(shape, image_size, batch_size), name=name)
+    shape = sized(shape, image_size, batch_size, data_format(model))
+    image = keras.InputSpec(dtype, shape, name=name)
     # Where TensorFlow is installed, Keras imports it to write a layer down.
     with (
         quiet(),

@@ -220,3 +220,63 @@ def test_saved_model_without_its_variables_folder(files, tmp_path):
     shutil.rmtree(tmp_path / "served" / "variables")
     with pytest.raises(ValueError, match="must be a SavedModel"):
         open_runner(tmp_path / "served")
+
+
+def test_a_size_that_does_not_fit_leaves_the_others(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 5)(inputs))
+    network = keras.Model(inputs, keras.layers.Dense(2)(x))
+    path = keras_senet.export_tflite(network, tmp_path / "a.tflite")
+    runner = open_runner(path)
+    good, bad = (np.ones((1, n, n, 3), "float32") for n in (8, 2))
+    expected = runner.predict(good)
+    with pytest.raises(ValueError, match=r"images of shape \(1, 2, 2, 3\)"):
+        runner.predict(bad)
+    np.testing.assert_array_equal(runner.predict(good), expected)
+
+
+def _noise(count):
+    return np.random.default_rng(count).normal(size=(count, 8, 8, 3)).astype("float32")
+
+
+def test_mixed_precision_keeps_an_adapted_normalization(tmp_path):
+    layer = keras.layers.Normalization()
+    layer.adapt(5 + 3 * _noise(32))
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, dtype="mixed_float16")(layer(inputs))
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    keras_senet.export_saved_model(network, tmp_path / "a")
+    x = 5 + 3 * _noise(4)
+    found = open_runner(tmp_path / "a").predict(x)
+    np.testing.assert_allclose(found, network.predict(x, verbose=0), atol=0.01)
+
+
+class Forgetful(keras.layers.Dense):
+    """Its `get_config` leaves out an argument that the copy needs."""
+
+    def __init__(self, units=3, **kwargs):
+        super().__init__(units, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["units"]
+        return config
+
+
+def test_what_cannot_be_copied_is_exported_unfolded(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    network = keras.Model(inputs, Forgetful(5)(x))
+    keras_senet.export_saved_model(network, tmp_path / "a")
+    x = _noise(4)
+    found = open_runner(tmp_path / "a").predict(x)
+    np.testing.assert_allclose(found, network.predict(x, verbose=0), atol=1e-5)
+
+
+def test_the_size_of_a_file_with_channels_first(tmp_path):
+    inputs = keras.Input((3, None, None))
+    x = keras.layers.Conv2D(4, 3, data_format="channels_first")(inputs)
+    x = keras.layers.GlobalAveragePooling2D("channels_first")(x)
+    network = keras.Model(inputs, keras.layers.Dense(2)(x))
+    keras_senet.export_saved_model(network, tmp_path / "a", image_size=(8, 16))
+    assert open_runner(tmp_path / "a").input_shape == (None, 3, 8, 16)

@@ -97,6 +97,8 @@ def _evaluated(content, tmp_path, channels=3):
 @pytest.mark.parametrize("shape", [(30, 37), (61, 23), (11, 11), (3, 5)])
 def test_pixels_are_those_of_the_evaluation(mirror, tmp_path, shape):
     files = encoded.files(*shape)
+    if not decoding.READS_WEBP:
+        files = {n: content for n, content in files.items() if "webp" not in n}
     found = mirror(*files.values())
     for name, content, image in zip(files, files.values(), found, strict=True):
         expected = _evaluated(content, tmp_path)
@@ -222,6 +224,10 @@ for _name in ("jpeg rgb", "png rgb", "bmp rgb", "gif", "webp", "webp lossless"):
             _whole[: int(_kept * len(_whole))],
             "is damaged or truncated",
         )
+
+
+if not decoding.READS_WEBP:
+    BAD = {name: bad for name, bad in BAD.items() if "webp" not in name}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -165,7 +165,8 @@ def test_representative_data_from_a_source(tmp_path):
     np.testing.assert_array_equal(taken, next(iter(dataset))[0])
     again = calibration_images(freeze(model), "bundled", limit=20)
     np.testing.assert_array_equal(np.concatenate(again), taken)
-    several = keras.Model([inputs, keras.Input((3,), name="b")], x)
+    other = keras.Input((4,), name="b")
+    several = keras.Model([inputs, other], keras.layers.Add()([x, other]))
     with pytest.raises(ValueError, match=r"must have one input.*has 2"):
         calibration_images(freeze(several), source, limit=20)
     path = tmp_path / "a.tflite"
