@@ -10,7 +10,7 @@ shift
 [ $# -gt 0 ] || set -- python3.11 python3.12 python3.13
 root=$(cd "$(dirname "$0")/../.." && pwd)
 declare -A pairs=(
-    [oldest]="tensorflow==2.18.* keras==3.13.*"
+    [oldest]="tensorflow==2.18.* keras==3.13.* tensorflow-metadata<1.21"
     [newest]="tensorflow keras"
 )
 rows=()
@@ -19,7 +19,7 @@ for python in "$@"; do
     for name in ${PAIRS:-oldest newest}; do
         place=$folder/$(basename "$python")-$name
         [ -x "$place/bin/pip" ] || "$python" -m venv "$place"
-        # The pair is a word each.
+        # Each package is a word.
         if ! "$place/bin/pip" install -q "$root[test]" ${pairs[$name]}; then
             rows+=("| $python | $name: ${pairs[$name]} | does not install | - |")
             continue
