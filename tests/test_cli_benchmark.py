@@ -94,6 +94,9 @@ def test_input_of_a_recipe(shell, tmp_path):
     assert (code, err) == (0, "")
     assert out.startswith("The input of bundled (8 images of 16 pixels) gives ")
     assert json.loads(file.read_text())["input_images_per_second"] > 0
+    for words in (["data", "--recipe", "cifar10"], ["se_resnet20"]):  # at once
+        code, _, err = shell(*words, "--output", file)
+        assert (code, "must not exist yet" in err) == (1, True)
 
 
 def test_an_input_beside_a_training_step(shell, monkeypatch):

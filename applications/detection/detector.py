@@ -174,6 +174,11 @@ def mean_average_precision(detections, class_names) -> dict[str, float]:
         ):
             found.append({**_coco(number, box, label), "score": float(score)})
     names = ("AP", "AP50", "AP75", "AR100")
+    if all(box["iscrowd"] for box in truth):
+        raise ValueError(
+            f"The images that are measured must have boxes. Received: {len(images)} "
+            "images without any. Use more of them (--limit)."
+        )
     if not found:
         return dict.fromkeys(names, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):

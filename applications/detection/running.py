@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -11,7 +12,7 @@ from annotated import open_annotated
 
 import keras_senet
 from keras_senet.training import make_strategy
-from keras_senet.utils.files import write_json
+from keras_senet.utils.files import atomic_path, write_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,12 @@ class Program:
 
     def open(self):
         """Returns both splits, after the options are written or are those of before."""
+        for name in ("epochs", "batch_size", "limit", "image_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. Received: {name}={value}"
+                )
         options = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         options.pop("run_folder")
         splits = [
@@ -67,8 +74,9 @@ class Program:
                 f"{names[1]}"
             )
         file = self.run_folder / "options.json"
-        if not file.exists():
-            write_json(file, options)
+        made = {path.suffix for path in self.run_folder.glob("*")} - {".json"}
+        if not made:  # nothing was trained by the options of before
+            write_json(file, options, overwrite=True)
         before = json.loads(file.read_text("utf-8"))
         differ = [name for name in options if options[name] != before.get(name)]
         if differ:
@@ -115,13 +123,17 @@ class Program:
                 dataset.batch(size, drop_remainder=True).prefetch(2),
                 epochs=self.epochs,
                 callbacks=[
-                    keras.callbacks.BackupAndRestore(folder / "backup"),
+                    keras.callbacks.BackupAndRestore(
+                        folder / "backup", delete_checkpoint=False
+                    ),
                     keras.callbacks.CSVLogger(folder / "history.csv", append=True),
                     keras.callbacks.LambdaCallback(on_train_batch_end=_check_loss),
                 ],
                 verbose=2,
             )
-            model.save(file)
+            with atomic_path(file) as temporary:
+                model.save(temporary)
+            shutil.rmtree(folder / "backup", ignore_errors=True)
         # As it was saved: without the devices that it was trained on.
         return keras.saving.load_model(file, compile=False)
 

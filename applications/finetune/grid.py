@@ -182,19 +182,11 @@ class Grid:
         images = _images(cell.task, self.data_dir)
         source = open_arrays(images.train, class_names=images.names)
         count = source.splits["train"]
-        recipe = cell.recipe(count)
-        about = {"recipe": recipe.to_json()}
-        if recipe.epochs is None:
-            about["updates"] = updates_for(count)
-        if self.smoke:
-            recipe = dataclasses.replace(
-                recipe, epochs=1, passes=1, head_epochs=min(recipe.head_epochs, 1)
-            )
+        recipe = self._recipe(cell, count)
+        about = _about(recipe, count)
         path = self.output / f"{cell.name}.json"
-        if path.exists():
-            found = read_json(path)
-            if {name: found.get(name) for name in about} == about:
-                return None  # A cell of another rule is trained anew.
+        if path.exists() and _is_of(read_json(path), about):
+            return None  # A cell of another rule is trained anew.
         begin = time.perf_counter()
         result = _measure(cell, recipe, images, source)
         seconds = time.perf_counter() - begin
@@ -205,12 +197,23 @@ class Grid:
         gc.collect()
         return seconds
 
+    def _recipe(self, cell, count):
+        recipe = cell.recipe(count)
+        if not self.smoke:
+            return recipe
+        return dataclasses.replace(
+            recipe, epochs=1, passes=1, head_epochs=min(recipe.head_epochs, 1)
+        )
+
     def _write(self, cells):
-        results = {
-            (cell.task, cell.arm): read_json(path)
-            for cell in cells
-            if (path := self.output / f"{cell.name}.json").exists()
-        }
+        results = {}
+        for cell in cells:
+            path = self.output / f"{cell.name}.json"
+            if path.exists():
+                found = read_json(path)
+                count = found["trained_on"]
+                if _is_of(found, _about(self._recipe(cell, count), count)):
+                    results[cell.task, cell.arm] = found
         text = table(list(dict.fromkeys(cell.task for cell in cells)), results)
         self.output.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.output / "grid.md", overwrite=True) as path:
@@ -222,6 +225,16 @@ class Grid:
 @functools.lru_cache(2)
 def _images(task, data_dir):
     return images_of(task, data_dir)
+
+
+def _about(recipe, count):
+    """The rule that a cell was trained by."""
+    updates = {"updates": updates_for(count)} if recipe.epochs is None else {}
+    return {"recipe": recipe.to_json(), **updates}
+
+
+def _is_of(found, about):
+    return {name: found.get(name) for name in about} == about
 
 
 def _measure(cell: Cell, recipe: Recipe, images: Images, source) -> dict[str, Any]:

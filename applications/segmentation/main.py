@@ -52,6 +52,11 @@ class Segmentation(Program):
             )
         train, test = self.open()
         names = ("background", *test.class_names)
+        if len(names) > IGNORED:
+            raise ValueError(
+                f"There must be at most {IGNORED - 1} classes. Received: "
+                f"{len(names) - 1}"
+            )
         model = self.fit(
             self.run_folder / "segmenter.keras",
             train,
@@ -146,8 +151,12 @@ def label_map(record) -> np.ndarray:
     for box, label, crowd, mask in zip(
         record.boxes, record.labels, record.crowd, record.masks, strict=True
     ):
+        if isinstance(mask, list):
+            mask = [polygon for polygon in mask if len(polygon) >= 6]
         if mask:
-            runs = coco_mask.frPyObjects(mask, *record.size)
+            runs = mask
+            if isinstance(mask, list) or not isinstance(mask["counts"], (str, bytes)):
+                runs = coco_mask.frPyObjects(mask, *record.size)
             runs = coco_mask.merge(runs) if isinstance(runs, list) else runs
             found[coco_mask.decode(runs) > 0] = IGNORED if crowd else label + 1
         else:

@@ -78,7 +78,8 @@ class Page:
         size, channels = taken["size"], taken["channels"]
         labels = opened.class_names()
         if labels is None:
-            labels = [f"class {i}" for i in range(model.output_shape[-1])]
+            count = model.output_shape[-1]
+            labels = [f"class {i}" for i in range(count)] if count > 1 else ["class 1"]
         network = with_gates(model)
         file = folder / "model.tflite"
         keras_senet.export_tflite(
@@ -131,8 +132,13 @@ def with_gates(model: keras.Model) -> keras.Model:
     """
     folded = keras_senet.fold(model)
     scores = folded.output
-    activation = getattr(model.layers[-1], "activation", None)
-    if activation is keras.activations.linear:
+    card = keras_senet.Card.of(model)
+    if card.outputs == "logits":
+        if scores.shape[-1] == 1:
+            raise ValueError(
+                "A single output must be a probability ('sigmoid'). Received: "
+                f"{model.name!r}, whose output is linear."
+            )
         scores = keras.ops.softmax(scores)
     outputs = {SCORES: scores}
     for layer in model.layers:
@@ -141,7 +147,6 @@ def with_gates(model: keras.Model) -> keras.Model:
             _, gate = folded.get_layer(layer.name).input
             outputs[layer.name] = keras.ops.mean(gate, (1, 2))
     network = keras.Model(folded.inputs, outputs, name=model.name)
-    card = keras_senet.Card.of(model)
     record = card.preprocessing
     if record is None or card.normalises:
         network.preprocessing = record

@@ -21,6 +21,7 @@ from keras_senet.benchmark import (
 from keras_senet.card import Card
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.reports import check_new
 from keras_senet.utils.files import write_json
 
 # Processes that want a core; above it timings are those of a busy machine.
@@ -71,6 +72,7 @@ class Benchmark:
     def run(self) -> int:
         import keras
 
+        check_new(self.output)
         console = make_console()
         machine = describe_machine(self.threads)
         if self.threads is not None:

@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes
 from keras_senet.benchmark import measure_input
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
+from keras_senet.cli.reports import check_new
 from keras_senet.cli.train import RECIPE_TITLES, named_network, value_of
 from keras_senet.training.recipe import Recipe
 from keras_senet.training.recipes import load_recipe
@@ -46,6 +47,7 @@ class BenchmarkData:
     TITLES: ClassVar = RECIPE_TITLES
 
     def run(self) -> int:
+        check_new(self.output)
         speed = measure_input(
             self.values,
             data_dir=self.data_dir,

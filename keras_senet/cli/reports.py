@@ -6,11 +6,11 @@ from keras_senet.cli.console import print_table
 
 
 def check_new(output: Path | None) -> None:
-    """Raises a ValueError if the folder that a verb is to write exists."""
+    """Raises a ValueError if what a verb is to write exists."""
     if output is not None and output.exists():
         raise ValueError(
             "`output` must not exist yet. Received: "
-            f"{str(output)!r}, which exists. Choose another folder."
+            f"{str(output)!r}, which exists. Choose another path."
         )
 
 

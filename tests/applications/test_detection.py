@@ -217,6 +217,23 @@ def test_average_precision_is_cocos(detector):
     found = {name: value[:1] for name, value in right.items()}
     figures = detector.mean_average_precision([(crowd, found)], "ab")
     assert figures["AP"] == pytest.approx(1)
+    empty = {name: value[:0] for name, value in entry.items()}
+    with pytest.raises(ValueError, match="must have boxes"):
+        detector.mean_average_precision([(empty, found)], "ab")
+
+
+def test_a_mistake_does_not_take_the_folder(annotated, tmp_path):
+    import running
+
+    folder = coco_folder(tmp_path / "data", GOOD)
+    options = {"run_folder": tmp_path / "run", "data": str(folder)}
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        running.Program(**options, batch_size=0).open()
+    running.Program(**options, model="se_resnet81").open()
+    running.Program(**options, model="se_resnet18").open()
+    (tmp_path / "run" / "history.csv").touch()
+    with pytest.raises(ValueError, match="model, different from"):
+        running.Program(**options, model="se_resnet34").open()
 
 
 def test_boxes_follow_their_image(detector):

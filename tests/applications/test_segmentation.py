@@ -39,6 +39,7 @@ def folder(shared, tmp_path):
 def test_labels_of_pixels(shared):
     import main
     from annotated import Record
+    from pycocotools import mask as coco_mask
 
     square = {"size": [4, 6], "counts": [4, 2, 2, 2, 14]}  # rows 0-1 of columns 1-2
     triangle = [[3.0, 0.0, 6.0, 0.0, 6.0, 4.0, 3.0, 4.0]]  # columns 3 to 5
@@ -50,6 +51,9 @@ def test_labels_of_pixels(shared):
     expected[:2, 1:3] = 1
     expected[:, 3:] = 5
     expected[3, 0] = 255  # an object without a mask
+    np.testing.assert_array_equal(main.label_map(record), expected)
+    packed = {"size": [4, 6], "counts": coco_mask.frPyObjects(square, 4, 6)["counts"]}
+    record.masks = [packed, [*triangle, [1.0, 1.0, 2.0, 2.0]], [[]]]
     np.testing.assert_array_equal(main.label_map(record), expected)
     record.crowd[1] = True
     assert np.all(main.label_map(record)[:, 3:] == 255)

@@ -20,7 +20,7 @@ for python in "$@"; do
         place=$folder/$(basename "$python")-$name
         [ -x "$place/bin/pip" ] || "$python" -m venv "$place"
         # Each package is a word.
-        if ! "$place/bin/pip" install -q "$root[test]" ${pairs[$name]}; then
+        if ! "$place/bin/pip" install -q -U "$root[test]" ${pairs[$name]}; then
             rows+=("| $python | $name: ${pairs[$name]} | does not install | - |")
             continue
         fi
