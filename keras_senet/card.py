@@ -268,8 +268,8 @@ class Card:
             return (outputs[..., 0] > 0.5).astype(int)
         return outputs.argmax(-1)
 
-    def check_names(self, names: Sequence[str]) -> None:
-        """Raises if the classes of some data are others, or in another order.
+    def check_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Returns the names of the outputs for some data, if its classes are these.
 
         Without names in the card there is nothing to compare. Names that only one side
         knows are taken for other words for the same classes.
@@ -279,13 +279,13 @@ class Card:
                 which the second one is that output's.
 
         Raises:
-            ValueError: If a name of both has different places, or there is none of
-                both.
+            ValueError: If a name that both know has different places, or they share
+                no name.
         """
         names = tuple(names[1:] if self.binary and len(names) == 2 else names)
         mine = self.labels
         if mine is None or len(mine) != len(names):
-            return
+            return names
         triples = zip(range(len(mine)), mine, names, strict=True)
         differing = [triple for triple in triples if triple[1] != triple[2]]
         moved = [triple for triple in differing if triple[1] in names]
@@ -299,6 +299,7 @@ class Card:
                 f"Received: class {place} is {own!r} in the model and {theirs!r} in "
                 "the data. Name and number the classes of the data as in the model."
             )
+        return names
 
     def activation_argument(self) -> dict[str, str | None]:
         """Returns a constructor's `classifier_activation` if it is not softmax."""

@@ -331,10 +331,7 @@ def _read(dataset, source) -> Iterator:
 
 def _checked_names(card: Card, source: Source) -> tuple[str, ...]:
     """Returns the names of the outputs; raises if the data has others, or an order."""
-    theirs = source.class_names
-    if card.binary and len(theirs) == 2:  # the probability of the second class
-        theirs = theirs[1:]
-    card.check_names(theirs)
+    theirs = card.check_names(source.class_names)
     if source.multi_label and card.outputs != "sigmoid":
         raise ValueError(
             f"The images of {source.name!r} have several labels each, so the outputs "

@@ -270,10 +270,8 @@ def _check(variants) -> None:
 
 
 def _check_classes(frozen: Frozen, source: Source) -> None:
-    classes, names = frozen.outputs[0].shape[-1], source.class_names
-    if frozen.card.binary and len(names) == 2:
-        names = names[1:]
-    frozen.card.check_names(names)
+    classes = frozen.outputs[0].shape[-1]
+    names = frozen.card.check_names(source.class_names)
     if classes != len(names):
         raise ValueError(
             "The model and the data must have the same classes. Received: a model with "
