@@ -133,6 +133,8 @@ class Starts:
         seeds: Each network is trained once with each seed.
         epochs: Number of epochs, if not 10, or 40 with `best`.
         limit: Number of training images, if not 10,000, or all with `best`.
+        dtype_policy: Keras' dtype policy of the trainings, if not float32.
+            "mixed_bfloat16" is faster on a processor with AMX and slower on others.
         jobs: Number of trainings at a time, each in a process with one thread.
         data_dir: The folder of the data, if not the usual one.
         docs: A Markdown page; the table is written between its marks.
@@ -145,6 +147,7 @@ class Starts:
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int | None = None
     limit: int | None = None
+    dtype_policy: str | None = None
     jobs: int = 1
     data_dir: Path | None = None
     docs: Path | None = None
@@ -189,7 +192,8 @@ class Starts:
 
     def base(self) -> Recipe:
         """The recipe that the ways change."""
-        given = {"epochs": self.epochs, "limit": self.limit}
+        names = ("epochs", "limit", "dtype_policy")
+        given = {name: getattr(self, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
         recipe = dataclasses.replace(BASE if self.best else SHORT, **given)
         return recipe.smoke() if self.smoke else recipe
@@ -221,7 +225,8 @@ def table(
     """
     images = f"{base.limit:,}" if base.limit else "all"
     lines = [
-        f"SE-ResNet-20 on CIFAR-10, {images} training images, {base.epochs} epochs. "
+        f"SE-ResNet-20 on CIFAR-10, {images} training images, {base.epochs} epochs, "
+        f"{base.dtype_policy}. "
         f"Top-1 accuracy in per cent on {results.images:,} {judges}; mean and standard "
         "deviation over the seeds. Gain: points over the network without SE, and the "
         "standard error. The other columns are means over the seeds, measured on "

@@ -20,7 +20,7 @@ from keras_senet.data.decoding import Window, crop
 from keras_senet.data.mixing import LEAST_ALPHA, Mixer, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
-from keras_senet.data.source import Source
+from keras_senet.data.source import Part, Source
 from keras_senet.utils.errors import (
     check_counts,
     checked_size,
@@ -124,50 +124,33 @@ def batches(
     """
     part = source.part(split)
     size = checked_size(image_size)
+    channels = source.channels if channels is None else channels
+    _check_sizes(batch_size, limit, channels, crop_fraction, interpolation)
     random = {"rand_augment": rand_augment, "random_erasing": random_erasing}
     mixing = {"mixup": mixup, "cutmix": cutmix}
-    check_counts(batch_size=batch_size, limit=limit)
-    _check_random(
-        training,
-        one_hot,
-        {"augmentation": augmentation, **random, **mixing, "epoch": epoch},
-    )
-    _one_of(KERNELS, interpolation=interpolation)
-    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
-    _require(channels in (None, 1, 3), grey_or_rgb, channels=channels)
-    shown = 0 < crop_fraction <= 1
-    _require(shown, "lie above 0 and at most at 1", crop_fraction=crop_fraction)
-    counted = step == 0 or (is_positive_integer(step) and epoch is not None)
-    rule = "be an integer from 0 and belongs to `epoch`"
-    _require(counted, rule, step=step, epoch=epoch)
+    changes = {"augmentation": augmentation, **random, **mixing}
+    _check_random(training, one_hot, {**changes, "epoch": epoch})
+    _check_place(step, epoch, worker, batch_size, drop_remainder)
     counts = {"batch_size": batch_size, "limit": limit}
     steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
-    index, workers = worker
-    divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
-    _require(
-        0 <= index < workers and divides,
-        "be (i, n) with i from 0 and below n, for whole batches (drop_remainder=True) "
-        "of a multiple of n images",
-        worker=worker,
-        batch_size=batch_size,
-    )
     records = source.reader.records(part)
     if limit is not None:
         records = records.take(limit)
-    fit = functools.partial(
-        resize_and_crop,
-        size=size,
-        crop_fraction=crop_fraction,
-        interpolation=interpolation,
-    )
-    channels = channels or source.channels
-    decode = _decoder(source, channels)
     seen = min(channels, source.channels)
-    augment = _augmenter(augmentation, seen, size, **random)
-    area = WINDOW_AREAS.get(augmentation)
-    whole = _whole_window(source, size, crop_fraction) if training else None
     records, make = _image_maker(
-        decode, records, fit, augment, area, size, cache, whole
+        _decoder(source, channels),
+        records,
+        functools.partial(
+            resize_and_crop,
+            size=size,
+            crop_fraction=crop_fraction,
+            interpolation=interpolation,
+        ),
+        _augmenter(augmentation, seen, size, **random),
+        WINDOW_AREAS.get(augmentation),
+        size,
+        cache,
+        _whole_window(source, size, crop_fraction) if training else None,
     )
     finish = functools.partial(
         _finished,
@@ -176,20 +159,14 @@ def batches(
         classes=len(source.class_names) if one_hot else None,
         mix=make_mixer(**mixing),
     )
-    buffer = max(1, SHUFFLE_BYTES // source.reader.record_bytes)
-    buffer = min(buffer, part.images)
+    index, workers = worker
 
     def one_epoch(number):
         key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), number)
         ordered = records
         if training:
-            # Of this epoch's graph: `shuffle` combines it with its seed, and cannot
-            # where it is 0, as after keras.utils.set_random_seed(0).
-            tf.random.set_seed(seed + 1)
-            order_seed = tf.cast(tf.random.fold_in(key, 0)[0], tf.int64)
-            if not cache and limit is None:
-                ordered = source.reader.reordered(part, order_seed) or records
-            ordered = ordered.shuffle(buffer, seed=order_seed)
+            reorders = not cache and limit is None
+            ordered = _shuffled(records, source, part, seed, key, reorders)
 
         def example(place, pair):
             record, label = pair
@@ -269,6 +246,32 @@ def _one_of(choices: Iterable[str], **received: str) -> None:
         )
 
 
+def _check_sizes(batch_size, limit, channels, crop_fraction, interpolation):
+    """Raises if what is asked of every image or batch is out of its range."""
+    check_counts(batch_size=batch_size, limit=limit)
+    _one_of(KERNELS, interpolation=interpolation)
+    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
+    _require(channels in (1, 3), grey_or_rgb, channels=channels)
+    shown = 0 < crop_fraction <= 1
+    _require(shown, "lie above 0 and at most at 1", crop_fraction=crop_fraction)
+
+
+def _check_place(step, epoch, worker, batch_size, drop_remainder):
+    """Raises if there is no such place in an epoch, or no such part of a batch."""
+    counted = step == 0 or (is_positive_integer(step) and epoch is not None)
+    rule = "be an integer from 0 and belongs to `epoch`"
+    _require(counted, rule, step=step, epoch=epoch)
+    index, workers = worker
+    divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
+    _require(
+        0 <= index < workers and divides,
+        "be (i, n) with i from 0 and below n, for whole batches (drop_remainder=True) "
+        "of a multiple of n images",
+        worker=worker,
+        batch_size=batch_size,
+    )
+
+
 def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
     """Raises if a value is wrong, or an option of training is set in evaluation."""
     off = {"augmentation": "none", "epoch": None}
@@ -291,6 +294,29 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
             _require(mixes, rule, **received, one_hot=one_hot)
         else:
             _require(0 <= value <= 1, "lie between 0 and 1", **received)
+
+
+def _shuffled(
+    records: tf.data.Dataset,
+    source: Source,
+    part: Part,
+    seed: int,
+    key: tf.Tensor,
+    reorders: bool,
+) -> tf.data.Dataset:
+    """Returns the records in the order of the epoch that `key` belongs to.
+
+    Args:
+        reorders: Whether the reader may also read them in another order.
+    """
+    # Of this epoch's graph: `shuffle` combines it with its seed, and cannot
+    # where it is 0, as after keras.utils.set_random_seed(0).
+    tf.random.set_seed(seed + 1)
+    order_seed = tf.cast(tf.random.fold_in(key, 0)[0], tf.int64)
+    if reorders:
+        records = source.reader.reordered(part, order_seed) or records
+    buffer = max(1, SHUFFLE_BYTES // source.reader.record_bytes)
+    return records.shuffle(min(buffer, part.images), seed=order_seed)
 
 
 def _epochs(

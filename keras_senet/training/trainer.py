@@ -188,25 +188,10 @@ def train(
     folder = RunFolder(run_folder)
     if not resume and is_chief(strategy):
         folder.check_new()
-    if not isinstance(source, data.Source):
-        source = data.open_source(
-            source or recipe.data,
-            data_dir=data_dir,
-            on_error=recipe.on_error,
-            held_out=recipe.held_out,
-        )
-    devices = count_devices(strategy)
-    recipe = resolve_recipe(recipe, source, devices)
-    check_devices(recipe, devices)
+    recipe, source = _resolved(recipe, source, data_dir, count_devices(strategy))
     if resume:
         folder.check_same(recipe)
-    steps = recipe.passes * data.steps_per_epoch(
-        source,
-        recipe.train_split,
-        batch_size=recipe.step_batch_size,
-        limit=recipe.limit,
-        drop_remainder=True,
-    )
+    steps = _steps_per_epoch(recipe, source)
     # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
     keras.utils.set_random_seed(recipe.seed + 1)
     with dtype_policy(recipe.dtype_policy), strategy.scope():
@@ -253,6 +238,30 @@ def train(
         images_per_second=training.steps_done
         * recipe.step_batch_size
         / max(training.seconds, 1e-9),
+    )
+
+
+def _resolved(recipe, source, data_dir, devices):
+    """Returns the recipe with every value known, and its data, open."""
+    if not isinstance(source, data.Source):
+        source = data.open_source(
+            source or recipe.data,
+            data_dir=data_dir,
+            on_error=recipe.on_error,
+            held_out=recipe.held_out,
+        )
+    recipe = resolve_recipe(recipe, source, devices)
+    check_devices(recipe, devices)
+    return recipe, source
+
+
+def _steps_per_epoch(recipe, source):
+    return recipe.passes * data.steps_per_epoch(
+        source,
+        recipe.train_split,
+        batch_size=recipe.step_batch_size,
+        limit=recipe.limit,
+        drop_remainder=True,
     )
 
 
