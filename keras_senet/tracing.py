@@ -113,7 +113,6 @@ class Frozen:
 
 def freeze(
     model: keras.Model,
-    *,
     labels: Sequence[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     batch_size: int | None = None,

@@ -67,13 +67,7 @@ def export_onnx(
     except ImportError as error:
         raise not_installed("ONNX files", error, "onnx", "tf2onnx") from error
     with atomic_path(path, overwrite=overwrite, what="ONNX file") as temporary:
-        frozen = freeze(
-            model,
-            labels=labels,
-            image_size=image_size,
-            batch_size=batch_size,
-            fold=fold,
-        )
+        frozen = freeze(model, labels, image_size, batch_size, fold)
         try:
             with temporary_folder() as folder, quiet():
                 write_saved_model(frozen, folder)

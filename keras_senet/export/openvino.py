@@ -82,13 +82,7 @@ def export_openvino(
     _check(path, quantization)
     weights = openvino_weights(path, overwrite)
     with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
-        frozen = freeze(
-            model,
-            labels=labels,
-            image_size=image_size,
-            batch_size=batch_size,
-            fold=fold,
-        )
+        frozen = freeze(model, labels, image_size, batch_size, fold)
         images = None
         if quantization == "int8":
             images = calibration_images(

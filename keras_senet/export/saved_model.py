@@ -97,13 +97,7 @@ def export_saved_model(
     if preprocessing is not None:
         preprocessing = find_preprocessing(preprocessing)
     with atomic_path(path, overwrite=overwrite, what="SavedModel") as temporary:
-        frozen = freeze(
-            model,
-            labels=labels,
-            image_size=image_size,
-            batch_size=batch_size,
-            fold=fold,
-        )
+        frozen = freeze(model, labels, image_size, batch_size, fold)
         if preprocessing is not None:
             card = dataclasses.replace(
                 frozen.card,

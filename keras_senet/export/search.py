@@ -124,13 +124,7 @@ def search_int8(
     check_arguments(path, "int8", io_type)
     _check(images, targets, max_accuracy_loss, max_conversions)
     with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
-        frozen = freeze(
-            model,
-            labels=labels,
-            image_size=image_size,
-            batch_size=batch_size,
-            fold=fold,
-        )
+        frozen = freeze(model, labels, image_size, batch_size, fold)
         check_classifier(frozen)
         calibration = calibration_images(
             frozen, representative_dataset, limit=representative_limit

@@ -124,13 +124,7 @@ def export_tflite(
     """
     check_arguments(path, quantization, io_type, float_operations)
     with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
-        frozen = freeze(
-            model,
-            labels=labels,
-            image_size=image_size,
-            batch_size=batch_size,
-            fold=fold,
-        )
+        frozen = freeze(model, labels, image_size, batch_size, fold)
         images = None
         if is_int8(quantization):
             images = calibration_images(
