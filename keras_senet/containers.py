@@ -24,7 +24,8 @@ from keras_senet.utils.files import parse_json
 KEY = "keras_senet"
 MEMBER = "keras_senet.json"
 FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
-CONFIG = "config.json"
+# In a folder of `save_pretrained` and in a .keras file.
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # Of files for other runtimes, by the names of their kinds; a SavedModel is a folder.
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 

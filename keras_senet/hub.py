@@ -11,17 +11,16 @@ import keras
 import numpy as np
 
 from keras_senet import weights as weights_room
-from keras_senet.card import Card
-from keras_senet.containers import CONFIG
-from keras_senet.models import CONSTRUCTORS, network_of
-from keras_senet.utils.errors import nearest
-from keras_senet.utils.files import atomic_path, read_json, sha256, write_json
+from keras_senet.containers import CONFIG, WEIGHTS
+from keras_senet.models import CONSTRUCTORS, constructor_of, network_of
+from keras_senet.opening import load_folder
+from keras_senet.utils.files import atomic_path, sha256, write_json
 from keras_senet.utils.graph import data_format
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.version import __version__
 from keras_senet.weights.repository import SCHEME, parse_address
 
-WEIGHTS, README = "model.weights.h5", "README.md"
+README = "README.md"
 MARK = "library_name: keras_senet"  # in the head of a card
 
 
@@ -126,36 +125,7 @@ def load_pretrained(
     >>> keras_senet.load_pretrained(folder).card.classes
     10
     """
-    folder = _fetched(folder, revision, token)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"The folder must hold {CONFIG} and {WEIGHTS}. Received: "
-                f"{str(folder)!r}, which has no {name}. For a repository of the hub, "
-                "use 'user/model'."
-            )
-    config = folder / CONFIG
-    card = Card.read(folder)
-    needed = ("constructor", "include_top", "input_shape")
-    missing = [name for name in needed if getattr(card, name) is None]
-    if missing:
-        raise ValueError(
-            f"{str(config)!r} must be written by save_pretrained. Received: a file "
-            f"without {', '.join(missing)}"
-        )
-    facts = read_json(config)  # version 0.1 did not write the last two
-    arguments = {
-        "include_top": card.include_top,
-        "include_preprocessing": card.preprocessing is not None and card.normalises,
-        "input_shape": card.input_shape,
-        **card.activation_argument(),
-        **{n: facts[n] for n in ("pooling", "data_format") if facts.get(n)},
-        **kwargs,
-    }
-    model = _constructor(card.constructor)(weights=folder / WEIGHTS, **arguments)
-    preset, licence = card.preset, card.licence
-    model.card = dataclasses.replace(model.card, preset=preset, licence=licence)
-    return model
+    return load_folder(_fetched(folder, revision, token), **kwargs)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,7 +201,7 @@ def convert(
         **(known.activation_argument() if checkpoint.layout == "keras_senet" else {}),
         **architecture,
     }
-    network = _constructor(name)(weights=source, **arguments)
+    network = constructor_of(name)(weights=source, **arguments)
     with (
         atomic_path(target, overwrite=overwrite) as temporary,
         atomic_path(card_path, overwrite=overwrite or alone, what="card") as card,
@@ -272,22 +242,13 @@ def _is_card(path):
 
 def _difference(network, path, arguments, name):
     """Reads the file back and compares logits on random images."""
-    copy = _constructor(name)(weights=path, **arguments)
+    copy = constructor_of(name)(weights=path, **arguments)
     shape = [size or 224 for size in network.input_shape[1:]]
     images = np.random.default_rng(0).normal(0, 1, (2, *shape)).astype("float32")
     if network.card.normalises:
         images = 255 * np.abs(np.tanh(images))
     a, b = (keras.ops.convert_to_numpy(m(images)) for m in (copy, network))
     return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
-
-
-def _constructor(name):
-    if name not in CONSTRUCTORS:
-        raise ValueError(
-            "The constructor must be one of keras_senet.list_models(). "
-            f"Received: {name!r}.{nearest(str(name), CONSTRUCTORS)}"
-        )
-    return CONSTRUCTORS[name]
 
 
 def _fetched(folder, revision, token):

@@ -1,6 +1,7 @@
 """Opens anything that is a model: the one door for models and files."""
 
 import dataclasses
+import functools
 import os
 import tempfile
 import zipfile
@@ -10,8 +11,8 @@ from typing import Any
 import keras
 
 from keras_senet.card import Card
-from keras_senet.containers import CONFIG
-from keras_senet.models import create_model, list_models, network_of
+from keras_senet.containers import CONFIG, WEIGHTS
+from keras_senet.models import constructor_of, create_model, list_models, network_of
 from keras_senet.runners import (
     PRECISIONS,
     KerasRunner,
@@ -23,8 +24,14 @@ from keras_senet.runners import (
     unreadable,
 )
 from keras_senet.utils.errors import as_integer, nearest
-from keras_senet.utils.files import DiskFull, ImplausibleArchive, disk_full_explained
-from keras_senet.weights import open_checkpoint
+from keras_senet.utils.files import (
+    DiskFull,
+    ImplausibleArchive,
+    disk_full_explained,
+    read_json,
+)
+from keras_senet.utils.graph import data_format
+from keras_senet.weights import find_preset, open_checkpoint
 from keras_senet.weights.claims import check_keras_file
 from keras_senet.weights.repository import SCHEME
 
@@ -69,16 +76,16 @@ def open_model(
     >>> keras_senet.export_tflite(model, "model.tflite")
     >>> scores = keras_senet.open_model("model.tflite").predict(images)
     """
-    if isinstance(source, Runner):
-        return source
-    if isinstance(source, keras.Model):
-        return KerasRunner(source)
+    if isinstance(source, (Runner, keras.Model)):
+        _check_weights(source, weights)
+        return source if isinstance(source, Runner) else KerasRunner(source)
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
             "The model must be a keras.Model, a path or the name of a network. "
             f"Received: {source!r} (of type {type(source).__name__})"
         )
-    path, threads = Path(source), threads and as_integer("threads", threads)
+    path = Path(source)
+    threads = None if threads is None else as_integer("threads", threads)
     if precision is not None and (path.suffix != ".xml" or precision not in PRECISIONS):
         raise ValueError(
             f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
@@ -87,12 +94,28 @@ def open_model(
     if weights is not None or not path.exists():
         model = _network(os.fspath(source), weights, trained, image_size)
         return KerasRunner(model, source)
+    if (path / CONFIG).is_file():
+        build = functools.partial(load_folder, path)
+        return KerasRunner(_sized(build, image_size), path)
+    if path.name.endswith(".weights.h5"):
+        return KerasRunner(_load_weights(path, image_size), path)
+    runner = _open_file(path, threads, precision, trust)
+    sides = runner.input_shape[1:3]
+    if image_size is not None and image_size not in sides:
+        raise ValueError(
+            "`image_size` is for a network that is built here; a file has its own. "
+            f"Received: image_size={image_size}, and {str(path)!r} of images "
+            f"{runner.input_shape}"
+        )
+    return runner
+
+
+def _open_file(path, threads, precision, trust) -> Runner:
+    """Opens a file or folder that holds its network."""
     if (path / "model.keras").is_file():  # a run folder
         return KerasRunner(_load_keras(path / "model.keras"), path)
     if path.suffix == ".keras":
         return KerasRunner(_load_keras(path), path)
-    if (path / CONFIG).is_file() or path.name.endswith(".weights.h5"):
-        return KerasRunner(_load_weights(path, image_size), path)
     if (path / "saved_model.pb").is_file():
         return SavedModelRunner(path, trust)
     if path.suffix == ".tflite":
@@ -108,20 +131,25 @@ def open_model(
     )
 
 
+def _check_weights(source, weights) -> None:
+    """Raises if weights are given with what has its own."""
+    if weights is not None:
+        raise ValueError(
+            "`weights` are for the name of a network; a path has its own, and so have "
+            f"a model and a repository. Received: {source!r} with weights={weights!r}"
+        )
+
+
 def _network(name, weights, trained, image_size) -> keras.Model:
     known = list_models()
     if weights is None and name.startswith(SCHEME):
         network = network_of(open_checkpoint(name).card)
         return _from_weights(network or name, name, image_size)
-    if weights is not None and Path(name).exists():
-        raise ValueError(
-            "`weights` are for the name of a network; a path has its own. Received: "
-            f"{name!r} with weights={weights!r}"
-        )
-    if (
-        Path(name).suffix in (".keras", ".tflite", ".onnx", ".xml", ".h5")
-        or os.sep in name
-    ):
+    if name.startswith(SCHEME) or (Path(name).exists() and name not in known):
+        _check_weights(name, weights)
+    endings = (".keras", ".tflite", ".onnx", ".xml", ".h5")
+    is_path = Path(name).suffix in endings or os.sep in name
+    if is_path and find_preset(name) is None:
         raise FileNotFoundError(f"There is no model {name!r}: the path does not exist.")
     if name not in known and "." not in name:
         raise ValueError(
@@ -134,32 +162,72 @@ def _network(name, weights, trained, image_size) -> keras.Model:
             f"The network {name!r} needs weights here. Received none. Give a preset or "
             "a file with --weights."
         )
-    if isinstance(weights, (str, os.PathLike)) and Path(weights).is_file():
+    if str(weights).startswith(SCHEME) or Path(str(weights)).is_file():
         return _from_weights(name, weights, image_size)
     arguments = {} if weights is None and name not in known else {"weights": weights}
-    return _sized(name, image_size, include_preprocessing=True, **arguments)
+    build = functools.partial(create_model, name, include_preprocessing=True)
+    return _sized(functools.partial(build, **arguments), image_size)
+
+
+def load_folder(folder: Path, **kwargs: Any) -> keras.Model:
+    """Builds the network of a folder that `save_pretrained` wrote.
+
+    Args:
+        folder: The folder.
+        **kwargs: Arguments of the constructor instead of what the folder says.
+
+    Raises:
+        FileNotFoundError: If the folder or one of its files does not exist.
+        ValueError: If `save_pretrained` did not write the config.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"The folder must hold {CONFIG} and {WEIGHTS}. Received: "
+                f"{str(folder)!r}, which has no {name}. For a repository of the hub, "
+                "use 'user/model'."
+            )
+    card = Card.read(folder)
+    needed = ("constructor", "include_top", "input_shape")
+    missing = [name for name in needed if getattr(card, name) is None]
+    if missing:
+        raise ValueError(
+            f"{str(folder / CONFIG)!r} must be written by save_pretrained. Received: "
+            f"a file without {', '.join(missing)}"
+        )
+    facts = read_json(folder / CONFIG)  # version 0.1 did not write these two
+    arguments = {
+        "include_top": card.include_top,
+        "include_preprocessing": card.preprocessing is not None and card.normalises,
+        "input_shape": card.input_shape,
+        **card.activation_argument(),
+        **{n: facts[n] for n in ("pooling", "data_format") if facts.get(n)},
+        **kwargs,
+    }
+    model = constructor_of(card.constructor)(weights=folder / WEIGHTS, **arguments)
+    known = {"preset": card.preset, "licence": card.licence}
+    if model.card.classes == card.classes and card.labels is not None:
+        known["labels"] = card.labels
+    model.card = dataclasses.replace(model.card, **known)
+    return model
 
 
 def _load_weights(path: Path, image_size) -> keras.Model:
-    """Builds the network of a .weights.h5 file, or of a folder of `save_pretrained`."""
+    """Builds the network of a .weights.h5 file of this package."""
     card = Card.read(path)
-    file = path / "model.weights.h5" if path.is_dir() else path
     if card is None or card.constructor is None:
         raise ValueError(
             "A .weights.h5 file has weights, but no network. Received: "
             f"{str(path)!r}. Build the network with keras_senet.create_model(name, "
             "weights=path) and pass the model."
         )
-    model = _from_weights(card.constructor, file, image_size)
-    if path.is_dir():
-        facts = {name: getattr(card, name) for name in ("labels", "preset", "licence")}
-        model.card = dataclasses.replace(model.card, **facts)
-    return model
+    constructor_of(card.constructor)  # a file names a network, and never an address
+    return _from_weights(card.constructor, path, image_size)
 
 
-def _from_weights(name, file, image_size) -> keras.Model:
-    """Builds a network with the weights of a file, and as its card says."""
-    checkpoint = open_checkpoint(file, name)
+def _from_weights(name, weights, image_size) -> keras.Model:
+    """Builds a network with the weights of a file or the hub, as their card says."""
+    checkpoint = open_checkpoint(weights, name)
     card = checkpoint.card
     arguments: dict[str, Any] = {"include_preprocessing": True}
     if checkpoint.layout == "keras_senet":  # whose card is a network's
@@ -168,16 +236,19 @@ def _from_weights(name, file, image_size) -> keras.Model:
         )
         arguments["include_top"] = card.include_top
         arguments |= card.activation_argument()
-    return _sized(name, image_size, weights=file, **arguments)
+    build = functools.partial(create_model, name, weights=weights, **arguments)
+    return _sized(build, image_size)
 
 
-def _sized(name, image_size, **arguments) -> keras.Model:
-    model = create_model(name, **arguments)
-    if image_size in (None, model.input_shape[1]):
-        return model
+def _sized(build, image_size) -> keras.Model:
+    model = build()
+    shape = list(model.input_shape[1:])
     # Only the network that is built knows how many channels its weights take.
-    shape = (image_size, image_size, model.input_shape[-1])
-    return create_model(name, input_shape=shape, **arguments)
+    sides = slice(1, 3) if data_format(model) == "channels_first" else slice(0, 2)
+    if image_size is None or shape[sides] == [image_size] * 2:
+        return model
+    shape[sides] = [image_size] * 2
+    return build(input_shape=tuple(shape))
 
 
 def _load_keras(path: Path) -> keras.Model:

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import hub_server
 import keras
 import numpy as np
@@ -170,7 +171,7 @@ def test_convert_weights_of_a_plain_host(tmp_path, monkeypatch):
     )
     network = _model()
     monkeypatch.setattr(hub.weights_room, "open_checkpoint", lambda *_: host)
-    monkeypatch.setattr(hub, "_constructor", lambda _: lambda **_: network)
+    monkeypatch.setattr(hub, "constructor_of", lambda _: lambda **_: network)
     monkeypatch.setattr(hub, "_difference", lambda *_: 0.0)
     done = hub.convert("imagenet_host", tmp_path / "host.keras", model="se_mobilenet")
     assert "sha256 of the source" not in done.card.read_text()
@@ -226,7 +227,7 @@ def test_revisions_on_the_hub(model, hub, tmp_path, monkeypatch):
         built.append(weights.parent.name)
         return model
 
-    monkeypatch.setattr("keras_senet.hub._constructor", lambda name: build)
+    monkeypatch.setattr("keras_senet.opening.constructor_of", lambda name: build)
     keras_senet.load_pretrained("me/mine", revision="dev")
     hub.private["me/mine"] = "hf_me"
     with pytest.raises(OSError, match=r"no folder 'me/mine'; There is no repository"):
@@ -266,9 +267,13 @@ def test_what_a_network_returns_stays(options, randomize, images, tmp_path):
     copy = keras_senet.load_pretrained(
         keras_senet.save_pretrained(bare, tmp_path / "a")
     )
+    opened = keras_senet.open_model(tmp_path / "a").keras_model()
     x = images(2, *bare.input_shape[1:])
-    np.testing.assert_array_equal(copy(x), bare(x))
-    assert copy.card.outputs == bare.card.outputs
+    for network in (copy, opened):
+        np.testing.assert_array_equal(network(x), bare(x))
+        assert network.card.outputs == bare.card.outputs
+    larger = keras_senet.open_model(tmp_path / "a", image_size=48)
+    assert sorted(larger.input_shape[1:]) == [3, 48, 48]
 
 
 def test_layers_in_front_of_a_network_are_not_lost(tmp_path):
@@ -289,3 +294,35 @@ def test_convert_keeps_what_outputs_mean(randomize, images, tmp_path):
     assert copy.card.outputs == "sigmoid"
     x = images(2, 32, 40, 3)
     np.testing.assert_allclose(copy(x), bare(x), atol=1e-6)
+
+
+@uploads
+def test_a_repositorys_outputs_are_those_of_its_network(hub, tmp_path):
+    network = keras_senet.SEResNet20(
+        weights=None, classes=4, classifier_activation="sigmoid"
+    )
+    push = {"push_to_hub": "me/signs", "token": "hf_me"}
+    keras_senet.save_pretrained(network, tmp_path / "signs", **push)
+    address = "hf://me/signs"
+    models = [
+        keras_senet.create_model(address),
+        keras_senet.open_model(address).keras_model(),
+        keras_senet.open_model("se_resnet20", weights=address).keras_model(),
+    ]
+    assert [model.card.outputs for model in models] == ["sigmoid"] * 3
+    with pytest.warns(UserWarning, match="start untrained"):
+        other = keras_senet.create_model(address, classes=5)
+    assert other.card.outputs == "softmax"  # of a new classifier
+    with pytest.raises(ValueError, match="a model and a repository"):
+        keras_senet.open_model(address, weights=address)
+
+
+def test_a_file_that_names_an_address_asks_nobody(model, tmp_path, monkeypatch):
+    file = tmp_path / "model.weights.h5"
+    keras_senet.weights.save_weights(model, file)
+    with h5py.File(file, "r+") as opened:
+        header = json.loads(opened.attrs["keras_senet"])
+        opened.attrs["keras_senet"] = json.dumps({**header, "constructor": "hf://a/b"})
+    monkeypatch.setattr("socket.socket", None)
+    with pytest.raises(ValueError, match=r"list_models\(\)\. Received: 'hf://a/b'"):
+        keras_senet.open_model(file)

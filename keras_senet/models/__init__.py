@@ -5,6 +5,7 @@ from keras_senet.models._records import Option
 from keras_senet.models.registry import (
     CONSTRUCTORS,
     architecture_options,
+    constructor_of,
     create_model,
     list_models,
     network_of,
@@ -16,6 +17,7 @@ __all__ = [
     "Architecture",
     "Option",
     "architecture_options",
+    "constructor_of",
     "create_model",
     "list_models",
     "network_of",

@@ -104,7 +104,10 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     if preset is not None:
         weights, network = preset.name, preset.card.constructor
     else:
-        weights, network = name, network_of(weights_room.open_checkpoint(name).card)
+        checkpoint = weights_room.open_checkpoint(name)
+        weights, network = name, network_of(checkpoint.card)
+        if checkpoint.layout == "keras_senet" and "classes" not in kwargs:
+            kwargs = {**checkpoint.card.activation_argument(), **kwargs}
     if network is None:
         raise ValueError(
             f"{name!r} does not say which network it has. Give the network: "
@@ -117,6 +120,28 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
             f"weights, give the network: create_model({network!r}, weights=...)."
         )
     return CONSTRUCTORS[network](weights=weights, **kwargs)
+
+
+def constructor_of(network: str) -> Callable[..., keras.Model]:
+    """Returns the constructor of a network.
+
+    Args:
+        network: A name of `list_models`.
+
+    Raises:
+        ValueError: If there is no such network.
+
+    Example:
+
+    >>> keras_senet.models.constructor_of("se_resnet20") is keras_senet.SEResNet20
+    True
+    """
+    if network not in CONSTRUCTORS:
+        raise ValueError(
+            "The network must be one of keras_senet.list_models(). "
+            f"Received: {network!r}.{nearest(str(network), CONSTRUCTORS)}"
+        )
+    return CONSTRUCTORS[network]
 
 
 def architecture_options(network: str) -> dict[str, Option]:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_senet.containers import CONFIG
+from keras_senet.containers import CONFIG, WEIGHTS
 from keras_senet.utils.errors import short
 from keras_senet.utils.files import (
     ImplausibleArchive,
@@ -19,8 +19,6 @@ from keras_senet.utils.files import (
     parse_json,
     plausible_size,
 )
-
-WEIGHTS = "model.weights.h5"  # in a .keras file
 
 _MOST_CONFIG_BYTES = 2**24
 # Each model within another is two.

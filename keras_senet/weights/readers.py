@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 
 from keras_senet.card import Card
-from keras_senet.containers import KEY, h5_header, read_header
+from keras_senet.containers import CONFIG, KEY, WEIGHTS, h5_header, read_header
 from keras_senet.utils.errors import first_line, short
 from keras_senet.utils.files import ImplausibleArchive, check_archive
-from keras_senet.weights.claims import WEIGHTS, Budget, Unreadable, open_weights
+from keras_senet.weights.claims import Budget, Unreadable, open_weights
 
 # Keras nests a network's layers a few levels deep.
 _MAX_DEPTH = 32
@@ -281,7 +281,7 @@ def _read_zip(path: Path) -> _Content:
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-        if "config.json" not in names:
+        if CONFIG not in names:
             if any(name.endswith("/data.pkl") for name in names):
                 return _read_torch(path)
             raise Unreadable("it is a zip file, but neither a .keras nor a .pth")

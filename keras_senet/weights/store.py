@@ -52,15 +52,11 @@ def fetch(preset: Preset) -> Path:
         OSError: If no file can be had; its one line says why.
     """
     for file in preset.files:
-        folder = cache_folder() if file.url else shipped_folder()
-        path = folder / file.name
+        if not file.url:
+            return fetch_anywhere(file)
+        path = cache_folder() / file.name
         if path.is_file() and is_intact(path, file):
             return path
-        if not file.url:
-            raise OSError(
-                f"{str(path)!r}, a part of keras_senet, is missing or damaged. "
-                "Install the package again: pip install --force-reinstall ."
-            )
     problems = []
     for file in preset.files:
         try:
@@ -82,7 +78,13 @@ def fetch_anywhere(file: File) -> Path:
         OSError: If it cannot be had; its one line says why.
     """
     if not file.url:
-        return shipped_folder() / file.name
+        path = shipped_folder() / file.name
+        if path.is_file() and is_intact(path, file):
+            return path
+        raise OSError(
+            f"{str(path)!r}, a part of keras_senet, is missing or damaged. "
+            "Install the package again: pip install --force-reinstall ."
+        )
     if _is_for_hub(file):
         name, path = _HUB.fullmatch(file.url).groups()
         return repository.Repository(name=name).fetch(path)
@@ -117,7 +119,7 @@ def fetch_file(file: File, folder: Path | None = None) -> Path:
         part = folder / f".{file.name}.part"
         try:
             _obtain(file, part)
-            _verify(part, file)
+            _verify(part, file, path)
         except _WrongContent:
             part.unlink(missing_ok=True)
             raise
@@ -128,15 +130,34 @@ def fetch_file(file: File, folder: Path | None = None) -> Path:
 
 def is_intact(path: Path, file: File) -> bool:
     """Whether a file in the cache is the record's, or the one first fetched."""
-    if file.sha256:
-        return sha256(path).startswith(file.sha256)
-    if file.md5:
-        return _md5(path) == file.md5
+    kind, expected = _expected_hash(path, file)
+    return expected is not None and _hash(path, kind).startswith(expected)
+
+
+def _expected_hash(path, file):
+    """The kind and the value of the record's hash, or that of the first download."""
+    if file.md5 and not file.sha256:
+        return "MD5", file.md5
+    return "SHA-256", file.sha256 or _first_hash(path)
+
+
+def _first_hash(path):
+    """The SHA-256 of the first download, where no publisher gave one, or None."""
     try:
-        recorded = json.loads(_sidecar(path).read_text())["sha256"]
+        first = json.loads(_sidecar(path).read_text())["sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return sha256(path) == recorded
+        return None
+    return first if re.fullmatch("[0-9a-f]{64}", str(first)) else None
+
+
+def _hash(path, kind):
+    if kind == "SHA-256":
+        return sha256(path)
+    with open(path, "rb") as file:
+        # The publisher's choice; it guards against damage, not against forgery.
+        return hashlib.file_digest(
+            file, lambda: hashlib.md5(usedforsecurity=False)
+        ).hexdigest()
 
 
 def source_of(file: File) -> str:
@@ -218,7 +239,9 @@ def _first_byte(response):
 
 
 def _write(response, part, done, total, url):
-    bar = _Bar(url, total)
+    _say(f"Downloading {url}")
+    shown = int(sys.stdout.isatty() and total is not None)
+    bar = keras.utils.Progbar(total, verbose=shown, unit_name="byte")
     with _open_part(part, done) as writer:
         while True:
             try:
@@ -238,10 +261,10 @@ def _write(response, part, done, total, url):
                     f"{part.parent} cannot hold {url}: {error.strerror}"
                 ) from None
             done += len(chunk)
-            bar.update(done)
+            if chunk:
+                bar.update(done)
             if broken or not chunk:
                 break
-    bar.close()
     if broken or (total is not None and done < total):
         raise _Transient(f"{done} of {total or 'unknown'} bytes came")
 
@@ -260,21 +283,29 @@ def _open_part(part, done):
         raise OSError(f"{part.parent} cannot be written: {error.strerror}") from None
 
 
-def _verify(part, file):
-    if not (file.sha256 or file.md5) and not _may_be(part, file.name):
+def _verify(part, file, path):
+    """Raises unless a download is the file of the record, which is to be at a path."""
+    kind, expected = _expected_hash(path, file)
+    if expected is None:
+        if _may_be(part, file.name):
+            return
         raise _WrongContent(
             f"{source_of(file)} is not a whole {Path(file.name).suffix} file, but "
             "perhaps the page of a portal or a proxy"
         )
-    if file.sha256:
-        found = sha256(part)
-        if found.startswith(file.sha256):
-            return
-        raise _WrongContent(_wrong(file, "SHA-256", file.sha256, found))
-    if file.md5:
-        found = _md5(part)
-        if found != file.md5:
-            raise _WrongContent(_wrong(file, "MD5", file.md5, found))
+    found = _hash(part, kind)
+    if found.startswith(expected):
+        return
+    text = (
+        f"{source_of(file)} is not the published file: its {kind} must begin with "
+        f"{expected} and is {found}"
+    )
+    if not (file.sha256 or file.md5):
+        text += (
+            ". That is the hash of the first download; if the publisher has a new "
+            f"file, delete {str(_sidecar(path))!r}"
+        )
+    raise _WrongContent(text)
 
 
 def _may_be(part, name):
@@ -295,20 +326,14 @@ def _may_be(part, name):
             return False
 
 
-def _wrong(file, kind, expected, found):
-    return (
-        f"{source_of(file)} is not the published file: its {kind} must begin with "
-        f"{expected} and is {found}"
-    )
-
-
 def _record_hash(part, path, file):
     """Writes the file's SHA-256 beside it; for later, it is then the file's hash."""
     digest = sha256(part)
     trusted = not (file.sha256 or file.md5)
+    is_first = trusted and _first_hash(path) is None
     record = {"sha256": digest, "url": source_of(file), "trusted_first": trusted}
     write_json(_sidecar(path), record, overwrite=True)
-    if trusted:
+    if is_first:
         _say(
             f"{file.name}: the publisher gives no hash, so this first download is "
             f"trusted. From now on, its SHA-256 must be {digest}"
@@ -317,14 +342,6 @@ def _record_hash(part, path, file):
 
 def _sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".sha256.json")
-
-
-def _md5(path):
-    with open(path, "rb") as file:
-        # The publisher's choice; it guards against damage, not against forgery.
-        return hashlib.file_digest(
-            file, lambda: hashlib.md5(usedforsecurity=False)
-        ).hexdigest()
 
 
 @contextlib.contextmanager
@@ -348,23 +365,6 @@ def _acquire(file):
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX)
-
-
-class _Bar:
-    """Keras' progress bar on a terminal, nothing elsewhere."""
-
-    def __init__(self, url, total):
-        _say(f"Downloading {url}")
-        shown = sys.stdout.isatty() and total
-        self.bar = keras.utils.Progbar(total, unit_name="byte") if shown else None
-
-    def update(self, done):
-        if self.bar is not None:
-            self.bar.update(done)
-
-    def close(self):
-        if self.bar is not None:
-            self.bar.update(self.bar.target, finalize=True)
 
 
 def _say(line):

@@ -215,6 +215,17 @@ def test_other_things_are_told_apart(files, tmp_path):
         open_runner(str(tmp_path / "a.pt"), weights="imagenet")
 
 
+def test_what_a_file_has_is_not_given_again(files, model):
+    with pytest.raises(ValueError, match="`image_size` is for a network that is built"):
+        open_runner(files / "model.tflite", image_size=64)
+    assert open_runner(files / "model.tflite", image_size=16).input_shape[1] == 16
+    for opened in (model, open_runner(model)):
+        with pytest.raises(ValueError, match="`weights` are for the name"):
+            open_runner(opened, weights="imagenet")
+    with pytest.raises(ValueError, match="threads=0"):
+        open_runner(files / "model.tflite", threads=0)
+
+
 def test_saved_model_without_its_variables_folder(files, tmp_path):
     shutil.copytree(files / "served", tmp_path / "served")
     shutil.rmtree(tmp_path / "served" / "variables")

@@ -130,6 +130,20 @@ def test_first_download_without_a_hash_is_trusted_and_recorded(
     assert not store.is_intact(path, file)
 
 
+def test_the_first_hash_holds_where_the_publisher_gives_none(server, tmp_path, capsys):
+    file = File(url=server.url + "good", name="weights.bin")
+    path = store.fetch_file(file, tmp_path)
+    path.write_bytes(b"damaged")
+    assert store.fetch_file(file, tmp_path).read_bytes() == CONTENT
+    assert capsys.readouterr().err.count("From now on") == 1
+    for recorded in ("", "0" * 64):
+        sidecar = tmp_path / WHOLE[1]
+        sidecar.write_text(json.dumps({"sha256": recorded}))
+        assert not store.is_intact(path, file)
+    with pytest.raises(OSError, match=r"the first download.*delete .*sha256\.json"):
+        store.fetch_file(file, tmp_path)
+
+
 def test_damaged_cache_is_fetched_again(server, tmp_path, capsys):
     file = record(server)
     path = store.fetch_file(file, tmp_path)

@@ -56,7 +56,9 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
                 f"{str(path)!r} looks like a file of {name}, but its network is "
                 f"unknown: {error}"
             ) from None
-        config, untold = _config_beside(Path(path)), ()
+        # The file of another library has nothing to do with a config of timm's.
+        is_torchs = raw.format in ("safetensors", "pth")
+        config, untold = _config_beside(Path(path)) if is_torchs else {}, ()
         if layout is timm_modern:
             told = _named_row(config, Path(path).name)
             row, untold = {**row, **told}, () if told else ("anti_alias",)
