@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
-from keras_senet.utils.errors import first_line
+from keras_senet.utils.errors import damaged
 from keras_senet.utils.files import parse_json
 
 KEY = "keras_senet"
@@ -80,10 +80,7 @@ def read_header(path: Path) -> str | Mapping[str, Any] | None:
     except Exception as error:
         if getattr(error, "errno", None):  # no such file, or none that one may read
             raise
-        raise ValueError(
-            f"{str(path)!r} cannot be read. It may be truncated or damaged: "
-            f"{first_line(error)[:200]}"
-        ) from None
+        raise damaged(path, error) from None
 
 
 def _read_header(path):

@@ -325,7 +325,9 @@ def _readme(name, card, description, facts=None):
         images = "Images must be normalised before they are given to the network"
         images += f": mean {record.mean}, std {record.std}." if record else "."
     else:
-        images = "The network takes raw RGB images, 0..255, and normalises them itself"
+        kind = "grey" if 1 in card.input_shape else "RGB"
+        images = f"The network takes raw {kind} images, 0..255, and normalises them"
+        images += " itself"
         images += f": mean {record.mean}, std {record.std} on 0..1." if record else "."
     return "\n".join(
         [

@@ -164,3 +164,8 @@ def with_card(model: keras.Model, card: Card) -> keras.Model:
         return Network(model.input, model.output, name=model.name, card=card)
     model.card = card
     return model
+
+
+def derived(model: keras.Model, old: keras.Model, **changes: Any) -> keras.Model:
+    """Gives a model that was made of another one that one's card, with changes."""
+    return with_card(model, dataclasses.replace(Card.of(old), **changes))

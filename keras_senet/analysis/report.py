@@ -73,7 +73,7 @@ def write_report(
     >>> keras_senet.analysis.write_report("gates", statistics).name
     'index.html'
     """
-    pictures = draw_all(statistics, removal, classes=classes, layers=layers)
+    pictures = _draw_all(statistics, removal, classes, layers)
     if activations is not None:
         pictures["activations"] = activations
     with atomic_path(folder, what="report folder") as temporary:
@@ -85,27 +85,22 @@ def write_report(
         statistics.save_csv(temporary)
         if removal is not None:
             removal.save_csv(temporary)
-        tables = [layer_rows(statistics, removal)]
+        tables = [("Layers", layer_rows(statistics, removal))]
         if removal is not None and removal.groups:
-            tables.append(group_rows(statistics, removal))
+            several = group_rows(statistics, removal)
+            tables.append(("Several layers at once", several))
         text = "\n\n".join(
             markdown_table([head[0], *(f">{name}" for name in head[1:])], rows)
-            for head, *rows in tables
+            for _, (head, *rows) in tables
         )
         (temporary / "layers.md").write_text(f"{text}\n", "utf-8")
         write_json(temporary / "report.json", _facts(statistics, removal, data))
-        page = _page(statistics, removal, files, data)
+        page = _page(statistics, removal, files, tables, data)
         (temporary / "index.html").write_text(page, "utf-8")
     return Path(folder) / "index.html"
 
 
-def draw_all(
-    statistics: Excitation,
-    removal: Removal | None = None,
-    *,
-    classes: Sequence[str] | None = None,
-    layers: Sequence[str] | None = None,
-) -> dict:
+def _draw_all(statistics, removal, classes, layers) -> dict:
     """Returns the report's pictures, matplotlib figures by name."""
     few = plots.choose_classes(statistics, classes, 4)
     many = statistics.class_names
@@ -193,7 +188,7 @@ def _facts(statistics, removal, data):
     return facts
 
 
-def _page(statistics, removal, files, data):
+def _page(statistics, removal, files, tables, data):
     answer = [f"{len(statistics.layers)} SE layers were measured."]
     if removal is not None:
         answer = []
@@ -201,9 +196,6 @@ def _page(statistics, removal, files, data):
             right = f"{100 * removal.top1:.2f} % of the images"
             answer = [f"The network is right for {right}."]
         answer.append(verdict(statistics, removal))
-    tables = [("Layers", layer_rows(statistics, removal))]
-    if removal is not None and removal.groups:
-        tables.append(("Several layers at once", group_rows(statistics, removal)))
     about = f"{sum(statistics.counts):,} images of {len(statistics.counts)} classes"
     report = Report(
         title=f"The gates of {statistics.model}",

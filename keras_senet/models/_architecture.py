@@ -113,3 +113,13 @@ class Architecture:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in {**row, "gate": gate}.items()
         }
+
+
+def check_four(name: str, numbers: tuple[int, ...], multiple: int = 1) -> None:
+    """Raises unless there is a positive number, a multiple, for each stage 2 to 5."""
+    if len(numbers) != 4 or min(numbers) < 1 or any(n % multiple for n in numbers):
+        of = f" multiples of `group_width`, {multiple}," if multiple > 1 else ""
+        raise ValueError(
+            f"`{name}` must be four positive integers,{of} one for each of the stages "
+            f"2 to 5. Received: {name}={numbers}"
+        )

@@ -198,6 +198,13 @@ class Unit:
     drop_path: float = 0.0
 
 
+def projection(b: Blocks, x, unit: Unit, filters: int):
+    """The identity, or a 1x1 convolution where the map's shape changes."""
+    if not unit.projects and b.channels(x) == filters:
+        return x
+    return b.conv_norm(x, filters, 1, unit.strides, name=f"{unit.name}_0")
+
+
 def residual(
     b: Blocks,
     x,

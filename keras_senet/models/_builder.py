@@ -36,12 +36,12 @@ def predictions(x, classes: int, options: Options):
     return layers.Dense(
         classes,
         activation=options.classifier_activation,
-        dtype=full_precision(),
+        dtype=head_dtype(),
         name="predictions",
     )(x)
 
 
-def full_precision():
+def head_dtype():
     compute = keras.config.dtype_policy().compute_dtype
     return keras.backend.result_type(compute, "float32")
 
@@ -388,7 +388,8 @@ def _with_defaults(record, defaults):
 
 
 def _assemble(family, network, row, options, checkpoint):
-    classes = _classes(family, options, checkpoint)
+    stored = None if checkpoint is None else checkpoint.card.classes
+    classes = options.classes or stored or family.classes
     inputs, source = image_input(family, options, checkpoint)
     blocks = Blocks(
         architecture=row,
@@ -443,8 +444,3 @@ def _pool(x, options):
     }
     layer, name = pool[options.pooling]
     return layer(data_format=options.data_format, name=name)(x)
-
-
-def _classes(family, options, checkpoint):
-    stored = None if checkpoint is None else checkpoint.card.classes
-    return options.classes or stored or family.classes

@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from keras_senet.models._architecture import Architecture
-from keras_senet.models._blocks import Blocks, Unit, residual, stages
+from keras_senet.models._architecture import Architecture, check_four
+from keras_senet.models._blocks import Blocks, Unit, projection, residual, stages
 from keras_senet.models._builder import Family, constructor, preprocessing_functions
 from keras_senet.models._records import option
 
@@ -56,13 +56,7 @@ class RegNetArchitecture(Architecture):
     def __post_init__(self):
         super().__post_init__()
         for name, unit in (("blocks", 1), ("filters", self.group_width)):
-            value = getattr(self, name)
-            if len(value) != 4 or min(value) < 1 or any(n % unit for n in value):
-                multiple = f" multiples of `group_width`, {unit}," if unit > 1 else ""
-                raise ValueError(
-                    f"`{name}` must be four positive integers,{multiple} one for each "
-                    f"of the stages 2 to 5. Received: {name}={value}"
-                )
+            check_four(name, getattr(self, name), unit)
 
 
 def network(b: Blocks, x):
@@ -102,12 +96,7 @@ def block(b: Blocks, x, unit: Unit):
         x = b.se_at("3x3", x, unit.stage, name)
         return b.conv_norm(x, filters, name=f"{name}_3")
 
-    def shortcut(x):
-        if not unit.projects and b.channels(x) == filters:
-            return x
-        return b.conv_norm(x, filters, 1, unit.strides, name=f"{name}_0")
-
-    return residual(b, x, unit, branch, shortcut)
+    return residual(b, x, unit, branch, lambda x: projection(b, x, unit, filters))
 
 
 FAMILY = Family(architecture=RegNetArchitecture, network=network, dilates=True)

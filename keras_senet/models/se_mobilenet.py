@@ -15,7 +15,7 @@ from keras_senet.models._blocks import Blocks
 from keras_senet.models._builder import (
     Family,
     constructor,
-    full_precision,
+    head_dtype,
     preprocessing_functions,
 )
 from keras_senet.models._input import Options
@@ -105,12 +105,12 @@ def head(b: Blocks, x, classes: int, options: Options):
         classes,
         1,
         data_format=b.data_format,
-        dtype=full_precision(),
+        dtype=head_dtype(),
         name="conv_preds",
     )(x)
     x = layers.Reshape((classes,), name="reshape")(x)
     return layers.Activation(
-        options.classifier_activation, dtype=full_precision(), name="predictions"
+        options.classifier_activation, dtype=head_dtype(), name="predictions"
     )(x)
 
 

@@ -7,8 +7,8 @@ figure 3 and table 1.
 import dataclasses
 from typing import Literal
 
-from keras_senet.models._architecture import Architecture
-from keras_senet.models._blocks import Blocks, Unit, residual, stages
+from keras_senet.models._architecture import Architecture, check_four
+from keras_senet.models._blocks import Blocks, Unit, projection, residual, stages
 from keras_senet.models._builder import Family, constructor, preprocessing_functions
 from keras_senet.models._records import option
 
@@ -92,12 +92,7 @@ class ResNetArchitecture(Architecture):
                 f"stem_filters={self.stem_filters}"
             )
         for name in ("blocks", "filters"):
-            value = getattr(self, name)
-            if len(value) != 4 or min(value) < 1:
-                raise ValueError(
-                    f"`{name}` must be four positive integers, one for each of the "
-                    f"stages 2 to 5. Received: {name}={value}"
-                )
+            check_four(name, getattr(self, name))
         if self.block == "basic":
             self._check_basic()
         if self.anti_alias and (self.stride_on, self.stem_pool) != ("3x3", "padded"):
@@ -217,14 +212,12 @@ def bottleneck(b: Blocks, x, unit: Unit):
 def shortcut(b: Blocks, x, unit: Unit, filters: int):
     """The identity, or a projection where the map's shape changes."""
     form, strides, name = b.architecture.shortcut, unit.strides, f"{unit.name}_0"
-    if not unit.projects and b.channels(x) == filters:
-        return x
     if form == "avg" and unit.projects:
         x = b.average_pool(x, 2, strides, f"{name}_pool", padding="same")
-        strides = 1
+        return b.conv_norm(x, filters, 1, name=name)
     if form == "3x3" and unit.projects:
         return b.conv_norm(x, filters, 3, strides, dilation=unit.dilation, name=name)
-    return b.conv_norm(x, filters, 1, strides, name=name)
+    return projection(b, x, unit, filters)
 
 
 FAMILY = Family(architecture=ResNetArchitecture, network=network, dilates=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from keras_senet.models._architecture import Architecture
-from keras_senet.models._blocks import Blocks, Unit, residual, stages
+from keras_senet.models._blocks import Blocks, Unit, projection, residual, stages
 from keras_senet.models._builder import Family, constructor, preprocessing_functions
 from keras_senet.models._records import option
 
@@ -72,12 +72,7 @@ def postactivated(b: Blocks, x, unit: Unit):
                 x = b.se_at("3x3", x, unit.stage, unit.name)
         return b.conv_norm(x, out, last_size, name=f"{unit.name}_{len(inner) + 1}")
 
-    def shortcut(x):
-        if unit.strides == 1 and b.channels(x) == out:
-            return x
-        return b.conv_norm(x, out, 1, unit.strides, name=f"{unit.name}_0")
-
-    return residual(b, x, unit, branch, shortcut)
+    return residual(b, x, unit, branch, lambda x: projection(b, x, unit, out))
 
 
 def preactivated(b: Blocks, x, unit: Unit):

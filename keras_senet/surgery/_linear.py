@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from keras_senet.layers import BatchNormalization, Conv2D
+from keras_senet.utils import graph
 
 _KERAS_OWN = {
     BatchNormalization: keras.layers.BatchNormalization,
@@ -22,7 +23,7 @@ _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTran
 _LINEAR = (*_PLAIN, *_DEPTHWISE, *_SEPARABLE, *_TRANSPOSED)
 
 
-def keras_own(layer) -> type:
+def keras_class(layer) -> type:
     """Returns a layer's class, or Keras' own if ours differs only in how it computes.
 
     Both have the same arguments and weights.
@@ -108,8 +109,7 @@ class Linear:
 
     def __init__(self, layer, rank: int):
         self.layer = layer
-        first = getattr(layer, "data_format", "channels_last") == "channels_first"
-        self.axis = 1 if first else rank - 1
+        self.axis = graph.channel_axis(layer, rank)
         # Each as (*window, inputs / groups, outputs).
         self._kernels, self._groups = self._read()
         filters = self._kernels[-1].shape[-1]
@@ -193,7 +193,7 @@ class Linear:
         for kernel in ("kernel", "depthwise", "pointwise"):
             if f"{kernel}_initializer" in config:
                 config[f"{kernel}_initializer"] = "zeros"
-        return keras_own(self.layer).from_config(config)
+        return keras_class(self.layer).from_config(config)
 
     def fill(self, layer) -> None:
         """Assigns kernel and bias to the layer that `make` returned."""

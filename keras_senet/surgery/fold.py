@@ -7,9 +7,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_senet.card import Card
 from keras_senet.layers import ChannelShuffle, SqueezeExcite
-from keras_senet.network import with_card
+from keras_senet.network import derived
 from keras_senet.surgery._expansion import Excitation, shuffle
 from keras_senet.surgery._linear import (
     NORMALIZATIONS,
@@ -17,7 +16,7 @@ from keras_senet.surgery._linear import (
     Linear,
     affine,
     is_linear,
-    keras_own,
+    keras_class,
 )
 from keras_senet.utils import graph
 from keras_senet.utils.copying import fill, fresh
@@ -130,8 +129,7 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
     steps = []
     folded = _Fold(counts, training, steps).fold(model, name)
     # Its variables are not those of the constructor any more.
-    card = dataclasses.replace(Card.of(model), constructor=None)
-    folded = with_card(folded, card)
+    folded = derived(folded, model, constructor=None)
     folded.folding = Folding(tuple(steps))
     return folded
 
@@ -197,7 +195,7 @@ class _Fold:
         if graph.is_functional(layer) and id(layer) not in self.training:
             return self.fold(layer)
         try:
-            copy = fresh(layer, keras_own(layer))
+            copy = fresh(layer, keras_class(layer))
         except (NotImplementedError, TypeError, ValueError):
             why = "its `get_config` does not make it again; both models share it"
             plan.report(call, "kept", why=why)
@@ -292,13 +290,13 @@ class _Plan:
         strides = getattr(maker.layer, "strides", (1,))
         reads = se.squeeze == "none" or (se.squeeze == "avg" and set(strides) == {1})
         agrees = (
-            linear.axis == _axis(se, len(tensor.shape))
+            linear.axis == graph.channel_axis(se, len(tensor.shape))
             and maker.inputs[0].dtype == tensor.dtype
         )
         return maker if reads and agrees and linear.inputs < linear.outputs else None
 
     def _factor(self, call):
-        axis = _axis(call.layer, len(call.outputs[0].shape))
+        axis = graph.channel_axis(call.layer, len(call.outputs[0].shape))
         factor = 1.0
         while (user := self._net.only_user(call.outputs[0])) is not None:
             found = self._affine(user, axis)
@@ -363,10 +361,6 @@ def _is_stochastic_depth(layer) -> bool:
 def _trains(call: graph.Call) -> bool:
     """Whether a call is one of training whatever the model is called for."""
     return call.kwargs.get("training") is True or any(a is True for a in call.args)
-
-
-def _axis(layer, rank):
-    return 1 if layer.data_format == "channels_first" else rank - 1
 
 
 def _adds_bias_rightly(linear, output):

@@ -1,6 +1,5 @@
 """Squeeze and excitation into any network, and out of it again."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable
 
@@ -11,7 +10,7 @@ from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
 from keras_senet.layers.squeeze_excite import names_reduction
 from keras_senet.models import CONSTRUCTORS
-from keras_senet.network import with_card
+from keras_senet.network import derived
 from keras_senet.surgery.places import After, check_graftable, places
 from keras_senet.utils import graph
 from keras_senet.utils.copying import copied
@@ -218,10 +217,8 @@ def _described(copy, model, changes):
         changes = None
     if changes and row and row.placement == "standard" and row.se_stages == "all":
         row = {name: changes.get(name, value) for name, value in row.items()}
-        return with_card(copy, dataclasses.replace(card, architecture=row))
-    return with_card(
-        copy, dataclasses.replace(card, constructor=None, architecture=None)
-    )
+        return derived(copy, model, architecture=row)
+    return derived(copy, model, constructor=None, architecture=None)
 
 
 def _squeezes_by_input(card):

@@ -8,7 +8,7 @@ import keras
 
 from keras_senet.card import Card
 from keras_senet.surgery.fold import fold
-from keras_senet.utils.copying import made_again
+from keras_senet.utils.copying import copied, made_again
 from keras_senet.utils.errors import as_integer, checked_size
 from keras_senet.utils.graph import check_model
 
@@ -96,14 +96,11 @@ def full_precision(model: keras.Model) -> keras.Model:
         return model
 
     def cloned(layer):
-        return made_again(layer, _full_precision_config(layer.get_config()))
+        copy = made_again(layer, _full_precision_config(layer.get_config()))
+        copy.name = layer.name
+        return copy
 
-    copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
-    copy.set_weights(model.get_weights())
-    for layer in _leaves(copy):
-        if hasattr(layer, "finalize_state"):  # Normalization keeps values beside them
-            layer.finalize_state()
-    return copy
+    return keras.Model(*copied(model, make=cloned), name=model.name)
 
 
 def _leaves(layer):

@@ -7,13 +7,13 @@ from typing import Literal
 import keras
 import numpy as np
 from keras import layers
+from keras.ops import convert_to_numpy
 
 from keras_senet.analysis import mean_gates
-from keras_senet.card import Card
 from keras_senet.layers import SqueezeExcite
-from keras_senet.network import with_card
+from keras_senet.network import derived
 from keras_senet.utils import graph
-from keras_senet.utils.copying import fill, fresh
+from keras_senet.utils.copying import copied, fill, fresh
 
 IMPORTANCES = ("gates", "weights", "both", "outgoing")
 
@@ -190,7 +190,7 @@ def find_channels(model: keras.Model) -> _Channels:
             space = _fix(inputs)
         elif is_matrix(layer):
             width = layer.units if isinstance(layer, layers.Dense) else layer.filters
-            space = _Space(width, _mixes(layer), _is_first(layer))
+            space = _Space(width, _mixes(layer), graph.channel_axis(layer, 4) == 1)
         elif len(inputs) == 1 and _passes(layer) and not _mixes(layer):
             space = inputs[0]
         else:
@@ -222,10 +222,6 @@ def _mixes(layer):
     return not all(known)
 
 
-def _is_first(layer):
-    return getattr(layer, "data_format", None) == "channels_first"
-
-
 def _is_on_axis(layer, space, tensor):
     """Whether the channels of a layer are on the axis that a space has in a tensor."""
     rank = len(tensor.shape)
@@ -233,7 +229,7 @@ def _is_on_axis(layer, space, tensor):
     if isinstance(layer, layers.BatchNormalization):
         return layer.axis % rank == axis
     if hasattr(layer, "data_format") or isinstance(layer, layers.Dense):
-        return axis == (1 if _is_first(layer) else rank - 1)
+        return axis == graph.channel_axis(layer, rank)
     return True
 
 
@@ -276,7 +272,7 @@ def _magnitude(channels, space):
     total = np.zeros(space.size)
     for call in channels.net.calls:
         if is_matrix(call.layer) and channels.behind(call) is space:
-            kernel = _array(call.layer.kernel)
+            kernel = convert_to_numpy(call.layer.kernel)
             total += np.abs(kernel).sum(axis=tuple(range(kernel.ndim - 1)))
     return total
 
@@ -315,14 +311,14 @@ class _Judge:
         squares = np.zeros(space.size)
         for call in self.channels.net.calls:
             if is_matrix(call.layer) and self.channels.before(call) is space:
-                kernel = _array(call.layer.kernel) * self._strength(call)
+                kernel = convert_to_numpy(call.layer.kernel) * self._strength(call)
                 axes = (*range(kernel.ndim - 2), kernel.ndim - 1)
                 squares += np.square(kernel).sum(axis=axes)
         return np.sqrt(squares)
 
     def _strength(self, call):
         """What follows a convolution: normalisation's gain times the gate, or more."""
-        strength = np.ones(_array(call.layer.kernel).shape[-1])
+        strength = np.ones(convert_to_numpy(call.layer.kernel).shape[-1])
         linear = True
         users = self.channels.net.users(call.outputs[0])
         while len(users) == 1:
@@ -344,35 +340,33 @@ class _Judge:
 
 def _gain(norm):
     """What batch normalization multiplies each channel with."""
-    gain = 1.0 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
-    return np.abs(gain * _array(norm.gamma)) if norm.scale else gain
+    gain = 1.0 / np.sqrt(convert_to_numpy(norm.moving_variance) + norm.epsilon)
+    return np.abs(gain * convert_to_numpy(norm.gamma)) if norm.scale else gain
 
 
 def _rebuild(model, channels, kept, name):
-    by_layer = {id(call.layer): call for call in channels.net.calls}
-    copies = {}
+    sides = {
+        id(call.layer): (
+            kept.get(channels.before(call)),
+            kept.get(channels.behind(call)),
+        )
+        for call in channels.net.calls
+    }
 
-    def sides(layer):
-        call = by_layer[id(layer)]
-        return (kept.get(s) for s in (channels.before(call), channels.behind(call)))
+    def narrow(layer):
+        return _narrow(layer, *sides.get(id(layer), (None, None)))
 
-    def run(call, args, kwargs):
-        if id(call.layer) not in copies:
-            copies[id(call.layer)] = _narrow(call.layer, *sides(call.layer))
-        return copies[id(call.layer)](*args, **kwargs)
-
-    inputs, outputs = channels.net.replay(run)
-    for identity, copy in copies.items():
-        layer = by_layer[identity].layer
-        before, behind = sides(layer)
+    def give(copy, layer):
+        before, behind = sides.get(id(layer), (None, None))
         if (before is None and behind is None) or not getattr(layer, "weights", ()):
             fill(copy, layer)
         else:
             _fill_narrow(copy, layer, before, behind)
-    pruned = keras.Model(inputs, outputs, name=name or model.name)
+
+    ends = copied(model, make=narrow, give=give)
+    pruned = keras.Model(*ends, name=name or model.name)
     # The widths are no longer those of the constructor's row.
-    card = dataclasses.replace(Card.of(model), constructor=None, architecture=None)
-    return with_card(pruned, card)
+    return derived(pruned, model, constructor=None, architecture=None)
 
 
 def _narrow(layer, before, behind):
@@ -400,7 +394,7 @@ def _fill_narrow(copy, layer, before, behind):
 
 
 def _slice(layer, variable, before, behind):
-    value = _array(variable)
+    value = convert_to_numpy(variable)
     if is_matrix(layer) and value.ndim > 1:
         sides = ((value.ndim - 2, before), (value.ndim - 1, behind))
     elif isinstance(layer, layers.DepthwiseConv2D) and value.ndim > 1:
@@ -413,7 +407,3 @@ def _slice(layer, variable, before, behind):
         if kept is not None:
             value = np.take(value, kept, axis)
     return value
-
-
-def _array(variable):
-    return keras.ops.convert_to_numpy(variable)

@@ -1,12 +1,9 @@
 """A grey network for programs that only have colour images."""
 
-import dataclasses
-
 import keras
 import numpy as np
 
-from keras_senet.card import Card
-from keras_senet.network import with_card
+from keras_senet.network import derived
 from keras_senet.utils import graph
 
 # ITU-R BT.601's luma, as Pillow and MediaPipe compute grey.
@@ -68,10 +65,6 @@ def rgb_input(model: keras.Model, *, name: str | None = None) -> keras.Model:
     outputs = graph.Graph(model).replay(
         lambda call, args, kwargs: call.layer(*args, **kwargs), [grey]
     )[1]
-    card = dataclasses.replace(
-        Card.of(model),
-        constructor=None,
-        architecture=None,
-        input_shape=tuple(shape[1:]),
-    )
-    return with_card(keras.Model(images, outputs, name=name or model.name), card)
+    grey_too = keras.Model(images, outputs, name=name or model.name)
+    known = {"constructor": None, "architecture": None}
+    return derived(grey_too, model, **known, input_shape=tuple(shape[1:]))

@@ -58,6 +58,7 @@ def copied(
     revise: Callable = lambda call, results, owner: results,
     *,
     make: Callable = fresh,
+    give: Callable = fill,
     without: frozenset[int] = frozenset(),
     copies: dict | None = None,
 ) -> tuple:
@@ -68,6 +69,7 @@ def copied(
         revise: Changes what a call of a model returns, given the call, that and the
             model.
         make: Makes a layer of a layer.
+        give: Gives a copy, once it is built, the values of the old layer.
         without: `id` of the layers whose calls return their input.
         copies: `id` of a layer -> its copy, where some are made already.
 
@@ -81,7 +83,8 @@ def copied(
         if id(layer) in without:
             return keras.tree.flatten((args, kwargs))[0]
         if id(layer) not in copies and graph.is_functional(layer):
-            inner = copied(layer, revise, make=make, without=without, copies=copies)
+            same = {"make": make, "give": give, "without": without, "copies": copies}
+            inner = copied(layer, revise, **same)
             copies[id(layer)] = keras.Model(*inner, name=layer.name)
         elif id(layer) not in copies:
             copies[id(layer)] = make(layer)
@@ -90,5 +93,5 @@ def copied(
     inputs_and_outputs = graph.Graph(model).replay(run)
     for call in graph.calls(model):
         if id(call.layer) in copies and not graph.is_functional(call.layer):
-            fill(copies[id(call.layer)], call.layer)
+            give(copies[id(call.layer)], call.layer)
     return inputs_and_outputs

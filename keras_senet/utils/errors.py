@@ -129,6 +129,14 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def damaged(path: str | os.PathLike, error: BaseException) -> ValueError:
+    """Returns the error for a file that a library cannot read, with its reason."""
+    return ValueError(
+        f"{str(path)!r} cannot be read. It may be truncated or damaged: "
+        f"{first_line(error)[:200]}"
+    )
+
+
 def is_positive_integer(value: object) -> bool:
     """Whether a value is a whole number above 0; True is none."""
     number = integer_or_none(value)

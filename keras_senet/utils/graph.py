@@ -203,6 +203,12 @@ def data_format(model: keras.Model) -> str:
     return "channels_first" if "channels_first" in formats else "channels_last"
 
 
+def channel_axis(layer, rank: int) -> int:
+    """Returns the axis of a layer's channels in maps with this number of axes."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return 1 if first else rank - 1
+
+
 class Graph:
     """The calls of one model, and which of them make and use each tensor.
 

@@ -95,7 +95,8 @@ class Checkpoint:
         arrays = self.arrays
         if not include_top:
             # VGG's top is three layers deep: what the model has no place for there.
-            arrays = without_top(arrays)
+            heads = (*HEADS, "fc1/", "fc2/")
+            arrays = {n: a for n, a in arrays.items() if not n.startswith(heads)}
         elif self.card.include_top is False:
             raise ValueError(
                 f"The checkpoint must have a classifier for include_top=True. "
@@ -128,9 +129,3 @@ def _renamed(arrays, model, fresh):
             f"{len(arrays)} for {len(paths)}."
         )
     return dict(zip(paths, arrays.values(), strict=True))
-
-
-def without_top(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the arrays below the classifier."""
-    heads = (*HEADS, "fc1/", "fc2/")
-    return {path: a for path, a in arrays.items() if not path.startswith(heads)}

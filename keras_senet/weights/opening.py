@@ -67,6 +67,12 @@ def open_checkpoint(
         return layouts.read_host(HOSTS[constructor])
     if Path(weights).is_file():
         return read_checkpoint(weights)
+    if Path(weights).is_dir():
+        raise ValueError(
+            "`weights` must be a file of weights. Received: the folder "
+            f"{str(weights)!r}. Use keras_senet.load_pretrained(folder) for one of "
+            "save_pretrained."
+        )
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
         raise FileNotFoundError(
             f"There is no weights file {str(weights)!r}. For a model on the Hugging "

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_senet.card import Card
 from keras_senet.containers import CONFIG, KEY, WEIGHTS, h5_header, read_header
-from keras_senet.utils.errors import first_line, short
+from keras_senet.utils.errors import damaged, first_line, short
 from keras_senet.utils.files import ImplausibleArchive, check_archive
 from keras_senet.weights.claims import Budget, Unreadable, open_weights
 
@@ -73,10 +73,7 @@ def read_file(path: str | os.PathLike) -> RawFile:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
     # A broken file can raise anything in the libraries that read it.
     except Exception as error:
-        raise ValueError(
-            f"{str(path)!r} cannot be read. It may be truncated or damaged: "
-            f"{first_line(error)[:200]}"
-        ) from None
+        raise damaged(path, error) from None
     if not found.arrays:
         raise ValueError(f"{str(path)!r} has no weights.")
     header = _archive_header(path) if found.format == "keras" else None

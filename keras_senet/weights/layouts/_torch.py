@@ -63,14 +63,6 @@ def _all_start(names, prefix):
     return bool(names) and all(name.startswith(prefix) for name in names)
 
 
-def has_average_shortcut(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether a shortcut's second module is its convolution: the first is a pool."""
-    return any(
-        name.endswith("downsample.1.weight") and array.ndim == 4
-        for name, array in arrays.items()
-    )
-
-
 def translate(
     arrays: Mapping[str, np.ndarray],
     names: TorchNames,

@@ -14,7 +14,6 @@ from keras_senet.weights.layouts._resnet import describe_resnet
 from keras_senet.weights.layouts._torch import (
     UNIT,
     TorchNames,
-    has_average_shortcut,
     plain_names,
     translate,
 )
@@ -68,7 +67,11 @@ def read(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the arrays under our names, and the architecture row."""
     arrays = plain_names(arrays)
-    average = has_average_shortcut(arrays)
+    # Whether a shortcut's second module is its convolution: then the first is a pool.
+    average = any(
+        name.endswith("downsample.1.weight") and array.ndim == 4
+        for name, array in arrays.items()
+    )
     arrays = translate(arrays, NAMES, deep="conv1.0.weight" in arrays, average=average)
     row = describe_resnet(
         arrays,
