@@ -190,8 +190,8 @@ def training_step(
 ) -> Call:
     """Prepares `model.train_on_batch` on random targets: SGD with momentum.
 
-    The model is compiled and, when the call is made, trained, at a rate too small to
-    do harm. The call returns the loss.
+    The model is compiled, and each call trains it: its weights and the statistics of
+    its batch normalization change. The call returns the loss.
 
     Raises:
         FloatingPointError: By the call, if the loss is not finite.
@@ -252,6 +252,7 @@ def plain_host(
         data_format=data_format,
         include_top=card.include_top,
         classes=card.classes,
+        **card.arguments(),
         include_preprocessing=(card.preprocessing if card.normalises else None)
         or False,
     )

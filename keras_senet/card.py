@@ -183,6 +183,7 @@ class Card:
         input_shape: Shape of one image, without the batch axis.
         preprocessing: How images are prepared.
         normalises: Whether the network itself normalizes raw images (0 to 255).
+        output_stride: Stride of the last feature map, where the constructor was told.
         preset: The preset of its weights, for example "se_resnet20.cifar10".
         licence: SPDX identifier of the weights' licence.
         version: The version of this package that wrote the card.
@@ -202,6 +203,7 @@ class Card:
     input_shape: tuple[int | None, ...] | None = None
     preprocessing: Preprocessing | None = None
     normalises: bool | None = None
+    output_stride: int | None = None
     preset: str | None = None
     licence: str | None = None
     version: str = __version__
@@ -242,19 +244,21 @@ class Card:
             outputs: `(batch, classes)`.
 
         Raises:
-            ValueError: If the outputs are features, or nothing says what they are.
+            ValueError: If the outputs are features or one logit, or nothing says what
+                they are.
         """
         import numpy as np
 
         if self.outputs in ("softmax", "sigmoid"):
             return np.asarray(outputs)
-        if self.outputs == "logits":
+        if self.outputs == "logits" and np.shape(outputs)[-1] > 1:
             shifted = np.asarray(outputs, "float64")
             shifted = np.exp(shifted - shifted.max(-1, keepdims=True))
             return (shifted / shifted.sum(-1, keepdims=True)).astype("float32")
         raise ValueError(
             "The card must say what the outputs mean: 'softmax', 'sigmoid' or "
-            f"'logits'. Received: outputs={self.outputs!r}. Set it with "
+            "'logits' of several classes. Received: "
+            f"outputs={self.outputs!r}, {np.shape(outputs)[-1]} outputs. Set it with "
             "`model.card = keras_senet.Card(outputs=...)`, or give the model a softmax "
             "or sigmoid as its last activation."
         )
@@ -301,12 +305,18 @@ class Card:
             )
         return names
 
-    def activation_argument(self) -> dict[str, str | None]:
-        """Returns a constructor's `classifier_activation` if it is not softmax."""
-        known = {"sigmoid": "sigmoid", "logits": None}
-        if self.outputs not in known:
-            return {}
-        return {"classifier_activation": known[self.outputs]}
+    def arguments(self) -> dict[str, str | int | None]:
+        """Returns what a constructor must be told beside the row, if not its defaults.
+
+        That is `classifier_activation` and `output_stride`.
+        """
+        activations = {"sigmoid": "sigmoid", "logits": None}
+        found: dict[str, str | int | None] = {}
+        if self.outputs in activations:
+            found["classifier_activation"] = activations[self.outputs]
+        if self.output_stride is not None:
+            found["output_stride"] = self.output_stride
+        return found
 
     def input_range(self) -> tuple[float, float] | None:
         """Returns the input's values of black and white, or None if nothing tells."""
@@ -480,6 +490,7 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "preprocessing": _OBJECT,
     "normalises": _FLAG,
+    "output_stride": (lambda v: v in (8, 16, 32), "8, 16 or 32"),
     "preset": _TEXT,
     "licence": _TEXT,
     "version": _TEXT,

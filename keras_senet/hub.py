@@ -198,7 +198,7 @@ def convert(
     arguments = {
         "include_top": known.include_top,
         "include_preprocessing": known.preprocessing or False,
-        **(known.activation_argument() if checkpoint.layout == "keras_senet" else {}),
+        **(known.arguments() if checkpoint.layout == "keras_senet" else {}),
         **architecture,
     }
     network = constructor_of(name)(weights=source, **arguments)

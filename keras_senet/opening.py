@@ -200,10 +200,12 @@ def load_folder(folder: Path, **kwargs: Any) -> keras.Model:
         "include_top": card.include_top,
         "include_preprocessing": card.preprocessing is not None and card.normalises,
         "input_shape": card.input_shape,
-        **card.activation_argument(),
+        **card.arguments(),
         **{n: facts[n] for n in ("pooling", "data_format") if facts.get(n)},
         **kwargs,
     }
+    if "input_tensor" in kwargs:
+        arguments["input_shape"] = kwargs.get("input_shape")
     model = constructor_of(card.constructor)(weights=folder / WEIGHTS, **arguments)
     known = {"preset": card.preset, "licence": card.licence}
     if model.card.classes == card.classes and card.labels is not None:
@@ -235,7 +237,7 @@ def _from_weights(name, weights, image_size) -> keras.Model:
             card.preprocessing or True
         )
         arguments["include_top"] = card.include_top
-        arguments |= card.activation_argument()
+        arguments |= card.arguments()
     build = functools.partial(create_model, name, weights=weights, **arguments)
     return _sized(build, image_size)
 

@@ -76,8 +76,10 @@ def preprocess_input(x, data_format: str | None = None, *, preset):
     axis = -1 if data_format == "channels_last" else -3
     if not isinstance(x, np.ndarray) and not _is_tensorflow(x):
         x = ops.convert_to_tensor(x)
-    channels = x.shape[axis] if len(x.shape) in (3, 4) else 0
-    if channels is not None and channels != len(record.mean) != 1:
+    is_image = len(x.shape) in (3, 4)
+    channels = x.shape[axis] if is_image else None
+    fits = channels is None or len(record.mean) in (1, channels)
+    if not (is_image and fits):
         raise ValueError(
             f"`x` must be images of {len(record.mean)} channels, or a batch of them. "
             f"Received: x of shape {tuple(x.shape)} {data_format}"

@@ -288,8 +288,8 @@ _MEANINGS = {
 def _last_node(graph, tensor: str) -> str:
     """Returns the operation that makes a tensor of a GraphDef, through calls."""
     functions = {part.signature.name: part for part in graph.library.function}
-    nodes = {node.name: node for node in graph.node}
-    while True:
+    nodes, calls = {node.name: node for node in graph.node}, 0
+    while calls <= len(functions):  # a damaged file may have one that calls itself
         name, _, index = tensor.partition(":")
         node = nodes.get(name)
         if node is None:  # an argument
@@ -297,12 +297,14 @@ def _last_node(graph, tensor: str) -> str:
         if node.op == "Identity":
             tensor = node.input[0]
         elif node.op.endswith("PartitionedCall"):
+            calls += 1
             part = functions[node.attr["f"].func.name]
             nodes = {inner.name: inner for inner in part.node_def}
             place = int(index.rpartition(":")[2] or 0)
             tensor = part.ret[part.signature.output_arg[place].name]
         else:
             return node.op
+    return ""
 
 
 class TFLiteRunner(Runner):
@@ -412,6 +414,14 @@ def dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
     return (values - zero) * np.float32(scale) if scale else values
 
 
+_ONNX_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(uint8)": "uint8",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+}
+
+
 class OnnxRunner(Runner):
     """An .onnx file in ONNX Runtime."""
 
@@ -435,6 +445,11 @@ class OnnxRunner(Runner):
             raise unreadable(path, "an ONNX file", error) from error
         _check_single_input(self._session.get_inputs(), self.name)
         (self._input,) = self._session.get_inputs()
+        if self._input.type not in _ONNX_TYPES:
+            raise ValueError(
+                f"The input must be one of {', '.join(_ONNX_TYPES)}. Received: "
+                f"{self.name!r}, which takes {self._input.type}"
+            )
         graph = onnx.load(path, load_external_data=False).graph
         makers = {name: node.op_type for node in graph.node for name in node.output}
         outputs = {
@@ -447,8 +462,7 @@ class OnnxRunner(Runner):
         self._describe(card, _sides(self._input), outputs)
 
     def _predict_batch(self, batch):
-        kinds = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-        batch = np.ascontiguousarray(batch, kinds.get(self._input.type, "float32"))
+        batch = np.ascontiguousarray(batch, _ONNX_TYPES[self._input.type])
         results = self._session.run(self._outputs, {self._input.name: batch})
         return dict(zip(self._outputs, results, strict=True))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_senet
+from keras_senet.benchmark import plain_host
 from keras_senet.card import Card, Preprocessing, Row
 from keras_senet.network import Network, with_card
 from keras_senet.utils.meaning import outputs_of
@@ -318,3 +319,32 @@ def test_a_card_in_a_file_is_replaced_and_others_stay(tmp_path):
     assert Card.read(tmp_path / "a.onnx").labels == ("x", "y")
     props = onnx.load(tmp_path / "a.onnx").metadata_props
     assert {prop.key for prop in props} == {"author", "keras_senet"}
+
+
+def test_an_operation_behind_the_classifier_is_not_looked_through():
+    inputs = keras.Input((4,))
+    scores = keras.layers.Dense(5)(inputs)
+    assert Card.of(keras.Model(inputs, scores)).outputs == "logits"
+    for function in (keras.ops.softmax, keras.ops.sigmoid):
+        assert Card.of(keras.Model(inputs, function(scores))).outputs is None
+
+
+def test_one_logit_is_no_probability():
+    card = keras_senet.SEResNet20(
+        weights=None, classes=1, classifier_activation=None
+    ).card
+    with pytest.raises(ValueError, match="'logits', 1 outputs"):
+        card.scores(np.array([[-3.0], [5.0]]))
+
+
+def test_the_stride_of_the_last_map_is_remembered(tmp_path):
+    network = keras_senet.SEResNet18(
+        weights=None, classes=3, output_stride=8, input_shape=(64, 64, 3)
+    )
+    images = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype("float32")
+    keras_senet.save_pretrained(network, tmp_path / "folder")
+    save_weights(network, tmp_path / "a.weights.h5")
+    for path in ("folder", "a.weights.h5"):
+        copy = keras_senet.open_model(tmp_path / path).keras_model()
+        np.testing.assert_allclose(copy(images), network(images), atol=1e-6)
+    assert plain_host(network.card).card.output_stride == 8

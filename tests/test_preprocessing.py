@@ -300,3 +300,9 @@ def test_class_index_is_the_published_file():
     digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
     assert digest == "c2c37ea517e94d9795004a39431a14cb"
     assert len(imagenet_classes()) == 1000
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 2, 28, 28, 1)])
+def test_only_an_image_or_a_batch_is_prepared(shape):
+    with pytest.raises(ValueError, match="must be images of 1 channels"):
+        preprocess_input(np.zeros(shape), preset="se_resnet20.fashion_mnist")

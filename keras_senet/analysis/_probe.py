@@ -40,12 +40,14 @@ class Replay(keras.Model):
         layer = path[-2].layer if len(path) > 1 else self.replayed
         return self._graphs[id(layer)]
 
-    def replay(self, inputs, changes: Mapping[Path, Callable]):
+    def replay(self, inputs, changes: Mapping[Path, Callable], training=None):
         """Returns the model's output.
 
         Args:
             inputs: The model's one input.
             changes: `change(*args, **kwargs)` runs in the place of the call's layer.
+            training: Overrides the mode that calls of the graph name, as the argument
+                of a model does.
         """
 
         def run_model(model, inputs, before):
@@ -55,6 +57,8 @@ class Replay(keras.Model):
                     return changes[path](*args, **kwargs)
                 if id(call.layer) in self._graphs:
                     return run_model(call.layer, keras.tree.flatten(args), path)
+                if training is not None and kwargs.get("training") is not None:
+                    kwargs = {**kwargs, "training": training}
                 return call.layer(*args, **kwargs)
 
             return self._graphs[id(model)].replay(run, inputs)[1]
@@ -133,7 +137,7 @@ class Probe(Replay):
             path: functools.partial(excite, place, path[-1].layer)
             for place, path in enumerate(self._excited)
         }
-        return self.replay(inputs, changes), gates
+        return self.replay(inputs, changes, training=False), gates
 
 
 def path_name(path: Path) -> str:

@@ -2,10 +2,11 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 
@@ -61,7 +62,7 @@ def normalize(x, gamma, beta, mean, variance, epsilon: float):
     ).y
 
 
-def excite(y, normalized: Normalized, gate: Callable):
+def excite(y, normalized: Normalized, gate: Callable, variables: Sequence):
     """Squeeze by the mean, excitation and scale of what batch normalization made.
 
     Normalisation and SE are one operation to the gradient. With x̂ = (x - mean) /
@@ -77,28 +78,32 @@ def excite(y, normalized: Normalized, gate: Callable):
         y: The output of batch normalization, (N, H, W, C).
         normalized: What made it.
         gate: Makes the gates from the means, (N, 1, 1, C) -> (N, 1, 1, C).
+        variables: The variables that `gate` reads.
     """
     mean, deviation = normalized.mean, normalized.deviation
+    variables = [v for v in variables if keras.backend.is_float_dtype(v.dtype)]
+
+    def gates_of(squeezed, weights):
+        # Within a `keras.StatelessScope`, weights are tensors that no tape knows.
+        with keras.StatelessScope(zip(variables, weights, strict=True)):
+            return gate(squeezed)
 
     @tf.custom_gradient
-    def scaled(x, gamma, beta):
+    def scaled(x, gamma, beta, *weights):
         x_hat = (_mean(x) - mean) / deviation
         squeezed = gamma * x_hat + beta
-        gates = gate(squeezed)
+        gates = gates_of(squeezed, weights)
 
-        def gradient(d, variables=None):
+        def gradient(d):
             d = tf.ensure_shape(d, x.shape)
             size = tf.cast(tf.shape(d)[1] * tf.shape(d)[2], d.dtype)
             d_mean, d_x_mean = _means_with_product(d, x)
             d_x_hat = (d_x_mean - mean * d_mean) / deviation
             d_gates = size * (gamma * d_x_hat + beta * d_mean)
-            variables = variables or []
             with tf.GradientTape() as tape:
-                tape.watch(squeezed)
-                again = gate(squeezed)
-            d_squeezed, *d_variables = tape.gradient(
-                again, [squeezed, *variables], d_gates
-            )
+                tape.watch([squeezed, *weights])
+                again = gates_of(squeezed, weights)
+            d_squeezed, *d_weights = tape.gradient(again, [squeezed, *weights], d_gates)
             # The gradient for y is d * gates + shift; these are its sums.
             shift = d_squeezed / size
             d_beta = size * _total(d_mean * gates + shift)
@@ -112,12 +117,13 @@ def excite(y, normalized: Normalized, gate: Callable):
                 slope,
                 (shift - d_beta / count) * gamma / deviation - slope * mean,
             )
-            gradients = d_x, d_gamma, d_beta
-            return (gradients, d_variables) if variables else gradients
+            return d_x, d_gamma, d_beta, *d_weights
 
         return y * gates, gradient
 
-    return scaled(normalized.x, normalized.gamma, normalized.beta)
+    weights = [v.value for v in variables]
+    read = [normalized.gamma, normalized.beta, *weights]
+    return scaled(normalized.x, *map(tf.convert_to_tensor, read))
 
 
 def _total(x):

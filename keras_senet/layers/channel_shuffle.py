@@ -48,6 +48,11 @@ class ChannelShuffle(keras.layers.Layer):
 
     def build(self, input_shape):
         axis = 1 if self.data_format == "channels_first" else 3
+        if len(input_shape) != 4:
+            raise ValueError(
+                "The input must be maps with a batch axis, 4 axes. Received: "
+                f"input_shape={tuple(input_shape)}"
+            )
         if input_shape[axis] is None or input_shape[axis] % self.groups:
             raise ValueError(
                 "The number of channels must be a multiple of `groups`. Received: "

@@ -9,6 +9,9 @@ from keras import ops
 
 from keras_senet.utils.errors import as_integer, nearest
 
+# The form that is one operation with the normalisation before it, see `call`.
+_FUSED = ("avg", "channels_last", "float32")
+
 
 @keras.saving.register_keras_serializable("keras_senet")
 class SqueezeExcite(keras.layers.Layer):
@@ -146,11 +149,12 @@ class SqueezeExcite(keras.layers.Layer):
         # What a BatchNormalization left, on TensorFlow and in training only.
         normalized = getattr(inputs, "_keras_senet_normalized", None)
         form = (self.squeeze, self.data_format, self.compute_dtype)
-        if normalized is None or form != ("avg", "channels_last", "float32"):
+        own = type(self).excitation is SqueezeExcite.excitation
+        if normalized is None or not own or form != _FUSED:
             return inputs * self.excitation(inputs)
         from keras_senet.layers import _tensorflow as kernels
 
-        return kernels.excite(inputs, normalized, self._gates)
+        return kernels.excite(inputs, normalized, self._gates, self.variables)
 
     def excitation(self, inputs):
         """Returns the gate of each channel.

@@ -83,6 +83,8 @@ class Architecture:
     def __post_init__(self):
         check_form(**self.se_arguments())  # the messages of the layer come first
         check_options(self)
+        if self.se_stages != "all":
+            object.__setattr__(self, "se_stages", tuple(sorted(self.se_stages)))
         if self.se_stages != "all" and not (
             self.se_stages and set(self.se_stages) <= set(self.stages)
         ):

@@ -421,6 +421,7 @@ def _assemble(family, network, row, options, checkpoint):
         input_shape=seen.shape[1:],
         preprocessing=record,
         normalises=options.include_preprocessing is not False,
+        output_stride=options.output_stride,
     )
     model = Network(source, x, name=options.name, card=card)
     if takes_raw_images(model):  # an `input_tensor` may be normalised already

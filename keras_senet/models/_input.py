@@ -123,14 +123,24 @@ def check_fit(family, options: Options) -> None:
 def image_input(family, options, checkpoint):
     """Returns the tensor the network starts from, and the model's inputs."""
     tensor = options.input_tensor
-    if tensor is not None and keras.backend.is_keras_tensor(tensor):
-        _check_shape(family, options, tuple(tensor.shape[1:]))
+    if tensor is not None:
+        if not keras.backend.is_keras_tensor(tensor):
+            raise ValueError(
+                "`input_tensor` must be what keras.Input or a layer returned. "
+                f"Received: {type(tensor).__name__}"
+            )
+        shape = tuple(tensor.shape[1:])
+        given = options.input_shape or shape
+        if len(given) != len(shape) or any(
+            side not in (None, own) for side, own in zip(given, shape, strict=True)
+        ):
+            raise ValueError(
+                "`input_shape` must be that of `input_tensor`, or be left out. "
+                f"Received: input_shape={given!r}, and a tensor of images {shape}"
+            )
+        _check_shape(family, options, shape)
         sources = keras.utils.get_source_inputs(tensor)
         return tensor, sources[0] if len(sources) == 1 else sources
-    if tensor is not None:
-        inputs = layers.Input(tensor=tensor, name="input")
-        _check_shape(family, options, tuple(inputs.shape[1:]))
-        return inputs, inputs
     shape = options.input_shape or _default_shape(family, options, checkpoint)
     shape = _check_shape(family, options, shape)
     inputs = layers.Input(shape, name="input")

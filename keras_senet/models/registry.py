@@ -107,7 +107,7 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
         checkpoint = weights_room.open_checkpoint(name)
         weights, network = name, network_of(checkpoint.card)
         if checkpoint.layout == "keras_senet" and "classes" not in kwargs:
-            kwargs = {**checkpoint.card.activation_argument(), **kwargs}
+            kwargs = {**checkpoint.card.arguments(), **kwargs}
     if network is None:
         raise ValueError(
             f"{name!r} does not say which network it has. Give the network: "

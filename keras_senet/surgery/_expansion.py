@@ -127,7 +127,7 @@ class Excitation:
     def _layer(self, kind, role, *args, **kwargs):
         return kind(
             *args,
-            **{"dtype": self.se.dtype_policy, **kwargs},
+            **{"dtype": self.se.dtype_policy, "trainable": self.se.trainable, **kwargs},
             name=self._name(f"{self.se.name}_{role}"),
         )
 
@@ -136,8 +136,14 @@ class Excitation:
         kernel.assign(self._kernel.reshape(kernel.shape))
         if self._reduce.use_bias:
             self._reduce.bias.assign(self._bias)
-        for new, old in zip(self._expand.weights, self.se.expand.weights, strict=True):
-            new.assign(np.array(keras.ops.convert_to_numpy(old)))
+        self._expand.kernel.assign(_own(self.se.expand.kernel))
+        if self.se.use_bias:
+            self._expand.bias.assign(_own(self.se.expand.bias))
+
+
+def _own(variable):
+    """Its values in memory of their own: JAX gives away that of a variable."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def shuffle(layer: ChannelShuffle, shape: tuple, name: Callable[[str], str]):

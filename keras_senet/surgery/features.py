@@ -10,6 +10,7 @@ from keras import layers
 from keras_senet.card import Card
 from keras_senet.network import Features
 from keras_senet.utils import graph
+from keras_senet.utils.errors import integer_or_none
 
 
 def features(
@@ -58,7 +59,7 @@ def features(
     graph.check_one_input(model)
     found = _last_maps(model)
     available = [level for level in sorted(found) if level >= 2]
-    if isinstance(levels, int):
+    if integer_or_none(levels) is not None:
         levels = [levels]
     wanted = available if levels is None else sorted(levels)
     missing = [level for level in wanted if level not in found]

@@ -181,7 +181,7 @@ class _Fold:
 
     def _copy(self, call, plan, name, copied, *, of_one_shape):
         layer = call.layer
-        if type(layer) is SqueezeExcite:
+        if _is_excitation(call):
             inner = plan.inner[call]
             return Excitation(
                 layer,
@@ -230,7 +230,8 @@ class _Plan:
             linear = type(layer) is layers.Activation and (
                 layer.activation is keras.activations.linear
             )
-            if (known and not _trains(call)) or linear:
+            is_one = len(call.inputs) == len(call.outputs) == 1
+            if is_one and ((known and not _trains(call)) or linear):
                 self._remove(call, "removed")
 
     def _follow(self):
@@ -268,7 +269,9 @@ class _Plan:
     def _gates(self):
         """Finds what SE's squeeze can be read off, and scales that its gate takes."""
         for call in self._net.calls:
-            if type(call.layer) is not SqueezeExcite:
+            if not _is_excitation(call):
+                if type(call.layer) is SqueezeExcite:
+                    self.report(call, "kept", why="its input has a mask")
                 continue
             inner, factor = None, 1.0
             if self._is_single(call):
@@ -356,6 +359,15 @@ def _is_stochastic_depth(layer) -> bool:
     """Whether a layer is that of keras.applications' ConvNeXt, which has no name."""
     kind = type(layer)
     return kind.__name__ == "StochasticDepth" and kind.__module__.startswith("keras.")
+
+
+def _is_excitation(call: graph.Call) -> bool:
+    """Whether a call is one of SE that Keras' layers can make as it is.
+
+    SE takes no notice of a mask, and Keras' pool does.
+    """
+    masks = [getattr(tensor, "_keras_mask", None) for tensor in call.inputs]
+    return type(call.layer) is SqueezeExcite and not any(m is not None for m in masks)
 
 
 def _trains(call: graph.Call) -> bool:

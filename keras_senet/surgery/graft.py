@@ -105,8 +105,9 @@ def graft(
         if key not in made:
             made[key] = SqueezeExcite(
                 **form,
-                data_format=graph.data_format(owner),
-                dtype=getattr(call.layer, "dtype_policy", None),
+                data_format=getattr(call.layer, "data_format", None)
+                or graph.data_format(owner),
+                dtype=_policy(owner, call),
                 name=place.name,
             )
         return made[key](keras.tree.flatten(results)[0])
@@ -219,6 +220,14 @@ def _described(copy, model, changes):
         row = {name: changes.get(name, value) for name, value in row.items()}
         return derived(copy, model, architecture=row)
     return derived(copy, model, constructor=None, architecture=None)
+
+
+def _policy(owner, call):
+    """The dtype policy of a call's layer, or of the last one before an operation."""
+    net = graph.Graph(owner)
+    while call is not None and not hasattr(call.layer, "dtype_policy"):
+        call = net.maker(call.inputs[0])
+    return None if call is None else call.layer.dtype_policy
 
 
 def _squeezes_by_input(card):

@@ -255,7 +255,9 @@ def _activated(net, call):
     if getattr(call.layer.activation, "__name__", "linear") != "linear":
         return call
     users = net.users(call.outputs[0])
-    while len(users) == 1 and "Normalization" in _kind(users[0]):
+    # Keras' bias along the channels of channels-first maps takes a Permute.
+    passing = ("Normalization", "Permute")
+    while len(users) == 1 and any(word in _kind(users[0]) for word in passing):
         users = net.users(users[0].outputs[0])
     if len(users) == 1 and (
         _is(users[0], _ACTIVATIONS) or _kind(users[0]) in ("Relu", "Relu6", "Silu")

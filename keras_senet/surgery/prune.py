@@ -176,17 +176,19 @@ def find_channels(model: keras.Model) -> _Channels:
     What is not understood, a sum among them, keeps all channels that it touches.
     """
     net = graph.Graph(model)
-    times = collections.Counter(id(call.layer) for call in net.calls)
+    calls = [call for part in graph.models(model) for call in graph.calls(part)]
+    times = collections.Counter(id(call.layer) for call in calls)
     spaces = {id(t): _Space(fixed=True) for t in model.inputs}
     for call in net.calls:
         layer = call.layer
         inputs = [spaces[id(t)] for t in call.inputs]
         shared = times[id(layer)] > 1 and bool(getattr(layer, "weights", ()))
+        whole = shared or getattr(layer, "lora_enabled", False)
         pairs = zip(inputs, call.inputs, strict=True)
         if not all(_is_on_axis(layer, space, tensor) for space, tensor in pairs):
             _fix(inputs)
         is_map = not isinstance(layer, SqueezeExcite) or len(call.inputs[0].shape) == 4
-        if shared or len(call.outputs) != 1 or not is_map:
+        if whole or len(call.outputs) != 1 or not is_map:
             space = _fix(inputs)
         elif is_matrix(layer):
             width = layer.units if isinstance(layer, layers.Dense) else layer.filters

@@ -194,12 +194,17 @@ def models(model: keras.Model) -> list[keras.Model]:
 
 
 def data_format(model: keras.Model) -> str:
-    """Returns "channels_first" where a layer with weights has it, or "channels_last".
+    """Returns "channels_first" where a layer with weights or a pool has it.
 
-    Without weights, a layer may treat channels as rows: VGG's reversal of colours.
+    Other layers may treat channels as rows: VGG's reversal of colours. Without such a
+    layer, it is "channels_last".
     """
-    weighted = (c.layer for c in calls(model) if getattr(c.layer, "weights", None))
-    formats = {getattr(layer, "data_format", None) for layer in weighted}
+    every = [call.layer for part in models(model) for call in calls(part)]
+    formats = {
+        getattr(layer, "data_format", None)
+        for layer in every
+        if getattr(layer, "weights", None) or "Pool" in type(layer).__name__
+    }
     return "channels_first" if "channels_first" in formats else "channels_last"
 
 

@@ -308,3 +308,15 @@ def test_choices():
         plots.choose_layers(found, ["sse"])
     (layer,) = plots.choose_layers(found, None)
     assert plots.sample_channels(layer).tolist() == [0, 1]
+
+
+def test_a_dropout_of_training_is_off_as_in_predict():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3)(inputs)
+    x = keras.layers.Dropout(0.5)(x, training=True)
+    x = keras_senet.SqueezeExcite(2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+    images = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 3)).astype("float32")
+    output, _ = open_probe(network).run(images)
+    np.testing.assert_allclose(output, network.predict(images, verbose=0), atol=1e-6)

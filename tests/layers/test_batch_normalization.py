@@ -324,3 +324,35 @@ def test_a_step_that_xla_compiles_is_the_same(shape):
         results.append(model.get_weights())
     for plain, compiled in zip(*results, strict=True):
         np.testing.assert_allclose(plain, compiled, atol=1e-4)
+
+
+def test_gradients_of_a_stateless_call_are_those_of_the_variables():
+    """Its weights are tensors, not variables."""
+    inputs = keras.Input((6, 6, 4))
+    x = BatchNormalization()(keras.layers.Conv2D(8, 3)(inputs))
+    network = keras.Model(inputs, SqueezeExcite(2)(x))
+    images = np.random.default_rng(0).normal(0, 1, (3, 6, 6, 4)).astype("float32")
+    values = [tf.convert_to_tensor(v.value) for v in network.trainable_variables]
+    others = [tf.convert_to_tensor(v.value) for v in network.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        outputs, _ = network.stateless_call(values, others, images, training=True)
+        loss = tf.reduce_sum(outputs**2)
+    ours = tape.gradient(loss, values)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(network(images, training=True) ** 2)
+    variables = [v.value for v in network.trainable_variables]
+    for a, b in zip(ours, tape.gradient(loss, variables), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_an_excitation_of_ones_own_is_used_in_training():
+    class Twice(SqueezeExcite):
+        def excitation(self, inputs):
+            return 2 * super().excitation(inputs)
+
+    x = tf.random.stateless_normal((2, 5, 5, 4), (1, 2))
+    block = Twice(2)
+    y = BatchNormalization()(x, training=True)
+    expected = tf.identity(y) * block.excitation(tf.identity(y))
+    np.testing.assert_allclose(block(y), expected, rtol=1e-6)

@@ -58,3 +58,8 @@ def test_channels_must_be_a_multiple():
 def test_the_data_format_must_be_one():
     with pytest.raises(ValueError, match="`data_format` must be"):
         ChannelShuffle(2, "NCHW")
+
+
+def test_other_than_maps_are_refused():
+    with pytest.raises(ValueError, match=r"4 axes\. Received: input_shape=\(1, 2, 4\)"):
+        ChannelShuffle(2).build((1, 2, 4))

@@ -259,3 +259,21 @@ def test_rows_of_files_have_the_fields_of_before(resolved):
         *("branch_relu", "stride_on", "stem", "stem_filters", "stem_pool", "shortcut"),
         "anti_alias",
     ]
+
+
+def test_a_tensor_has_its_own_shape():
+    tensor = keras.Input((32, 32, 3))
+    same = keras_senet.SEResNet20(
+        weights=None, input_tensor=tensor, input_shape=(None, None, 3)
+    )
+    assert same.input_shape == (None, 32, 32, 3)
+    for shape in ((64, 64, 1), (32, 32)):
+        with pytest.raises(ValueError, match="must be that of `input_tensor`"):
+            keras_senet.SEResNet20(weights=None, input_tensor=tensor, input_shape=shape)
+    with pytest.raises(ValueError, match=r"keras\.Input.*Received: ndarray"):
+        keras_senet.SEResNet20(weights=None, input_tensor=np.zeros((1, 32, 32, 3)))
+
+
+def test_stages_are_a_set():
+    row = keras_senet.models.Architecture(se_stages=(5, 4))
+    assert row == keras_senet.models.Architecture(se_stages=(4, 5))

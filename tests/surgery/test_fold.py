@@ -628,3 +628,42 @@ def test_one_shuffle_at_two_sizes(images):
     model = keras.Model(inputs, shuffle(layers.Conv2D(8, 1)(x)))
     x = images(2, 16, 16, 8)
     np.testing.assert_allclose(fold(model)(x), model(x), atol=1e-6)
+
+
+def test_an_excitation_of_masked_steps_is_kept():
+    """SE takes no notice of a mask; Keras' pool does."""
+    inputs = keras.Input((6, 4))
+    x = layers.Dense(8)(layers.Masking()(inputs))
+    with pytest.warns(UserWarning, match="destroy the mask"):
+        network = keras.Model(inputs, keras_senet.SqueezeExcite(2, name="se")(x))
+        steps = np.random.default_rng(0).uniform(0, 1, (2, 6, 4)).astype("float32")
+        steps[:, 3:] = 0
+        folded = keras_senet.fold(network)
+        np.testing.assert_allclose(folded(steps), network(steps), atol=1e-6)
+    kept = [step for step in folded.folding.steps if step.done == "kept"]
+    assert [(step.layer, step.why) for step in kept] == [("se", "its input has a mask")]
+
+
+def test_an_identity_of_two_tensors():
+    inputs = keras.Input((4, 4, 3))
+    pair = layers.Identity()([layers.Conv2D(2, 1)(inputs), layers.Conv2D(2, 3)(inputs)])
+    network = keras.Model(inputs, [layers.ReLU()(x) for x in pair])
+    folded = keras_senet.fold(network)
+    x = np.ones((1, 4, 4, 3), "float32")
+    for ours, theirs in zip(folded(x), network(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_frozen_excitation_stays_frozen_and_low_ranks_are_added():
+    network = keras_senet.SEResNet20(weights=None)
+    for layer in network.layers:
+        if isinstance(layer, keras_senet.SqueezeExcite):
+            layer.expand.enable_lora(2)
+            layer.expand.lora_kernel_b.assign(
+                0.1 * np.ones(layer.expand.lora_kernel_b.shape)
+            )
+    x = np.random.default_rng(0).uniform(0, 1, (1, 32, 32, 3)).astype("float32")
+    folded = keras_senet.fold(network)
+    np.testing.assert_allclose(folded(x), network(x), atol=1e-5)
+    network.trainable = False
+    assert keras_senet.fold(network).trainable_variables == []

@@ -453,3 +453,39 @@ def test_ungraft_of_a_layer_called_with_inputs_by_name(images):
     model = keras.Model(inputs, layers.Conv2D(2, 1)(se(inputs=inputs)))
     x = images(2, 8, 8, 3)
     np.testing.assert_allclose(keras_senet.ungraft(model)(x), model(x), atol=1e-6)
+
+
+def _blocks(model):
+    return [x for x in model.layers if isinstance(x, keras_senet.SqueezeExcite)]
+
+
+def test_a_layer_says_where_its_channels_are_and_of_what_type():
+    inputs = keras.Input((6, 6, 4))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="last")(inputs)
+    x = keras.layers.Permute((3, 1, 2))(x)
+    first = {"data_format": "channels_first", "name": "first"}
+    network = keras.Model(inputs, keras.layers.Conv2D(5, 1, **first)(x))
+    for name in ("last", "first"):
+        (block,) = _blocks(keras_senet.graft(network, after=name))
+        assert block.data_format == f"channels_{name}"
+
+    half = keras.Input((6, 6, 4))
+    x = keras.layers.Conv2D(4, 3, padding="same", dtype="mixed_float16")(half)
+    network = keras.Model(half, keras.ops.relu(x))
+    (block,) = _blocks(keras_senet.graft(network))
+    assert block.compute_dtype == "float16"
+
+
+@pytest.mark.parametrize("size", [48, 64, None])
+def test_a_detour_around_a_bias_hides_no_place(size):
+    network = keras_senet.SEVGG16(
+        weights=None,
+        se=False,
+        batch_norm=False,
+        include_top=False,
+        data_format="channels_first",
+        input_shape=(3, size, size),
+    )
+    blocks = _blocks(keras_senet.graft(network))
+    assert len(blocks) == 13
+    assert {block.data_format for block in blocks} == {"channels_first"}

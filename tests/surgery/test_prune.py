@@ -296,3 +296,26 @@ def test_squeeze_and_excitation_of_sequences_stays():
     network = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
     with pytest.raises(ValueError, match="which has none"):
         keras_senet.prune(network, keep=0.5, importance="weights")
+
+
+def test_what_cannot_become_narrower_stays_whole():
+    """A layer that a nested model calls too, and one with a kernel of low rank."""
+    shared = keras.layers.Conv2D(8, 3, padding="same", name="shared")
+    inner_input = keras.Input((8, 8, 3))
+    tail = keras.layers.Flatten()(shared(inner_input))
+    inner = keras.Model(inner_input, keras.layers.Dense(2)(tail), name="inner")
+    inputs = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(4, 3, name="last")(shared(inputs))
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    outputs = keras.layers.Add()([keras.layers.Dense(2)(pooled), inner(inputs)])
+    network = keras.Model(inputs, outputs)
+    pruned = keras_senet.prune(network, keep=0.5, importance="weights")
+    assert pruned.get_layer("shared").filters == 8
+    assert pruned.get_layer("last").filters == 2
+
+    network = keras_senet.SEResNet20(weights=None)
+    first = next(x for x in network.layers if x.name == "conv1_block1_1_conv")
+    first.enable_lora(2)
+    pruned = keras_senet.prune(network, keep=0.5, importance="weights")
+    assert pruned.get_layer("conv1_block1_1_conv").filters == 16
+    assert pruned.get_layer("conv1_block2_1_conv").filters == 8
