@@ -82,6 +82,11 @@ class Benchmark:
             text = f"Other work keeps {load():.1f} cores busy."
             console.print(f"{text} Timings will be imprecise.", style="bold red")
         model = self._open(self.model, self.weights)
+        if not isinstance(model, keras.Model) and self.forms != Benchmark.forms:
+            raise ValueError(
+                "`forms` is for a Keras model; a file runs as it is. Received: "
+                f"{self.model!r}, forms={self.forms}. Leave out --forms."
+            )
         if self.beside is not None:
             name, other = self.beside, self._open(self.beside)
         elif isinstance(model, keras.Model):
@@ -123,6 +128,12 @@ class Benchmark:
             image_size=self.image_size,
             trust=self.trust,
         )
+        if self.image_size and self.image_size not in opened.input_shape[1:]:
+            raise ValueError(
+                "`image_size` is for a network that is built here. Received: "
+                f"{name!r}, which takes {opened.input_shape}, "
+                f"image_size={self.image_size}. Leave out --image-size."
+            )
         return opened.keras_model() if opened.kind == "keras" else Path(name)
 
 

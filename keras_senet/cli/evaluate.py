@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_new
+from keras_senet.cli.reports import check_data_dir, check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,7 @@ class Evaluate:
         from keras_senet.utils.files import atomic_path
 
         check_new(self.output)
+        check_data_dir(self.data, self.data_dir)
         model = open_model(
             self.model,
             self.weights,
@@ -123,7 +124,8 @@ def _figures(result):
     yield "images", f"{result.images:,} of {height} x {width} pixels"
     if hasattr(result, "top1"):
         yield "top-1 accuracy", f"{100 * result.top1:.2f} %"
-        yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
+        if result.top_k > 1:  # else of two classes, and the same
+            yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
         yield "loss", f"{result.loss:.4f} nats"
         yield "calibration error", f"{100 * result.calibration_error:.2f} %"
     else:

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_new
+from keras_senet.cli.reports import check_data_dir, check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,7 @@ class Explain:
         from keras_senet.opening import open_model
 
         check_new(self.output)
+        check_data_dir(self.data, self.data_dir)
         opened = open_model(self.model, self.weights)
         model = opened.keras_model()
         source = open_source(self.data, data_dir=self.data_dir)

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.reports import check_data_dir
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Variants:
         from keras_senet.export import compare_variants
         from keras_senet.opening import open_model
 
+        check_data_dir(self.data, self.data_dir)
         opened = open_model(self.model, self.weights)
         report = compare_variants(
             opened.keras_model(),
