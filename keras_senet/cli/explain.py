@@ -16,17 +16,18 @@ from keras_senet.cli.reports import check_data_dir, check_new
 class Explain:
     """Shows what a network's gates do on labelled images, and which are not needed.
 
+    Where the images have more or fewer classes than the network, no accuracy is
+    measured, only whose class changes.
+
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
         output: A new folder for the pictures, CSV files and index.html.
-        weights: For a network: a preset or a file.
         classes: The classes drawn, by default the four most frequent.
         layers: The SE layers drawn, by default twelve, evenly spread.
         removal: Also measure the network without each of its SE layers.
         tolerance: A layer is not needed if the network loses at most this share of the
             images without it.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
-        data_dir: The folder of the data, if not the usual one.
         split: The split whose images are used.
         limit: Use at most this many images.
         image_size: Height and width in pixels, if not the model's own.
@@ -56,16 +57,22 @@ class Explain:
     TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
-        from keras_senet import analysis
-        from keras_senet.analysis import plots, report
         from keras_senet.data import open_source
+        from keras_senet.data.failures import explained
         from keras_senet.opening import open_model
 
         check_new(self.output)
         check_data_dir(self.data, self.data_dir)
         opened = open_model(self.model, self.weights)
-        model = opened.keras_model()
         source = open_source(self.data, data_dir=self.data_dir)
+        with explained(source):
+            return self._run(opened, source)
+
+    def _run(self, opened, source):
+        from keras_senet import analysis
+        from keras_senet.analysis import plots, report
+
+        model = opened.keras_model()
         classes_of_data = opened.card.check_names(source.class_names)
         is_own = opened.card.classes == len(classes_of_data)
         view = opened.view(

@@ -49,9 +49,11 @@ def first_images(source, split, model, limit):
 
     Raises:
         ValueError: If the model does not take one batch of images.
+        OSError: If an image cannot be read.
     """
     import numpy as np
 
+    from keras_senet.data.failures import explained
     from keras_senet.opening import open_model
 
     opened = open_model(model)
@@ -65,7 +67,8 @@ def first_images(source, split, model, limit):
         )
     view = opened.view(source, default_size=224)
     dataset = view.batches(split, limit=limit)
-    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    with explained(source):
+        images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
     known = not source.multi_label and has_classes(card, source.class_names)
     return np.concatenate(images), np.concatenate(labels) if known else None
 
