@@ -38,8 +38,6 @@ class Benchmark:
     --help.
 
     Attributes:
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
         weights: For a network: a preset or a file. They do not change the speed.
         beside: Another model to compare with, instead of the plain network.
         output: A new JSON file for the figures.
@@ -49,7 +47,6 @@ class Benchmark:
         threads: Threads of TensorFlow, LiteRT and ONNX Runtime; by default one for
             each core.
         image_size: Height and width that a network is built for, if not its own.
-        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet benchmark se_resnet50 --batches 1

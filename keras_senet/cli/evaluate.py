@@ -17,20 +17,15 @@ class Evaluate:
     """Measures the accuracy of a model, or of a file of one, on labelled images.
 
     Attributes:
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
-        weights: For a network: a preset or a file.
         output: A new folder for the report: report.html and, for programs, report.md,
             classes.csv and evaluation.json. With one class for each image also
             confusion.png and the worst mistakes, worst.html and worst.png.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
-        data_dir: The folder of the data, if not the usual one.
         split: The split to evaluate on.
         image_size: Height and width in pixels, if not the model's own.
         crop_fraction: Share of the resized image that the centre crop keeps.
         batch_size: Number of images in one step.
         limit: Use at most this many images.
-        trust: Open a SavedModel that may do more than compute.
         precision: For an OpenVINO .xml file: "float32" or "bfloat16", if the processor
             supports it.
 

@@ -27,7 +27,6 @@ class Export:
         output: A new .tflite or .onnx file, a new .xml file for OpenVINO, or a new
             folder for a SavedModel.
         format: The format, if it does not follow from the name of the output.
-        weights: For a network: a preset or a file.
         version: For a SavedModel: write the folder OUTPUT/VERSION, as TensorFlow
             Serving needs it.
         batch_size: A fixed number of images; by default it is open.
@@ -42,7 +41,6 @@ class Export:
         data: The images for calibration and verification: "bundled", a
             tensorflow_datasets name, or a folder. By default "bundled"; int8 needs
             images like those that the model was trained on.
-        data_dir: The folder of the data, if not the usual one.
         split: The split for the verification.
         images: Number of images for the verification; 0 for no verification.
 

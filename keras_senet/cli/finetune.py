@@ -44,7 +44,6 @@ class Finetune:
         probe: Stop after the linear probe, which needs one pass over the images.
         resume: Resume the run in the folder from its last checkpoint.
         checkpoint_every: Also save the state after this many steps within an epoch.
-        data_dir: The folder of the data, if not the usual one.
         export: Export the files.
         values: The recipe's values.
 

@@ -25,15 +25,11 @@ class Predict:
 
     Attributes:
         images: Image files.
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
-        weights: For a network: a preset or a file.
         labels: A file with the class names, if the model has none: a JSON list, or one
             name in each line.
         top: How many classes to show, at least one.
         explain: Also write a picture of the parts of each image that support the first
             class, beside the photograph: cat.jpg.explained.png.
-        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet predict cat.jpg dog.jpg --model runs/photos

@@ -46,7 +46,6 @@ class Train:
         smoke: Shrink the recipe to seconds on the bundled images.
         resume: Resume the run in the folder from its last checkpoint.
         checkpoint_every: Also save the state after this many steps within an epoch.
-        data_dir: The folder of the data, if not the usual one.
         values: The recipe's values.
 
     Examples:
