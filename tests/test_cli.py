@@ -186,7 +186,7 @@ def test_a_stopped_run_is_resumed_with_its_options(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("module", "hint"), [("helpers", ""), ("tf2onnx.x", "install tf2onnx.x")]
+    ("module", "hint"), [("helpers", ""), ("tf2onnx.x", "install tf2onnx")]
 )
 def test_only_packages_of_ours_are_to_be_installed(module, hint):
     error = ModuleNotFoundError(f"No module named {module!r}", name=module)

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
+import importlib
 import io
 import os
 import re
@@ -215,7 +215,7 @@ def _describe(error, debug):
     if len(text) > 1000:
         text = f"{text[:1000]} …"
     if isinstance(error, ModuleNotFoundError) and _is_needed(error.name):
-        return f"{text}: python -m pip install {error.name}"
+        return f"{text}: python -m pip install {error.name.partition('.')[0]}"
     if isinstance(error, (ValueError, OSError, FloatingPointError)) and text:
         return text
     hint = "" if debug else " (--debug shows where)"
@@ -224,10 +224,12 @@ def _describe(error, debug):
 
 def _is_needed(module):
     """Whether a module is of a package that this one needs, and no stranger's."""
-    package = (module or "").split(".")[0].replace("_", "-").lower()
+    from importlib import metadata
+
+    package = (module or "").partition(".")[0].replace("_", "-").lower()
     try:
-        needed = importlib.metadata.requires("keras-senet") or ()
-    except importlib.metadata.PackageNotFoundError:
+        needed = metadata.requires("keras-senet") or ()
+    except metadata.PackageNotFoundError:
         return False
     names = (re.match(r"[\w.-]+", line)[0] for line in needed)
     return package in {name.replace("_", "-").lower() for name in names}
