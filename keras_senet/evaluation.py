@@ -80,8 +80,9 @@ class Evaluation(_Evaluated):
 
     def summary(self) -> str:
         """Returns the main figures in one line."""
+        more = f"top-{self.top_k} {self.top5:.2%}, " if self.top_k > 1 else ""
         return (
-            f"{self.model}: top-1 {self.top1:.2%}, top-{self.top_k} {self.top5:.2%}, "
+            f"{self.model}: top-1 {self.top1:.2%}, {more}"
             f"loss {self.loss:.4f}, calibration error {self.calibration_error:.4f} on "
             f"{self.images} images, {self.images_per_second:.0f} images/s"
         )
@@ -268,7 +269,8 @@ def evaluate(
     Raises:
         ValueError: If model and data have different classes or another order of them,
             the labels are of another kind than the outputs, there are no images, they
-            do not fit the model, or it is unknown how to normalise the images.
+            do not fit the model, or it says that it needs normalised images and not
+            how. If nothing is known about that, it gets raw images.
         OSError: If an image of a source cannot be read.
 
     Example:

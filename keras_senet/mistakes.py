@@ -61,7 +61,7 @@ class Mistakes:
         _, images, scores, labels = map(np.stack, zip(*self._rows, strict=True))
         predicted = scores.argmax(-1)
         pictures = np.stack([as_picture(image) for image in images])
-        title = "The worst mistakes on held-out images"
+        title = "The worst mistakes"
         draw_predictions(
             scores, pictures, labels, class_names, folder / "worst.png", title=title
         )

@@ -74,7 +74,8 @@ def view_source(
 
     Raises:
         ValueError: If the model takes no images, or not of that size, the size is not
-            known, or the model needs normalised images and nothing says how.
+            known, or the model needs normalised images and nothing says how. Where
+            nothing says whether it needs them, it gets raw ones.
     """
     shape, record = card.input_shape or (), card.preprocessing
     if len(shape) != 3 or shape[-1] not in (1, 3):

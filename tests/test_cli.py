@@ -3,15 +3,18 @@
 import io
 import json
 import sys
+import types
 
 import keras
 import numpy as np
 import pytest
 
 import keras_senet
-from keras_senet.cli import command, main
+from keras_senet.cli import command, evaluate, main, predict, train
 from keras_senet.cli.command import VERBS
+from keras_senet.cli.console import make_console
 from keras_senet.opening import open_model
+from keras_senet.training import TrainingStopped, load_recipe
 from keras_senet.weights import network_card, opening, save_model, save_weights
 
 
@@ -131,12 +134,82 @@ def test_usage(shell, words, message, encoding, monkeypatch):
         (["train", "--recipe", "cifar1", "--run-folder", "x"], "Did you mean 'cifar10"),
         (["train", "--recipe", "no.json", "--run-folder", "x"], "'no.json'"),
         (["train", "--run-folder", "x", "--resume"], "x"),
+        (["predict", "x.png", "--model", "x", "--top", "0"], "`top` must be a positi"),
+        (["evaluate", "x", "--data-dir", "y"], "Received: data='bundled', data_dir"),
+        (["explain", "x", "--output", "y", "--data", ".", "--data-dir", "z"], "'.'"),
+        (
+            ["export", "se_resnet20.cifar10", "--output", "X.TFLITE"],
+            "must end in .tflite. Received: 'X.TFLITE'",
+        ),
+        (
+            ["export", "se_resnet20.cifar10", "--output", "x", "--split", "train"]
+            + ["--images", "0"],
+            "`data` and `split` are for the verification",
+        ),
+        (["list", "se_vgg16", "--weights"], "Received: se_vgg16, which have none"),
     ],
 )
 def test_errors(shell, words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert_error(shell(*words), message)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "explain"])
+def test_an_output_in_a_file_is_found_at_once(shell, tmp_path, verb):
+    (tmp_path / "file").touch()
+    words = [verb, "no.keras", "--output", tmp_path / "file" / "new" / "x"]
+    assert_error(shell(*words), f"but {str(tmp_path / 'file')!r} is a file")
+
+
+def test_the_last_of_two_recipes_counts():
+    words = ["--recipe", "quickstart", "--recipe=cifar10", "--run-folder", "x"]
+    parsed = train.parse(words)
+    assert (parsed.recipe, parsed.values) == ("cifar10", load_recipe("cifar10"))
+
+
+def test_paths_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert train.parse(["--run-folder=~/x"]).run_folder == tmp_path / "x"
+
+
+def test_a_stopped_run_is_resumed_with_its_options(tmp_path, capsys):
+    def stop(*arguments, **options):
+        raise TrainingStopped("Stopped.")
+
+    (tmp_path / "recipe.json").touch()
+    options = {"data_dir": None, "resume": False, "checkpoint_every": 9}
+    options |= {"run_folder": tmp_path, "export": False}
+    verb = types.SimpleNamespace(**options)
+    assert train.run_training(verb, "finetune", make_console(), stop) is None
+    assert "--resume --checkpoint-every 9 --no-export\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "hint"), [("helpers", ""), ("tf2onnx.x", "install tf2onnx")]
+)
+def test_only_packages_of_ours_are_to_be_installed(module, hint):
+    error = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    text = command._describe(error, debug=False)
+    assert ("pip install" in text, hint in text) == (bool(hint), True)
+
+
+def test_lines_of_a_file_are_not_broken(capsys):
+    make_console().print(f"Written to {'long name/' * 30}")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_outputs_without_names_are_numbered(tmp_path):
+    assert predict._names(None, 1000, "x") == [*map(str, range(1000))]
+    (tmp_path / "names.txt").write_text("cat\ndog\n\n \n")
+    assert predict._read_labels(tmp_path / "names.txt") == ("cat", "dog")
+
+
+def test_of_two_classes_top_1_is_shown_once():
+    figures = {"top1": 0.5, "top5": 0.5, "top_k": 1, "calibration_error": 0.1}
+    figures |= {"images": 2, "image_size": (8, 8), "loss": 1, "images_per_second": 3}
+    rows = dict(evaluate._figures(types.SimpleNamespace(**figures)))
+    assert [name for name in rows if name.startswith("top")] == ["top-1 accuracy"]
 
 
 @pytest.mark.parametrize("reduction", ["0", "-1"])

@@ -5,10 +5,11 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_senet.card import Card
 from keras_senet.cli.reports import first_images
-from keras_senet.data import open_arrays
+from keras_senet.data import open_arrays, open_source
 
 
 @pytest.fixture
@@ -46,3 +47,16 @@ def test_labels_are_known_where_the_classes_are_the_same(source, labels, known):
 def test_rows_of_labels_are_no_classes(source):
     several = dataclasses.replace(source, multi_label=True)
     assert first_images(several, "test", network("abc", "sigmoid"), 9)[1] is None
+
+
+def test_an_image_that_breaks_later_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    for place in ("a/1", "a/2", "b/1", "b/2"):
+        path = tmp_path / f"{place}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8), "uint8")).save(path)
+    source = open_source(tmp_path)
+    for path in tmp_path.glob("b/*.jpg"):
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(OSError, match=r"can no longer be read: .*b/\d.jpg"):
+        first_images(source, "train", network("abc"), 9)

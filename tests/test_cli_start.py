@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -67,6 +68,15 @@ echo "${{COMPREPLY[@]}}"
     assert (done.stdout.split(), done.stderr) == (["--output", "--other"], "")
 
 
+def test_completion_runs_no_recipe(tmp_path, capsys):
+    recipe, ran = tmp_path / "recipe.py", tmp_path / "ran"
+    recipe.write_text(f"open({str(ran)!r}, 'w')")
+    for words in (["--recipe", str(recipe)], [f"--recipe={recipe}"]):
+        assert main(["--complete", "train", *words]) == 0
+        assert "--run-folder" in capsys.readouterr().out
+    assert not ran.exists()
+
+
 def test_recipes_need_neither_keras_nor_tensorflow():
     done = _run(
         "import sys\nfrom keras_senet.training import RECIPES, FinetuneRecipe\n"
@@ -100,6 +110,25 @@ def test_notes_are_dropped_and_errors_are_not():
     assert "an error" in error
     lines = [line for line in error.splitlines() if "an error" not in line]
     assert lines == ["ours", "keras-senet: warning: our warning"]
+
+
+def test_the_last_words_of_a_crash_are_not_lost():
+    code = (
+        NOISE.split("os.write")[0] + "os.write(2, b'F0000 the reason\\n'); os.abort()"
+    )
+    done = _run(code)
+    assert (done.returncode, done.stderr) == (-signal.SIGABRT, "F0000 the reason\n")
+
+
+def test_ctrl_c_leaves_the_last_lines_and_no_process():
+    code = f"import os\nos.setsid()\n{NOISE.split('os.write')[0]}" + (
+        "import signal\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
+        "os.killpg(0, signal.SIGINT)\nos.write(2, b'after it\\n')\n"
+        "import atexit\natexit._run_exitfuncs()\n"
+        "try:\n    os.waitpid(-1, 0)\nexcept ChildProcessError:\n    print('none')"
+    )
+    done = _run(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "none\n", "after it\n")
 
 
 def test_an_explicit_level_keeps_them():

@@ -38,8 +38,6 @@ class Benchmark:
     --help.
 
     Attributes:
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
         weights: For a network: a preset or a file. They do not change the speed.
         beside: Another model to compare with, instead of the plain network.
         output: A new JSON file for the figures.
@@ -49,7 +47,6 @@ class Benchmark:
         threads: Threads of TensorFlow, LiteRT and ONNX Runtime; by default one for
             each core.
         image_size: Height and width that a network is built for, if not its own.
-        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet benchmark se_resnet50 --batches 1
@@ -82,6 +79,11 @@ class Benchmark:
             text = f"Other work keeps {load():.1f} cores busy."
             console.print(f"{text} Timings will be imprecise.", style="bold red")
         model = self._open(self.model, self.weights)
+        if not isinstance(model, keras.Model) and self.forms != Benchmark.forms:
+            raise ValueError(
+                "`forms` is for a Keras model; a file runs as it is. Received: "
+                f"{self.model!r}, forms={self.forms}. Leave out --forms."
+            )
         if self.beside is not None:
             name, other = self.beside, self._open(self.beside)
         elif isinstance(model, keras.Model):
@@ -123,6 +125,12 @@ class Benchmark:
             image_size=self.image_size,
             trust=self.trust,
         )
+        if self.image_size and self.image_size not in opened.input_shape[1:]:
+            raise ValueError(
+                "`image_size` is for a network that is built here. Received: "
+                f"{name!r}, which takes {opened.input_shape}, "
+                f"image_size={self.image_size}. Leave out --image-size."
+            )
         return opened.keras_model() if opened.kind == "keras" else Path(name)
 
 

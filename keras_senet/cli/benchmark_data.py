@@ -25,7 +25,6 @@ class BenchmarkData:
 
     Attributes:
         recipe: The name of a recipe, or a .json or .py file.
-        data_dir: The folder of the data, if not the usual one.
         seconds: Duration of the measurement of the input, and of the training step.
         with_model: Also measure the training step of the recipe's network, and show
             which of the two is the limit.

@@ -1,6 +1,7 @@
 """From the words of the command line to a verb, and from its end to an exit code."""
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from keras_senet.cli.quiet import be_quiet
@@ -164,10 +166,25 @@ def _completions(words):
     """The words that may follow, beside names of files."""
     if not words:
         return [*VERBS, "--help", "--version"]
+    words = _without_programs(words)
     with contextlib.redirect_stdout(io.StringIO()) as box:
         _dispatch([*words, "--help"])
     labels = re.findall(r"^  (-.*?)(?:  |$)", box.getvalue(), re.M)
     return re.findall(r"--[\w-]+", " ".join(labels))
+
+
+def _without_programs(words):
+    """The words without a recipe that is a program, which reading it would run."""
+    kept = []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "--recipe" and value.endswith(".py"):
+            continue
+        if kept[-1:] == ["--recipe"] and word.endswith(".py"):
+            kept.pop()
+            continue
+        kept.append(word)
+    return kept
 
 
 def _usage():
@@ -197,12 +214,25 @@ def _describe(error, debug):
     text = " ".join(str(error).split())
     if len(text) > 1000:
         text = f"{text[:1000]} …"
-    if isinstance(error, ModuleNotFoundError):
-        return f"{text}: python -m pip install {error.name}"
+    if isinstance(error, ModuleNotFoundError) and _is_needed(error.name):
+        return f"{text}: python -m pip install {error.name.partition('.')[0]}"
     if isinstance(error, (ValueError, OSError, FloatingPointError)) and text:
         return text
     hint = "" if debug else " (--debug shows where)"
     return f"{type(error).__name__}: {text}{hint}"
+
+
+def _is_needed(module):
+    """Whether a module is of a package that this one needs, and no stranger's."""
+    from importlib import metadata
+
+    package = (module or "").partition(".")[0].replace("_", "-").lower()
+    try:
+        needed = metadata.requires("keras-senet") or ()
+    except metadata.PackageNotFoundError:
+        return False
+    names = (re.match(r"[\w.-]+", line)[0] for line in needed)
+    return package in {name.replace("_", "-").lower() for name in names}
 
 
 def parse_arguments(
@@ -222,7 +252,8 @@ def parse_arguments(
         network: The network whose options the help shows too.
 
     Returns:
-        The record, or None where help was asked for and printed.
+        The record, "~" in its paths expanded, or None where help was asked for and
+        printed.
 
     Raises:
         UsageError: If the words do not make a record.
@@ -239,7 +270,7 @@ def parse_arguments(
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(
+            found = tyro.cli(
                 record, prog=f"keras-senet {verb}", args=arguments, default=default
             )
     except SystemExit:
@@ -250,6 +281,8 @@ def parse_arguments(
             options = re.findall(r"^  --([\w-]+)", shown, re.M)
             message += nearest(strange[1], options).replace(" '", " '--")
         raise UsageError(f"{message} See --help.") from None
+    paths = {k: v for k, v in vars(found).items() if isinstance(v, Path)}
+    return dataclasses.replace(found, **{k: v.expanduser() for k, v in paths.items()})
 
 
 def _one_line(box):

@@ -10,16 +10,21 @@ from keras_senet.utils.names import visible
 def make_console():
     """Returns a rich console on the standard output.
 
-    Where the output is no terminal, lines are long enough for a table.
+    Where the output is no terminal, lines are long enough for a table, and others are
+    not broken.
     """
     from rich.console import Console
+    from rich.text import Text
+
+    width = None if sys.stdout.isatty() else 120
 
     class NamesAreData(Console):
         def print(self, *objects, **options):
+            if width and all(isinstance(o, (str, Text)) for o in objects):
+                options.setdefault("soft_wrap", True)
             texts = (visible(o) if isinstance(o, str) else o for o in objects)
             super().print(*texts, **options)
 
-    width = None if sys.stdout.isatty() else 120
     return NamesAreData(width=width, highlight=False, markup=False)
 
 

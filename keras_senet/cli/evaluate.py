@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_new
+from keras_senet.cli.reports import check_data_dir, check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,20 +17,15 @@ class Evaluate:
     """Measures the accuracy of a model, or of a file of one, on labelled images.
 
     Attributes:
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
-        weights: For a network: a preset or a file.
         output: A new folder for the report: report.html and, for programs, report.md,
             classes.csv and evaluation.json. With one class for each image also
             confusion.png and the worst mistakes, worst.html and worst.png.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
-        data_dir: The folder of the data, if not the usual one.
         split: The split to evaluate on.
         image_size: Height and width in pixels, if not the model's own.
         crop_fraction: Share of the resized image that the centre crop keeps.
         batch_size: Number of images in one step.
         limit: Use at most this many images.
-        trust: Open a SavedModel that may do more than compute.
         precision: For an OpenVINO .xml file: "float32" or "bfloat16", if the processor
             supports it.
 
@@ -62,6 +57,7 @@ class Evaluate:
         from keras_senet.utils.files import atomic_path
 
         check_new(self.output)
+        check_data_dir(self.data, self.data_dir)
         model = open_model(
             self.model,
             self.weights,
@@ -123,7 +119,8 @@ def _figures(result):
     yield "images", f"{result.images:,} of {height} x {width} pixels"
     if hasattr(result, "top1"):
         yield "top-1 accuracy", f"{100 * result.top1:.2f} %"
-        yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
+        if result.top_k > 1:  # else of two classes, and the same
+            yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
         yield "loss", f"{result.loss:.4f} nats"
         yield "calibration error", f"{100 * result.calibration_error:.2f} %"
     else:

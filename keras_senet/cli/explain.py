@@ -9,24 +9,25 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_new
+from keras_senet.cli.reports import check_data_dir, check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Explain:
     """Shows what a network's gates do on labelled images, and which are not needed.
 
+    Where the images have more or fewer classes than the network, no accuracy is
+    measured, only whose class changes.
+
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
         output: A new folder for the pictures, CSV files and index.html.
-        weights: For a network: a preset or a file.
         classes: The classes drawn, by default the four most frequent.
         layers: The SE layers drawn, by default twelve, evenly spread.
         removal: Also measure the network without each of its SE layers.
         tolerance: A layer is not needed if the network loses at most this share of the
             images without it.
         data: "bundled", a tensorflow_datasets name, or a folder of images.
-        data_dir: The folder of the data, if not the usual one.
         split: The split whose images are used.
         limit: Use at most this many images.
         image_size: Height and width in pixels, if not the model's own.
@@ -56,15 +57,24 @@ class Explain:
     TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
-        from keras_senet import analysis
-        from keras_senet.analysis import plots, report
         from keras_senet.data import open_source
+        from keras_senet.data.failures import explained
         from keras_senet.opening import open_model
 
         check_new(self.output)
+        check_data_dir(self.data, self.data_dir)
         opened = open_model(self.model, self.weights)
-        model = opened.keras_model()
         source = open_source(self.data, data_dir=self.data_dir)
+        with explained(source):
+            return self._run(opened, source)
+
+    def _run(self, opened, source):
+        from keras_senet import analysis
+        from keras_senet.analysis import plots, report
+
+        model = opened.keras_model()
+        classes_of_data = opened.card.check_names(source.class_names)
+        is_own = opened.card.classes == len(classes_of_data)
         view = opened.view(
             source,
             image_size=self.image_size,
@@ -78,16 +88,23 @@ class Explain:
         classes, layers = self.classes or None, self.layers or None
         plots.choose_classes(statistics, classes, 1)
         plots.choose_layers(statistics, layers)
+        console = make_console()
+        if not is_own:
+            console.print(
+                f"{source.name} has other classes than {self.model}. So nothing is "
+                "said about right images, only about images whose class changes."
+            )
         removal = None
         if self.removal:
             removal = analysis.removal_accuracy(
-                model, dataset, statistics, tolerance=self.tolerance
+                model,
+                dataset if is_own else dataset.map(_without_labels),
+                statistics,
+                tolerance=self.tolerance,
             )
-        console = make_console()
         try:
-            activations = _draw_activations(
-                model, dataset, source, plots.choose_classes(statistics, classes, 4)
-            )
+            drawn = plots.choose_classes(statistics, classes, 4)
+            activations = _draw_activations(model, dataset, source, drawn, is_own)
         except ValueError as error:  # no classifier, or none with a last map
             console.print(f"Without class activations: {error}")
             activations = None
@@ -108,8 +125,16 @@ class Explain:
         return 0
 
 
-def _draw_activations(model, dataset, source, classes):
-    """Returns a figure of three images of each class, None of several labels."""
+def _without_labels(images, labels):
+    """Images with a number that is no class, so that no class counts as right."""
+    return images, 0 * labels - 1
+
+
+def _draw_activations(model, dataset, source, classes, is_own):
+    """Returns a figure of three images of each class, None of several labels.
+
+    `is_own` is whether the classes are the model's; else its best class is explained.
+    """
     import numpy as np
 
     from keras_senet import analysis
@@ -126,7 +151,6 @@ def _draw_activations(model, dataset, source, classes):
             break
     labels = [label for label, found in wanted.items() for _ in found]
     images = np.stack([image for found in wanted.values() for image in found])
-    is_own = model.output_shape[-1] == len(source.class_names)
     where = analysis.class_activation(model, images, labels if is_own else None)
     names = [source.class_names[label] for label in labels]
     return plots.draw_activations(images, where, names)

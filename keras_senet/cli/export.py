@@ -9,7 +9,12 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.reports import first_images, has_classes, print_verifications
+from keras_senet.cli.reports import (
+    check_data_dir,
+    first_images,
+    has_classes,
+    print_verifications,
+)
 from keras_senet.containers import SUFFIXES
 
 
@@ -22,7 +27,6 @@ class Export:
         output: A new .tflite or .onnx file, a new .xml file for OpenVINO, or a new
             folder for a SavedModel.
         format: The format, if it does not follow from the name of the output.
-        weights: For a network: a preset or a file.
         version: For a SavedModel: write the folder OUTPUT/VERSION, as TensorFlow
             Serving needs it.
         batch_size: A fixed number of images; by default it is open.
@@ -37,7 +41,6 @@ class Export:
         data: The images for calibration and verification: "bundled", a
             tensorflow_datasets name, or a folder. By default "bundled"; int8 needs
             images like those that the model was trained on.
-        data_dir: The folder of the data, if not the usual one.
         split: The split for the verification.
         images: Number of images for the verification; 0 for no verification.
 
@@ -92,10 +95,18 @@ class Export:
     @property
     def _kind(self) -> str:
         by_name = {suffix: kind for kind, suffix in SUFFIXES.items()}
-        return self.format or by_name.get(self.output.suffix, "saved_model")
+        return self.format or by_name.get(self.output.suffix.lower(), "saved_model")
 
     def _check(self):
         kind, suffix = self._kind, self.output.suffix
+        check_data_dir(self.data or "bundled", self.data_dir)
+        needs_images = self.images or self.quantization.startswith("int8")
+        if not needs_images and (self.data is not None or self.split != "test"):
+            raise ValueError(
+                "`data` and `split` are for the verification and for int8. Received: "
+                f"data={self.data!r}, split={self.split!r}, images=0. Leave out "
+                "--images 0, or the data."
+            )
         for name, plain, kinds in (
             ("quantization", "none", ("tflite", "openvino")),
             ("io_type", "float32", ("tflite",)),
@@ -113,7 +124,7 @@ class Export:
                 f"The output of the format {kind} must end in {SUFFIXES[kind]}. "
                 f"Received: {str(self.output)!r}"
             )
-        if suffix in (".keras", ".h5", ".pb", ".tflit", ".lite", ".bin"):
+        if suffix.lower() in (".keras", ".h5", ".pb", ".tflit", ".lite", ".bin"):
             raise ValueError(
                 "The output must be a .tflite, .onnx or .xml file, or a folder for a "
                 f"SavedModel. Received: {str(self.output)!r}"

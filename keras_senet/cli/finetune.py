@@ -10,7 +10,11 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.reports import first_images, print_verifications
+from keras_senet.cli.reports import (
+    check_data_dir,
+    first_images,
+    print_verifications,
+)
 from keras_senet.cli.train import (
     EXIT_STOPPED,
     RECIPE_TITLES,
@@ -40,7 +44,6 @@ class Finetune:
         probe: Stop after the linear probe, which needs one pass over the images.
         resume: Resume the run in the folder from its last checkpoint.
         checkpoint_every: Also save the state after this many steps within an epoch.
-        data_dir: The folder of the data, if not the usual one.
         export: Export the files.
         values: The recipe's values.
 
@@ -65,6 +68,7 @@ class Finetune:
         from keras_senet.training.report import write_report
         from keras_senet.training.strategies import is_chief
 
+        check_data_dir(self.data, self.data_dir)
         console, strategy = make_console(), make_strategy()
         call = functools.partial(
             finetune, recipe=self.values, probe=self.probe, strategy=strategy
@@ -114,7 +118,7 @@ def parse(arguments: Sequence[str]) -> Finetune | None:
     folder = value_of("--run-folder", arguments)
     data, values = tyro.MISSING, FinetuneRecipe(model="se_resnet50")
     if "--resume" in arguments and folder is not None:
-        values = load_recipe(Path(folder) / "recipe.json")
+        values = load_recipe(Path(folder).expanduser() / "recipe.json")
         data = values.data
     elif weights is not None and value_of("--model", arguments) is None:
         values = FinetuneRecipe(weights=weights)

@@ -21,6 +21,14 @@ _WIDEST = 100  # longer lines are hard to read
 _INDENT = 26  # of what an option is
 _TYPES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _POSITIONAL = typing.get_args(Positional[str])[1]
+# What options of several verbs are, where a record's "Attributes" say nothing else.
+_SHARED = {
+    "model": "A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml "
+    "(OpenVINO) file, or the name of a network.",
+    "weights": "For a network: a preset or a file.",
+    "data_dir": "The folder of the data, if not the usual one.",
+    "trust": "Open a SavedModel that may do more than compute.",
+}
 _ALWAYS = {
     "--debug": "Show tracebacks and the notes of TensorFlow.",
     "-h, --help": "Show this help.",
@@ -83,8 +91,9 @@ def help_text(
 
     Args:
         record: The verb's record, a dataclass. Its docstring is the description; it has
-            the options after "Attributes:" and examples after "Examples:". Its `TITLES`
-            say from which option on they stand under which title.
+            the options after "Attributes:", without those that several verbs have,
+            and examples after "Examples:". Its `TITLES` say from which option on they
+            stand under which title.
         verb: The verb.
         default: A record with the defaults; None where those of the fields hold.
         network: The network whose options are shown, too.
@@ -117,7 +126,7 @@ def help_text(
 
 
 def _options(record, default) -> Iterator[Option]:
-    docs = {}
+    docs = dict(_SHARED)
     for ancestor in reversed(record.__mro__):
         listed = dict(_sections(ancestor)[1:]).get("Attributes", "")
         for name, doc in re.findall(r"^(\w+): (.*(?:\n +.*)*)", listed, re.M):

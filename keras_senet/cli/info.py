@@ -16,11 +16,7 @@ class Info:
     """Describes a network or a model file: input, parameters, and the cost of SE.
 
     Attributes:
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
-        weights: For a network: a preset or a file.
         layers: Also list the cost of each layer.
-        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet info se_resnet50 --layers
@@ -42,7 +38,16 @@ class Info:
         if self.layers:
             costs = keras_senet.complexity(opened.keras_model())
             columns = ("layer", "kind", "output", ">parameters", ">multiply-adds")
-            rows = [_layer_row(row) for row in costs.layers]
+            rows = [
+                (
+                    row.name,
+                    row.kind,
+                    " x ".join(map(str, row.output_shape)),
+                    f"{row.parameters:,}",
+                    f"{row.multiply_adds:,}",
+                )
+                for row in costs.layers
+            ]
             print_table(console, "What each layer costs", columns, rows)
         return 0
 
@@ -76,16 +81,6 @@ def _model_rows(opened):
     if card.labels:
         rows.append(("classes", ", ".join(card.labels)))
     return rows
-
-
-def _layer_row(row):
-    return (
-        row.name,
-        row.kind,
-        " x ".join(map(str, row.output_shape)),
-        f"{row.parameters:,}",
-        f"{row.multiply_adds:,}",
-    )
 
 
 def _file_rows(opened):

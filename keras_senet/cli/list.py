@@ -63,6 +63,11 @@ def _row(name, network):
 
 def _print_weights(console, names):
     presets = [find_preset(weights) for name in names for weights in list_weights(name)]
+    if not presets:
+        raise ValueError(
+            f"There must be published checkpoints. Received: {', '.join(names)}, which "
+            "have none. `keras-senet list` shows which networks have some."
+        )
     columns = (
         "preset",
         ">top-1, %",

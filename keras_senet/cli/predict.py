@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.utils.errors import as_integer
 from keras_senet.utils.files import read_json
 
 # In pixels; smaller pictures are enlarged, to be looked at.
@@ -18,20 +19,17 @@ _LEAST_SIDE = 200
 class Predict:
     """Names what is on images: the most probable classes of each image.
 
-    For a model with several labels for each image, the command shows all labels with a
-    probability above one half. For a model with one output, it shows that probability.
+    For a model with several labels for each image, the command also shows all others
+    with a probability above one half. For a model with one output, it shows that
+    probability.
 
     Attributes:
         images: Image files.
-        model: A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml
-            (OpenVINO) file, or the name of a network.
-        weights: For a network: a preset or a file.
         labels: A file with the class names, if the model has none: a JSON list, or one
             name in each line.
-        top: How many classes to show.
+        top: How many classes to show, at least one.
         explain: Also write a picture of the parts of each image that support the first
             class, beside the photograph: cat.jpg.explained.png.
-        trust: Open a SavedModel that may do more than compute.
 
     Examples:
         keras-senet predict cat.jpg dog.jpg --model runs/photos
@@ -52,6 +50,7 @@ class Predict:
         from keras_senet.data import read_image
         from keras_senet.opening import open_model
 
+        as_integer("top", self.top)
         runner = open_model(self.model, self.weights, trust=self.trust)
         names = runner.class_names()
         if self.labels is not None:
@@ -126,10 +125,6 @@ def _explain(model, path, picture, image, values) -> Path:
 
 
 def _names(names, classes, model) -> list[str]:
-    from keras_senet.preprocessing import imagenet_classes
-
-    if names is None and classes == len(imagenet_classes()):
-        names = [name for _, name in imagenet_classes()]
     if names is None and classes == 1:
         names = ["the class"]
     names = range(classes) if names is None else names
@@ -147,7 +142,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
         labels = read_json(path)
     else:
         try:
-            labels = path.read_text(encoding="utf-8-sig").splitlines()
+            labels = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
         except ValueError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}") from error
     if not isinstance(labels, list):

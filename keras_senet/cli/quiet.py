@@ -5,11 +5,13 @@ any log level is looked at. Errors still come through.
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import re
+import signal
 import sys
-import threading
+import time
 import warnings
 
 from keras_senet.utils.names import visible
@@ -37,33 +39,51 @@ def be_quiet() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     logging.disable(logging.WARNING)
     warnings.showwarning = _show_warning
+    if not hasattr(os, "fork"):  # Windows
+        return
     try:
         terminal = os.dup(2)
     except OSError:  # a process without standard error
         return
     notes, write_end = os.pipe()
+    # A process, because a thread would end with this one, and with it the last error.
+    relay = os.fork()
+    if relay == 0:
+        os.close(write_end)
+        _relay(notes, terminal)
+    os.close(notes)
     os.dup2(write_end, 2)
     os.close(write_end)
     # What Python itself writes does not take the way round the pipe.
     sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1, errors="replace")
-    thread = threading.Thread(target=_pass_on, args=(notes, terminal), daemon=True)
-    thread.start()
-
-    def finish():
-        os.dup2(terminal, 2)  # the last end of the pipe, if no child has one
-        thread.join(timeout=1)
-
-    atexit.register(finish)
+    atexit.register(_finish, relay, terminal)
 
 
-def _pass_on(notes, terminal):
-    dropped = False
-    with os.fdopen(notes, "rb") as lines:
-        for line in lines:
-            more = dropped and line[:1] in b"\t "
-            dropped = more or bool(_NOTE.match(line))
-            if not dropped:
-                os.write(terminal, line)
+def _relay(notes, terminal):
+    """Passes on until every process that writes has ended, then ends its own."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)  # meant for the command
+        os.closerange(0, 3)
+        dropped = False
+        with os.fdopen(notes, "rb") as lines:
+            for line in lines:
+                more = dropped and line[:1] in b"\t "
+                dropped = more or bool(_NOTE.match(line))
+                with contextlib.suppress(OSError):  # the terminal is gone
+                    if not dropped:
+                        os.write(terminal, line)
+    finally:
+        os._exit(0)
+
+
+def _finish(relay, terminal):
+    os.dup2(terminal, 2)  # the last end of the pipe, if no child has one
+    with contextlib.suppress(ChildProcessError):
+        for _ in range(100):
+            if os.waitpid(relay, os.WNOHANG)[0]:
+                break
+            time.sleep(0.01)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -6,11 +6,31 @@ from keras_senet.cli.console import print_table
 
 
 def check_new(output: Path | None) -> None:
-    """Raises a ValueError if what a verb is to write exists."""
-    if output is not None and output.exists():
+    """Raises a ValueError if what a verb is to write exists, or lies in a file."""
+    if output is None:
+        return
+    if output.exists():
         raise ValueError(
             "`output` must not exist yet. Received: "
             f"{str(output)!r}, which exists. Choose another path."
+        )
+    above = next(folder for folder in output.parents if folder.exists())
+    if not above.is_dir():
+        raise ValueError(
+            "`output` must lie in a folder. Received: "
+            f"{str(output)!r}, but {str(above)!r} is a file. Choose another path."
+        )
+
+
+def check_data_dir(data: str, data_dir: Path | None) -> None:
+    """Raises a ValueError if `data_dir` is given for data that has its own place."""
+    from keras_senet.data.catalog import is_path
+
+    if data_dir is not None and (data == "bundled" or is_path(data)):
+        raise ValueError(
+            "`data_dir` is only for the data sets of tensorflow_datasets. Received: "
+            f"data={data!r}, data_dir={str(data_dir)!r}. Name such a data set, or "
+            "leave out --data-dir."
         )
 
 
@@ -29,9 +49,11 @@ def first_images(source, split, model, limit):
 
     Raises:
         ValueError: If the model does not take one batch of images.
+        OSError: If an image cannot be read.
     """
     import numpy as np
 
+    from keras_senet.data.failures import explained
     from keras_senet.opening import open_model
 
     opened = open_model(model)
@@ -45,7 +67,8 @@ def first_images(source, split, model, limit):
         )
     view = opened.view(source, default_size=224)
     dataset = view.batches(split, limit=limit)
-    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    with explained(source):
+        images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
     known = not source.multi_label and has_classes(card, source.class_names)
     return np.concatenate(images), np.concatenate(labels) if known else None
 

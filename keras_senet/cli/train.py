@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console
+from keras_senet.cli.reports import check_data_dir
 from keras_senet.training.recipe import Recipe
 from keras_senet.training.recipes import RECIPES, load_recipe
 
@@ -45,7 +46,6 @@ class Train:
         smoke: Shrink the recipe to seconds on the bundled images.
         resume: Resume the run in the folder from its last checkpoint.
         checkpoint_every: Also save the state after this many steps within an epoch.
-        data_dir: The folder of the data, if not the usual one.
         values: The recipe's values.
 
     Examples:
@@ -66,6 +66,8 @@ class Train:
     def run(self) -> int:
         from keras_senet.training import train
 
+        if not self.smoke:
+            check_data_dir(self.values.data, self.data_dir)
         console = make_console()
         recipe = self.values.smoke() if self.smoke else self.values
         result = run_training(self, "train", console, train, recipe, self.run_folder)
@@ -100,6 +102,10 @@ def run_training(command, verb, console, train, *arguments):
     words = ["keras-senet", verb, "--run-folder", str(command.run_folder), "--resume"]
     if command.data_dir is not None:
         words += ["--data-dir", str(command.data_dir)]
+    if command.checkpoint_every is not None:
+        words += ["--checkpoint-every", str(command.checkpoint_every)]
+    if not getattr(command, "export", True):
+        words += ["--no-export"]
     progress = Progress(console)
     try:
         return train(
@@ -131,7 +137,7 @@ def parse(arguments: Sequence[str]) -> Train | None:
     folder = value_of("--run-folder", arguments)
     resume = "--resume" in arguments
     if resume and name is None and folder is not None:
-        name = str(Path(folder) / "recipe.json")
+        name = str(Path(folder).expanduser() / "recipe.json")
     default = Train(
         run_folder=tyro.MISSING,
         recipe=name or "quickstart",
@@ -150,18 +156,17 @@ def named_network(arguments):
 
 
 def value_of(option, arguments):
-    """The value of an option that must be known before the others are read."""
+    """The last value of an option that must be known before the others are read."""
+    value = None
     for i, word in enumerate(arguments):
-        name, _, value = word.partition("=")
+        name, equals, given = word.partition("=")
         if name.replace("_", "-") != option:  # tyro takes --run_folder, too
             continue
-        if name == word:
-            if i + 1 == len(arguments):
-                raise UsageError(
-                    f"{option} needs a value. The recipes are: {', '.join(RECIPES)}."
-                    if option == "--recipe"
-                    else f"{option} needs a value."
-                )
-            return arguments[i + 1]
-        return value
-    return None
+        if not equals and i + 1 == len(arguments):
+            raise UsageError(
+                f"{option} needs a value. The recipes are: {', '.join(RECIPES)}."
+                if option == "--recipe"
+                else f"{option} needs a value."
+            )
+        value = given if equals else arguments[i + 1]
+    return value

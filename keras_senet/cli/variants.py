@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
+from keras_senet.cli.reports import check_data_dir
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,13 +24,11 @@ class Variants:
     Attributes:
         model: A run folder, a .keras file, or the name of a network.
         output: A new folder for the files, report.json, report.md and report.png.
-        weights: For a network: a preset or a file.
         variants: Only these files, such as float32 int8.
         latency_runs: How many times the latency of one image is measured.
         fold: Whether batch normalization and SE are folded into the convolutions.
         data: The images for calibration and for the accuracy: "bundled", a
             tensorflow_datasets name, or a folder.
-        data_dir: The folder of the data, if not the usual one.
         split: The split for the accuracy; all its images are used.
         limit: Use at most this many images of the split.
 
@@ -53,21 +52,25 @@ class Variants:
 
     def run(self) -> int:
         from keras_senet.data import open_source
+        from keras_senet.data.failures import explained
         from keras_senet.export import compare_variants
         from keras_senet.opening import open_model
 
+        check_data_dir(self.data, self.data_dir)
         opened = open_model(self.model, self.weights)
-        report = compare_variants(
-            opened.keras_model(),
-            self.output,
-            open_source(self.data, data_dir=self.data_dir),
-            split=self.split,
-            limit=self.limit,
-            variants=self.variants or None,
-            latency_runs=self.latency_runs,
-            labels=opened.class_names(),
-            fold=self.fold,
-        )
+        source = open_source(self.data, data_dir=self.data_dir)
+        with explained(source):
+            report = compare_variants(
+                opened.keras_model(),
+                self.output,
+                source,
+                split=self.split,
+                limit=self.limit,
+                variants=self.variants or None,
+                latency_runs=self.latency_runs,
+                labels=opened.class_names(),
+                fold=self.fold,
+            )
         columns, rows = report.table()
         numbers = (">" + column for column in columns[1:])
         console = make_console()

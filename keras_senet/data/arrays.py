@@ -46,6 +46,12 @@ def open_arrays(
     parts = {"train": (images, labels)}
     if validation_data is not None:
         parts["test"] = _read(validation_data)
+    widths = {labels.shape[1:] for _, labels in parts.values()}
+    if len(widths) > 1:
+        raise ValueError(
+            "The labels of `validation_data` must have the form of those of `data`. "
+            f"Received: rows of the shapes {sorted(widths)}."
+        )
     several = any(y.ndim == 2 and (y.sum(1) != 1).any() for _, y in parts.values())
     if several and not all(np.isin(y, (0, 1)).all() for _, y in parts.values()):
         raise ValueError(
@@ -56,11 +62,10 @@ def open_arrays(
             k: (x, class_numbers(y).astype(np.int64)) for k, (x, y) in parts.items()
         }
     labels = parts["train"][1]
-    classes = (
-        labels.shape[1] if several else 1 + max(int(y.max()) for _, y in parts.values())
-    )
+    ((*row,),) = widths
+    classes = row[0] if row else 1 + max(int(y.max()) for _, y in parts.values())
     names = tuple(class_names or map(str, range(classes)))
-    if len(names) < max(classes, 2):
+    if len(names) < max(classes, 2) or (row and len(names) != classes):
         raise ValueError(
             f"`class_names` must name each of the {classes} classes, and there must be "
             f"at least two. Received: {names}"

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
 _LARGEST_RADIUS = 3
+_ASPECTS = (3 / 4, 4 / 3)
 
 
 def resize_and_crop(
@@ -42,8 +43,7 @@ def resize_and_crop(
     (32, 32, 3)
     """
     image = tf.convert_to_tensor(image)
-    # Rounded down, but not for a quotient that is whole but for rounding.
-    box = tuple(int(side / crop_fraction + 1e-6) for side in size)
+    box = covered_box(size, crop_fraction)
     if image.shape[:2].as_list() == list(size) == list(box):
         return image
     height, width = tf.unstack(tf.shape(image, tf.int64)[:2])
@@ -68,6 +68,12 @@ def resize_and_crop(
         shift = start[axis] * scale[axis] - offset[axis]
         image = _resample(image, axis, size[axis], scale[axis], shift, interpolation)
     return tf.ensure_shape(image, (*size, image.shape[-1]))
+
+
+def covered_box(size: tuple[int, int], crop_fraction: float) -> tuple[int, int]:
+    """Returns (height, width) that an image is resized to cover before the crop."""
+    # Rounded down, but not for a quotient that is whole but for rounding.
+    return tuple(int(side / crop_fraction + 1e-6) for side in size)
 
 
 def _resample(image, axis, length, scale, shift, interpolation):
@@ -100,22 +106,22 @@ def random_window(
     seed: tf.Tensor,
     *,
     area: tuple[float, float] = (0.08, 1.0),
-    aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tf.Tensor:
     """Draws the window (y, x, height, width) of a random-resized crop.
+
+    Its width over its height lies between 3/4 and 4/3.
 
     Args:
         shape: The image's (H, W, C).
         seed: Two integers.
         area: Bounds of the window's share of the image.
-        aspect: Bounds of its width over its height.
     """
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         tf.zeros((1, 0, 4)),
         seed,
         min_object_covered=0.0,
-        aspect_ratio_range=aspect,
+        aspect_ratio_range=_ASPECTS,
         area_range=area,
         use_image_if_no_bounding_boxes=True,
     )
@@ -127,9 +133,9 @@ def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.image.stateless_random_flip_left_right(image, seed)
 
 
-def random_shift(image: tf.Tensor, seed: tf.Tensor, *, padding: int = 4) -> tf.Tensor:
-    """Pads with zeros on all sides and crops the old size at a random place."""
-    padded = tf.pad(image, [(padding, padding), (padding, padding), (0, 0)])
+def random_shift(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Pads with four zeros on all sides and crops the old size at a random place."""
+    padded = tf.pad(image, [(4, 4), (4, 4), (0, 0)])
     return tf.image.stateless_random_crop(padded, tf.shape(image), seed)
 
 

@@ -74,7 +74,7 @@ def open_source(
         )
     if name == "bundled":
         return open_bundled()
-    if _is_path(name):
+    if is_path(name):
         options = {"on_error": on_error, "held_out": held_out}
         if tables := find_tables(Path(name).expanduser()):
             source = open_tables(name, tables, **options)
@@ -86,7 +86,8 @@ def open_source(
     return open_tfds(name, data_dir=data_dir, held_out=held_out)
 
 
-def _is_path(name: str | os.PathLike) -> bool:
+def is_path(name: str | os.PathLike) -> bool:
+    """Whether data with this name is a folder or file, and no known data set."""
     if isinstance(name, os.PathLike) or os.path.exists(name):
         return True
     return name.startswith((".", "~", os.sep)) or name.endswith(os.sep)

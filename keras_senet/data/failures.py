@@ -1,6 +1,7 @@
 """What ends the reading of a source, or a training from outside, in one clear line."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -58,4 +59,6 @@ def _reason(error: tf.errors.OpError) -> str:
     rest = lines[stack[-1] + 1 :] if stack else lines
     heads = ("Graph execution error", "Detected at node", "<stack traces")
     reasons = [line for line in rest if line and not line.startswith(heads)]
+    # Of Python's errors a line of the source comes first.
+    reasons.sort(key=lambda line: not re.match(r"\w+Error: ", line))
     return reasons[0] if reasons else "for no reason given"

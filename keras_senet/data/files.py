@@ -54,11 +54,21 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """Returns the folders that are named as splits, "train" first; none without it."""
+    """Returns the folders that are named as splits, "train" first; none without it.
+
+    Raises:
+        ValueError: If there are more of them than splits.
+    """
     named = {folder.name.casefold(): folder for folder in subfolders(root)}
     train = [named[name] for name in TRAIN_NAMES if name in named]
     test = [named[name] for name in TEST_NAMES if name in named] if train else []
-    return dict(zip(("train", "test", "validation"), train[:1] + test, strict=False))
+    if len(train) > 1 or len(test) > 2:
+        raise ValueError(
+            f"The folder {str(root)!r} must have one folder for training and at most "
+            "two held-out ones. Received: "
+            f"{', '.join(folder.name for folder in train + test)}. Remove some."
+        )
+    return dict(zip(("train", "test", "validation"), train + test, strict=False))
 
 
 def _is_hidden(entry: os.DirEntry | Path) -> bool:
@@ -153,6 +163,7 @@ def open_files(
     held_out: float,
     multi_label: bool = False,
     left_out: Mapping[str, int] | None = None,
+    notes: Iterable[str] = (),
 ) -> Source:
     """Makes a source of image files with labels.
 
@@ -165,12 +176,13 @@ def open_files(
         held_out: The share of images held out.
         multi_label: Whether labels are rows.
         left_out: What `find_images` counted.
+        notes: What else the source's notes say, first.
 
     Raises:
         ValueError: If a file cannot be read, or a class or split has no image.
     """
     files, errors = _checked(root, listed, on_error)
-    notes = []
+    notes = [*notes]
     if left_out:
         endings = sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0]))
         counts = ", ".join(f"{count} {ending}" for ending, count in endings)

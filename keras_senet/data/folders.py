@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keras_senet.data.files import (
+    TEST_NAMES,
+    TRAIN_NAMES,
     composed,
     find_images,
     open_files,
@@ -33,7 +35,16 @@ def open_folder(
             f"{LAYOUT}"
         )
     folders = split_folders(root)
-    if not folders or not subfolders(folders["train"]):
+    others, notes = subfolders(root), []
+    if folders and subfolders(folders["train"]):
+        names = [folder.name for folder in others if folder not in folders.values()]
+        if names:
+            notes = [
+                f"Folders of {str(root)!r} were left out, because they are no part of "
+                f"the data beside {folders['train'].name}/: {', '.join(names)}."
+            ]
+    else:
+        _check_no_part(root, others)
         folders = {"train": root}
     classes = {
         (split, subfolder): subfolder
@@ -61,7 +72,18 @@ def open_folder(
         on_error=on_error,
         held_out=held_out,
         left_out=left_out,
+        notes=notes,
     )
+
+
+def _check_no_part(root: Path, folders: list[Path]) -> None:
+    """Raises where folders that are meant as parts of the data would be its classes."""
+    names = [folder.name for folder in folders]
+    if names and {name.casefold() for name in names} <= {*TRAIN_NAMES, *TEST_NAMES}:
+        raise ValueError(
+            f"The folder {str(root)!r} has parts of the data, but no train/ with class "
+            f"folders. Received: {', '.join(names)}. {LAYOUT}"
+        )
 
 
 def _check_classes(

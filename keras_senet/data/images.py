@@ -5,6 +5,7 @@ import logging
 import os
 import struct
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -114,6 +115,7 @@ def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
         if image.format not in _JPEG:
             with _decoding(image):  # also to find out how a PNG is turned
                 image.load()
+                _eight_bits(image).convert("RGB")  # raises where `read_image` does
                 return _header(image)
         found = _header(image)
         if whole or not _ends_as_jpeg(path):
@@ -163,15 +165,8 @@ def _header(image: "Image.Image") -> ImageHeader:
     )
 
 
-class _Memory:
-    """What the images that are being decoded take together."""
-
-    def __init__(self):
-        self.used = 0
-        self.changed = threading.Condition()
-
-
-_memory = _Memory()
+# What the images that are being decoded take together.
+_memory = types.SimpleNamespace(used=0, changed=threading.Condition())
 
 
 @contextlib.contextmanager
@@ -232,10 +227,13 @@ def _upright(image: "Image.Image", orientation: int) -> "Image.Image":
 def _eight_bits(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
-    if image.mode in ("I", "I;16", "I;16L", "I;16B"):
+    # Pillow's older versions have 16 bits of a PNG as 32.
+    if image.mode in ("I;16", "I;16L", "I;16B") or (
+        image.mode == "I" and image.format == "PNG"
+    ):
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("its pixels are fractions of an unknown range")
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels are numbers of 32 bits, of an unknown range")
     if "transparency" in image.info:
         # A palette with an alpha value a colour: without this step Pillow warns.
         return image.convert("RGBA")

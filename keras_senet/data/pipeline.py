@@ -12,6 +12,7 @@ from keras_senet.data.augmentation import (
     AUGMENTATIONS,
     KERNELS,
     WINDOW_AREAS,
+    covered_box,
     random_window,
     resize_and_crop,
     to_grey,
@@ -211,7 +212,7 @@ def steps_per_epoch(
         drop_remainder: Drop a last, smaller batch.
 
     Raises:
-        ValueError: If there is no batch.
+        ValueError: If there is no batch, or a number is no positive integer.
 
     Example:
 
@@ -219,6 +220,7 @@ def steps_per_epoch(
     >>> keras_senet.data.steps_per_epoch(source, "test", batch_size=64)
     16
     """
+    check_counts(batch_size=batch_size, limit=limit)
     images = source.part(split).images
     taken = images if limit is None else min(images, limit)
     if drop_remainder and taken < batch_size:
@@ -377,7 +379,7 @@ def _whole_window(
     source: Source, size: tuple[int, int], crop_fraction: float
 ) -> Window | None:
     """All of an image, of which a large photograph is decoded smaller; or None."""
-    box = tuple(int(side / crop_fraction) for side in size)
+    box = covered_box(size, crop_fraction)
     if source.image_size and min(source.image_size) < 4 * min(box):
         return None
 

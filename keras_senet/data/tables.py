@@ -28,6 +28,9 @@ def find_tables(path: Path) -> dict[str, Path]:
     Args:
         path: A CSV file, a folder with `labels.csv`, or one with train/ and test/ (or
             val/) that have one each. Of anything else there are none.
+
+    Raises:
+        ValueError: If train/ has such a file and a held-out folder has none.
     """
     if path.is_file():
         return {"train": path} if path.suffix.lower() == ".csv" else {}
@@ -36,8 +39,15 @@ def find_tables(path: Path) -> dict[str, Path]:
     if (path / TABLE).is_file():
         return {"train": path / TABLE}
     tables = {split: folder / TABLE for split, folder in split_folders(path).items()}
-    tables = {split: table for split, table in tables.items() if table.is_file()}
-    return tables if "train" in tables else {}
+    if "train" not in tables or not tables["train"].is_file():
+        return {}
+    missing = [str(table) for table in tables.values() if not table.is_file()]
+    if missing:
+        raise ValueError(
+            f"Each part of the data must have its {TABLE}, as train/ has one. "
+            f"Missing: {', '.join(missing)}. Add it, or remove the folder."
+        )
+    return tables
 
 
 def open_tables(
@@ -104,6 +114,8 @@ def _read(path: Path) -> _Table:
         ) from error
     files = [i for i, name in enumerate(header) if name.lower() in _FILE_COLUMNS]
     others = [name for i, name in enumerate(header) if i not in files]
+    if [name.lower() for name in others] == [_LABELS_COLUMN]:
+        others = [_LABELS_COLUMN]
     listed = _LABELS_COLUMN in others
     if len(files) != 1 or not others or "" in others or len(set(others)) < len(others):
         raise ValueError(

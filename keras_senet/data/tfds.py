@@ -224,7 +224,7 @@ def _first_line(error: Exception) -> str:
 
 def _default_data_dir() -> Path | None:
     root = os.environ.get("KERAS_SENET_DATA")
-    folder = Path(root, "tfds") if root else None
+    folder = Path(root, "tfds").expanduser() if root else None
     return folder if folder and folder.is_dir() else None
 
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import random
+import types
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from keras_senet.training.callbacks import LearningRateLog
+from keras_senet.training.callbacks import LearningRateLog, make_plateau
 from keras_senet.training.network import (
     build_model,
     compile_model,
@@ -33,14 +34,6 @@ _ONLY_TRAIN = (
     "mixup",
     "cutmix",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Images:
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    class_names: None = None
-    multi_label: bool = False
 
 
 def fit_arrays(
@@ -111,13 +104,8 @@ def fit_arrays(
         model = build_model(recipe, _statistics(images))
         compile_model(model, recipe, steps)
     ours = [keras.callbacks.TerminateOnNaN(raise_error=True)]
-    if recipe.schedule == "plateau":
-        watched = "val_loss" if validation else "loss"
-        ours.append(
-            keras.callbacks.ReduceLROnPlateau(
-                watched, recipe.step_factor, recipe.patience
-            )
-        )
+    if plateau := make_plateau(recipe, "val_loss" if validation else "loss"):
+        ours.append(plateau)
     if keras.backend.backend() == "torch":
         ours.append(keras.callbacks.LambdaCallback(on_epoch_begin=_reseed(recipe.seed)))
     if validation is not None:
@@ -198,8 +186,13 @@ def _reseed(seed):
 
 
 def _statistics(images):
-    """Mean and standard deviation of each channel, in 0..1 units."""
+    """What a source says of its images: each channel's mean and deviation, in 0..1."""
     axes = (0, 1, 2)
     mean = np.mean(images, axes, dtype=np.float64) / 255
     std = np.std(images, axes, dtype=np.float64) / 255
-    return _Images(tuple(map(float, mean)), tuple(map(float, std)))
+    return types.SimpleNamespace(
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+        class_names=None,
+        multi_label=False,
+    )

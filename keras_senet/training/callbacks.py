@@ -8,6 +8,7 @@ import keras
 from keras_senet.training.curves import plot_curves, read_history
 from keras_senet.training.network import batch_normalizations, bring_back
 from keras_senet.training.optimization import highest_rate
+from keras_senet.training.recipe import Recipe
 
 
 class LearningRateLog(keras.callbacks.Callback):
@@ -25,6 +26,17 @@ class LearningRateLog(keras.callbacks.Callback):
         logs["learning_rate"] = highest_rate(self.model.optimizer)
         if self.phase is not None:
             logs["phase"] = self.phase
+
+
+def make_plateau(
+    recipe: Recipe, watched: str = "val_loss"
+) -> keras.callbacks.ReduceLROnPlateau | None:
+    """Returns what lowers the learning rate by a recipe's schedule, or None."""
+    if recipe.schedule != "plateau":
+        return None
+    return keras.callbacks.ReduceLROnPlateau(
+        watched, recipe.step_factor, recipe.patience
+    )
 
 
 class StopOnNaN(keras.callbacks.TerminateOnNaN):

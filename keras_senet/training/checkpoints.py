@@ -170,7 +170,8 @@ class Checkpoints(keras.callbacks.Callback):
     def _save(self, *, step):
         bring_back(self.model)
         variables = self.model.trainable_variables
-        if not all(np.isfinite(_numbers(v)).all() for v in variables):
+        values = map(keras.ops.convert_to_numpy, variables)
+        if not all(np.isfinite(value).all() for value in values):
             return
         if step:
             self.prepare(self.model)
@@ -192,7 +193,3 @@ class Checkpoints(keras.callbacks.Callback):
                 f"Stopped by SIGTERM in epoch {int(self.progress['epoch']) + 1}. "
                 f"The state is in {self.folder / 'last.weights.h5'}: {RESUME}."
             )
-
-
-def _numbers(variable):
-    return keras.ops.convert_to_numpy(variable)

@@ -15,7 +15,6 @@ from keras_senet.data import open_arrays
 from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
 from keras_senet.mistakes import Mistakes
 from keras_senet.opening import open_model
-from keras_senet.training.datasets import inference_batches
 from keras_senet.training.doubts import find_doubts, is_no_better
 from keras_senet.training.recipe import FinetuneRecipe, Recipe
 from keras_senet.training.report import write_report
@@ -123,24 +122,38 @@ def finetune(
         recipe = FinetuneRecipe(**changes)
     else:
         recipe = dataclasses.replace(recipe, **changes)
-    source = data
-    if not isinstance(data, (str, os.PathLike, data_room.Source)):
-        source = open_arrays(
-            data, validation_data, class_names=class_names, held_out=recipe.held_out
-        )
-    elif validation_data is not None or class_names is not None:
-        raise ValueError(
-            "`validation_data` and `class_names` are only for arrays and datasets. A "
-            f"folder has its own. Received: data={data!r}"
-        )
-    folder = Path(run_folder or _next_folder())
+    source = _opened(data, validation_data, class_names, recipe.held_out)
+    folder = Path(run_folder or _next_folder()).expanduser()
     strategy = strategy or make_strategy()
     trained = train(recipe, folder, source=source, strategy=strategy, say=say, **values)
     if not is_chief(strategy):
         return trained
     # As it was saved: without the devices that it was trained on.
     model = open_model(str(folder)).keras_model()
-    mistakes = Mistakes()
+    result = _measured(dataclasses.replace(trained, model=model), folder)
+    for doubt in result.warnings:
+        say(f"Warning: {doubt}")
+    write_report(result)
+    return result
+
+
+def _opened(data, validation_data, class_names, held_out):
+    """Returns the name of the data or its source, which arrays become here."""
+    if not isinstance(data, (str, os.PathLike, data_room.Source)):
+        return open_arrays(
+            data, validation_data, class_names=class_names, held_out=held_out
+        )
+    if validation_data is not None or class_names is not None:
+        raise ValueError(
+            "`validation_data` and `class_names` are only for arrays and datasets. A "
+            f"folder has its own. Received: data={data!r}"
+        )
+    return data
+
+
+def _measured(trained, folder) -> FinetuneResult:
+    """Evaluates a trained network on the held-out images, and draws its mistakes."""
+    model, mistakes = trained.model, Mistakes()
     evaluation = evaluate(
         model,
         trained.source,
@@ -149,12 +162,11 @@ def finetune(
     )
     if isinstance(evaluation, Evaluation):
         evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
-    trained = dataclasses.replace(trained, model=model)
     accuracy = accuracy_of(evaluation)
     chance = is_no_better(trained, accuracy, class_accuracy_of(evaluation))
-    predicted = _predicted(trained, evaluation)
+    predicted = predicted_of(evaluation, len(trained.source.class_names))
     doubts = find_doubts(trained, accuracy, predicted, at_chance=chance)
-    result = FinetuneResult(
+    return FinetuneResult(
         **{f.name: getattr(trained, f.name) for f in dataclasses.fields(trained)},
         evaluation=evaluation,
         warnings=tuple(doubts),
@@ -162,10 +174,6 @@ def finetune(
         worst=mistakes.write(folder, evaluation.class_names, model),
         report=folder / "report.md",
     )
-    for doubt in doubts:
-        say(f"Warning: {doubt}")
-    write_report(result)
-    return result
 
 
 def accuracy_of(evaluation: Evaluation | LabelEvaluation) -> float:
@@ -190,23 +198,17 @@ def class_accuracy_of(
     return np.array([right / negatives if negatives else np.nan, evaluation.recall[0]])
 
 
-def _predicted(result, evaluation):
-    """How many held-out images each class is predicted for."""
+def predicted_of(evaluation: Evaluation | LabelEvaluation, classes: int) -> np.ndarray:
+    """How many images each of the data's classes is predicted for."""
     if isinstance(evaluation, Evaluation):
         return evaluation.confusion.sum(0)
-    counts = np.sum(
-        [
-            (result.model.predict_on_batch(images) > 0.5).sum(0)
-            for images, _ in inference_batches(
-                dataclasses.replace(result.recipe, limit=None),
-                result.source,
-                result.recipe.validation_split,
-            ).as_numpy_iterator()
-        ],
-        axis=0,
-    )
-    if len(counts) == 1 and len(result.source.class_names) == 2:
-        return np.array([evaluation.images - counts[0], counts[0]])
+    positives, images = evaluation.positives, evaluation.images
+    found = np.nan_to_num(evaluation.recall) * positives
+    wrong = images * (1 - evaluation.accuracy)
+    # What is wrong is missed, or predicted without being there.
+    counts = np.rint(found + wrong - (positives - found)).astype(int)
+    if len(counts) == 1 and classes == 2:
+        return np.array([images - counts[0], counts[0]])
     return counts
 
 

@@ -45,7 +45,6 @@ class Probe:
         loss: On the held-out images, nats.
         training_accuracy: On the images that it was fitted to.
         copies: Held-out images that look like a training image.
-        seconds_per_image: Of the backbone; nan where it was not measured.
     """
 
     kernel: np.ndarray
@@ -55,7 +54,6 @@ class Probe:
     loss: float
     training_accuracy: float
     copies: int
-    seconds_per_image: float
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes it as a NumPy archive."""
@@ -213,7 +211,6 @@ def fit(train: Seen, held_out: Seen, *, independent: bool) -> Probe:
         loss=loss,
         training_accuracy=_measure(values, train, independent)[1],
         copies=near_copies(train.thumbnails, held_out.thumbnails),
-        seconds_per_image=train.seconds,
     )
 
 

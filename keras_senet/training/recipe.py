@@ -49,6 +49,8 @@ class ModelArguments(typing.TypedDict, total=False):
     fused: bool
 
 
+# The number of a phase -> what is trained in it.
+PHASES = {1: "new classifier", 2: "all layers"}
 # Version 0.1 fine-tuned so where its recipe does not say it.
 _FINETUNED_BY_0_1 = {"linear_probe": False, "epochs": 15, "learning_rate": 1e-4}
 
@@ -319,8 +321,8 @@ class Recipe:
         epochs = 1 if self.epochs == 0 else self.epochs
         everything = dataclasses.replace(self, epochs=epochs, head_epochs=0)
         both = (
-            (self.head_epochs != 0, Phase(1, "new classifier", head)),
-            (self.epochs != 0, Phase(2, "all layers", everything)),
+            (self.head_epochs != 0, Phase(1, PHASES[1], head)),
+            (self.epochs != 0, Phase(2, PHASES[2], everything)),
         )
         return tuple(phase for learns, phase in both if learns)
 

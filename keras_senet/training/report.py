@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images, data_images
+from keras_senet.training.recipe import PHASES
 from keras_senet.utils.files import write_json
 from keras_senet.utils.report_page import Picture, Report, write_report_files
 
@@ -29,16 +30,17 @@ def write_report(result, verifications=()) -> None:
         verifications: `keras_senet.verify` reports of the exported files.
     """
     folder, evaluation = result.run_folder, result.evaluation
+    rows = _rows(result)
     values = {
         "data": result.source.name,
         "warnings": result.warnings,
         "accuracy": result.accuracy,
         "recipe": result.recipe.to_json(),
-        "split": describe_split(result),
+        "split": _describe_split(result, rows),
         "skipped_images": result.source.skipped,
         "classes": [
             {"name": name, "images": count, "weight": weight, "accuracy": accuracy}
-            for name, count, weight, accuracy in _classes(result, evaluation)
+            for name, count, weight, accuracy in _classes(rows, evaluation)
         ],
         "probe": _probe(result),
         "phases": _phases(result.history),
@@ -78,7 +80,7 @@ def write_report(result, verifications=()) -> None:
     write_report_files(folder, report, classes)
 
 
-def describe_split(result) -> str:
+def _describe_split(result, rows) -> str:
     """Says which images the network was trained and which it was measured on."""
     recipe, source = result.recipe, result.source
     train = data_images(recipe, source, recipe.train_split)
@@ -87,11 +89,7 @@ def describe_split(result) -> str:
         f"Trained on {train:,} images ({recipe.train_split}), measured on {held_out:,} "
         f"others ({recipe.validation_split})."
     )
-    alone = [
-        name
-        for name, count, _, measured in _rows(result)
-        if count == 1 and measured == 0
-    ]
+    alone = [name for name, count, _, measured in rows if count == 1 and measured == 0]
     if alone:
         text += (
             " Of these classes the single image is trained on and nothing is measured: "
@@ -101,14 +99,14 @@ def describe_split(result) -> str:
 
 
 def _rows(result):
+    """For each class: its name, images, weight in the loss, and held-out images."""
     held_out = count_images(result.source, result.recipe.validation_split)
     names = result.source.class_names
     counts, weights = result.image_counts, result.class_weights
-    return zip(names, counts, weights, held_out, strict=True)
+    return list(zip(names, counts, weights, held_out, strict=True))
 
 
-def _classes(result, evaluation):
-    rows = list(_rows(result))
+def _classes(rows, evaluation):
     if isinstance(evaluation, Evaluation):
         accuracies = evaluation.class_accuracy
     else:  # of one output for two classes: the same of both
@@ -130,7 +128,7 @@ def _probe(result):
 
 def _phases(history):
     rows = []
-    for number, title in ((1, "new classifier"), (2, "all layers")):
+    for number, title in PHASES.items():
         phases = history.get("phase", [2] * len(history["epoch"])) if history else []
         places = [i for i, phase in enumerate(phases) if phase == number]
         if places:

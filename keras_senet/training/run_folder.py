@@ -26,7 +26,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = path = Path(path)
+        self.path = path = Path(path).expanduser()
         self.recipe = path / "recipe.json"  # the resolved one
         self.versions = path / "versions.json"  # what the training ran on
         self.history = path / "history.csv"  # one row an epoch

@@ -111,7 +111,7 @@ class TrainingResult:
         """Images of each class in the training split."""
         return count_images(self.source, self.recipe.train_split, self.recipe.limit)
 
-    @property
+    @functools.cached_property
     def class_weights(self) -> tuple[float, ...]:
         """How much each class counts in the loss; all 1 without weights."""
         same = (1.0,) * len(self.source.class_names)
@@ -417,7 +417,7 @@ class _Fit:
             self.folder.checkpoints,
             self.write_best,
             resumed=state,
-            plateau=_plateau(recipe),
+            plateau=our_callbacks.make_plateau(recipe),
             patience=(recipe.patience or math.inf) if recipe.stop_early else None,
             every=self.checkpoint_every,
             termination=self.termination,
@@ -508,14 +508,6 @@ def _stoppable(strategy):
     if is_multi_worker(strategy):
         return contextlib.nullcontext(Termination())
     return termination_noticed()
-
-
-def _plateau(recipe):
-    if recipe.schedule != "plateau":
-        return None
-    return keras.callbacks.ReduceLROnPlateau(
-        "val_loss", recipe.step_factor, recipe.patience
-    )
 
 
 def _tensorboard(folder):

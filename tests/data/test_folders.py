@@ -85,6 +85,12 @@ def test_train_folder_alone_is_split(folder):
     assert source.splits == {"train": 8, "test": 2}
 
 
+def test_folders_beside_train_are_said(folder):
+    root = folder({"train/a": 5, "train/b": 5, "eval/a": 1})
+    with pytest.warns(UserWarning, match="left out, because .* beside train/: eval"):
+        assert open_source(root).splits == {"train": 8, "test": 2}
+
+
 def test_split_folders_in_any_case(folder):
     root = folder({"Training/a": 3, "Training/b": 2, "Test/a": 1, "Test/b": 1})
     source = open_source(root)
@@ -526,6 +532,11 @@ def test_names_that_are_no_valid_unicode(folder):
         ),
         ({"a": 3}, "photos' has one class folder, 'a'. A classifier needs at"),
         ({"a": 3, "b": 0}, "The class folder 'b' of '.*photos' has no image"),
+        ({"test/a": 2, "val/a": 2}, "no train/ with class folders. Received: test, v"),
+        (
+            {f"{part}/a": 1 for part in ("train", "test", "val", "valid")},
+            "at most two held-out ones. Received: train, test, val, valid. Rem",
+        ),
         ({"a": 1, "b": 1}, "photos' has only one image in each class, so no image"),
         (
             {"train/a": 2, "train/b": 2, "test/c": 1},

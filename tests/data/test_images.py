@@ -210,10 +210,12 @@ def test_tiff_files(tmp_path, picture, compression):
     )
 
 
-def test_fractions_are_no_pixels(tmp_path, picture):
-    Image.fromarray(picture()[..., 0] / np.float32(255)).save(tmp_path / "f.tiff")
-    with pytest.raises(ValueError, match=r"f.tiff' cannot be read: its pixels are fr"):
-        read_image(tmp_path / "f.tiff")
+@pytest.mark.parametrize("check", [read_image, check_image])
+@pytest.mark.parametrize("kind", ["float32", "int32"])
+def test_numbers_of_an_unknown_range_are_no_pixels(tmp_path, picture, check, kind):
+    Image.fromarray(picture()[..., 0].astype(kind)).save(tmp_path / "f.tiff")
+    with pytest.raises(ValueError, match=r"f.tiff' cannot be read: its pixels are num"):
+        check(tmp_path / "f.tiff")
 
 
 @pytest.mark.parametrize("check", [read_image, check_image])

@@ -1,10 +1,14 @@
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from keras_senet.data import batches, open_source, steps_per_epoch
+from keras_senet.data.augmentation import covered_box
 from keras_senet.data.bundled import arrays
+from keras_senet.data.pipeline import _whole_window
 
 
 @pytest.fixture(scope="module")
@@ -394,3 +398,15 @@ def test_bad_arguments_are_named(source, changes, message):
 def test_unknown_split_of_a_dataset_is_named(source):
     with pytest.raises(ValueError, match="split='dev'"):
         source.dataset("dev")
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 8, "limit": 0}])
+def test_steps_of_no_batch_are_an_error(wrong):
+    with pytest.raises(ValueError, match="must be a positive integer"):
+        steps_per_epoch(open_source("bundled"), "test", **wrong)
+
+
+def test_a_photograph_is_decoded_for_the_size_that_it_is_resized_to():
+    photos = types.SimpleNamespace(image_size=None)
+    size = (33, 33)  # 33 / 0.55 is a little less than 60
+    assert _whole_window(photos, size, 0.55).size == covered_box(size, 0.55) == (60, 60)

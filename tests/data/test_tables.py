@@ -56,6 +56,7 @@ EXPECTED = {f"{i}.jpg": tuple(map(float, row)) for i, row in enumerate(ROWS)}
         columns().replace(",", "\t").replace("deep/", "deep\\"),
         "\ufeff" + columns().replace("1", "1.0").replace("deep/1.0", "deep/1"),
         listed(";"),
+        listed(";").replace("labels", "Labels"),
         listed(",", file="filename"),
         listed(" | ", ";"),
     ],
@@ -104,6 +105,14 @@ def test_tables_of_splits(table):
     source = open_source(root)
     assert source.splits == {"train": 6, "test": 2}
     assert source.class_names == NAMES
+
+
+def test_a_part_without_its_table_is_an_error(table):
+    root = table(columns(), root="photos/train").parent
+    other = table(columns(ROWS[:2]), root="photos/test", count=2) / "labels.csv"
+    other.rename(other.with_name("label.csv"))
+    with pytest.raises(ValueError, match=r"Missing: .*test/labels\.csv\. Add it"):
+        open_source(root)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def test_a_name_is_opened(tiny):
 
 def test_data_dir_comes_from_the_environment(tiny, monkeypatch, tmp_path):
     tiny({"train": examples(6), "test": examples(3)})
-    monkeypatch.setenv("KERAS_SENET_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_SENET_DATA", "~")
     assert open_source("tiny_images").splits == {"train": 6, "test": 3}
 
 

@@ -88,6 +88,14 @@ def test_a_lost_worker():
         raise lost
 
 
+def test_the_reason_of_a_python_error_is_no_line_of_its_source():
+    lines = ("ValueError: in it", "Traceback (most recent", '  File "a.py", line 1')
+    text = "\n".join([*lines, "    raise ValueError(", "", "ValueError: too small", ""])
+    error = tf.errors.InvalidArgumentError(None, None, f"{text}[[IteratorGetNext]]")
+    with pytest.raises(OSError, match="read: ValueError: too small"), explained(SOURCE):
+        raise error
+
+
 def test_other_errors_stay_as_they_are():
     shapes = tf.errors.InvalidArgumentError(None, None, "Incompatible shapes")
     for several in (False, True):

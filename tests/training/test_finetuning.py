@@ -11,8 +11,9 @@ from keras_senet.data import open_arrays
 from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import FinetuneRecipe, finetune
 from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
-from keras_senet.training.finetuning import class_accuracy_of
+from keras_senet.training.finetuning import class_accuracy_of, predicted_of
 from keras_senet.training.network import weights_file
+from keras_senet.utils.measures import LabelCounts
 
 PRESET = {"model": "se_resnet20", "weights": "fashion_mnist", "verbose": 0}
 
@@ -112,6 +113,36 @@ def named(shape):
 def test_arrays_that_are_no_images(data, message):
     with pytest.raises(ValueError, match=message):
         open_arrays(data)
+
+
+IMAGES = np.zeros((12, 8, 8, 3), "uint8")
+
+
+def test_the_width_of_rows_is_the_number_of_classes():
+    source = open_arrays((IMAGES, np.eye(10, dtype=int)[np.arange(12) % 4]))
+    assert len(source.class_names) == 10
+    assert not source.multi_label
+
+
+@pytest.mark.parametrize("rows", [np.ones((12, 3)), np.eye(3)[np.arange(12) % 3]])
+def test_rows_have_one_width_and_a_name_for_each_class(rows):
+    with pytest.raises(ValueError, match="name each of the 3 classes"):
+        open_arrays((IMAGES, rows), class_names=list("abcde"))
+    with pytest.raises(ValueError, match=r"the shapes \[\(2,\), \(3,\)\]"):
+        open_arrays((IMAGES, rows), (IMAGES, rows[:, :2]))
+
+
+def test_how_often_a_label_is_predicted_follows_from_the_measures():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.uniform(size=(50, 4)), rng.integers(0, 2, (50, 4))
+    labels[:, 3] = 0
+    for columns, classes in ((4, 4), (1, 2)):
+        counts = LabelCounts()
+        counts.add(*[scores[:, :columns]] * 2, labels[:, :columns])
+        figures = types.SimpleNamespace(**counts.figures(), images=50)
+        expected = (scores[:, :columns] > 0.5).sum(0).tolist()
+        expected = [50 - expected[0], *expected] if columns == 1 else expected
+        assert predicted_of(figures, classes).tolist() == expected
 
 
 def test_images_of_several_sizes_one_by_one():

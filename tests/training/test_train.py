@@ -250,9 +250,10 @@ def test_curves(tmp_path):
         assert len(np.unique(image)) > 50
 
 
-def test_the_run_folder_speaks_of_its_parts(tmp_path):
-    folder = RunFolder(tmp_path)
-    assert folder.last == tmp_path / "checkpoints" / "last.weights.h5"
+def test_the_run_folder_speaks_of_its_parts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in (RunFolder(tmp_path), RunFolder("~")):
+        assert folder.last == tmp_path / "checkpoints" / "last.weights.h5"
 
 
 @pytest.mark.faults("two processes at once")
