@@ -377,7 +377,8 @@ def test_figures_of_different_conditions_are_not_mixed(app, report, tmp_path, ch
     "text",
     [
         *("", "[]", "{}", '{"format": 9, "parts": {}}'),
-        '{"format": 1, "parts": {"speed": {"measurements": []}}}',
+        '{"format": 1, "machine": {}, "toy": false, "parts": {"speed": {"load": 0, '
+        '"measurements": [], "seconds": 0, "skipped": {}, "versions": {}}}}',
     ],
 )
 def test_another_file_is_refused(app, tmp_path, text):
