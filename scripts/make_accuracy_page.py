@@ -1,7 +1,7 @@
 """Draws accuracy against multiply-adds and writes that part of docs/weights.md.
 
     python scripts/make_accuracy_page.py           # from the table
-    python scripts/make_accuracy_page.py --count   # counts the networks for it first
+    python scripts/make_accuracy_page.py --count   # only counts the networks for it
 
 The table is keras_senet/weights/costs.json: what each preset's network costs at the
 preset's own image size.
@@ -179,9 +179,10 @@ def block() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", action="store_true", help="count the networks first")
+    parser.add_argument("--count", action="store_true", help="only write the table")
     if parser.parse_args().count:
-        TABLE.write_text(costs())
+        with atomic_path(TABLE, overwrite=True) as file:
+            file.write_text(costs(), "utf-8")
     else:
         draw(on_imagenet(), PICTURE)
         write_block(PAGE, "choice", block())

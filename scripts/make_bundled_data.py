@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_senet.utils.files import atomic_path
+
 OUTPUT = Path(__file__).parents[1] / "keras_senet/data/fashion_mnist_subset.npz"
 TRAIN_PER_CLASS = 600
 TEST_PER_CLASS = 100
@@ -57,7 +59,10 @@ def draw(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 def write(arrays: dict[str, np.ndarray], path: Path) -> str:
     """Writes an .npz whose bytes depend on the arrays only; returns its SHA-256."""
-    with zipfile.ZipFile(path, "w") as archive:
+    with (
+        atomic_path(path, overwrite=True) as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, array, allow_pickle=False)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from keras_senet import list_weights
 from keras_senet.models import CONSTRUCTORS
+from keras_senet.utils.files import atomic_path
 from keras_senet.weights import find_preset
 
 ROOT = Path(__file__).parents[1]
@@ -194,5 +195,5 @@ def pages() -> dict[Path, str]:
 
 if __name__ == "__main__":
     for path, text in pages().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with atomic_path(path, overwrite=True) as file:
+            file.write_text(text, encoding="utf-8")

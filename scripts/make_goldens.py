@@ -16,6 +16,7 @@ import keras
 
 import keras_senet
 from keras_senet.models import CONSTRUCTORS
+from keras_senet.utils.files import atomic_path
 
 ROOT = Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "goldens"
@@ -64,9 +65,14 @@ def main(names: list[str]) -> None:
     for name in names or keras_senet.list_models():
         text = json.dumps(golden(name), separators=(",", ":"))
         text = text.replace('],"', '],\n"').replace(',"weights":{', ',\n"weights":{\n')
-        (GOLDENS / f"{name}.json").write_text(text + "\n")
+        _write(GOLDENS / f"{name}.json", text + "\n")
         print(name)
-    TABLE.write_text(table())
+    _write(TABLE, table())
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path, overwrite=True) as file:
+        file.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

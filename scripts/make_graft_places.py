@@ -1,4 +1,4 @@
-"""Writes tests/goldens/graft_places.json: where `graft` puts SE by its own rules.
+"""Writes tests/goldens/surgery/graft_places.json: where `graft` puts SE by itself.
 
     python scripts/make_graft_places.py
 
@@ -7,12 +7,12 @@ and at the smallest image that nearly all of them take.
 """
 
 import inspect
-import json
 import pathlib
 
 import keras
 
 from keras_senet.surgery import places
+from keras_senet.utils.files import write_json
 
 GOLDEN = (
     pathlib.Path(__file__).parents[1]
@@ -58,7 +58,7 @@ def main():
         keras.backend.clear_session()
         records[name] = record(build(name))
         print(name, records[name]["rule"], records[name]["count"], flush=True)
-    GOLDEN.write_text(json.dumps(records, indent=1) + "\n")
+    write_json(GOLDEN, records, overwrite=True)
 
 
 if __name__ == "__main__":

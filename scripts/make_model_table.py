@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import keras_senet
+from keras_senet.utils.files import atomic_path
 from keras_senet.weights import find_host
 
 ROOT = Path(__file__).parents[1]
@@ -107,4 +108,6 @@ PAGES = {"README.md": short_table, "docs/networks.md": table}
 if __name__ == "__main__":
     for name, make in PAGES.items():
         path = ROOT / name
-        path.write_text(insert(path.read_text(), make()))
+        text = insert(path.read_text("utf-8"), make())
+        with atomic_path(path, overwrite=True) as file:
+            file.write_text(text, "utf-8")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_senet.utils.files import atomic_path
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults -->", "<!-- end of the faults -->"
@@ -65,6 +67,13 @@ def main(kinds) -> int:
         str(file) for file in (ROOT / "tests").rglob("test_*.py") if _has_some(file)
     ]
     code = pytest.main(["-m", "faults", "-q", *sorted(files)], plugins=[counts])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        print(
+            f"error: {PAGE.name} needs tests that ran to their end. Received: pytest's "
+            f"exit code {code:d}. The page stays as it is.",
+            file=sys.stderr,
+        )
+        return int(code)
     minutes = (time.perf_counter() - start) / 60
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     written, _, after = rest.partition(END)
@@ -81,7 +90,8 @@ def main(kinds) -> int:
     if kinds and written.strip():
         last = written.strip().splitlines()[-1]
     text = "\n".join([*lines, "", last])
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
+    with atomic_path(PAGE, overwrite=True) as file:
+        file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
     return int(code)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import keras
 
 from keras_senet.models.registry import CONSTRUCTORS
+from keras_senet.utils.files import atomic_path
 
 
 class Stub:
@@ -151,5 +152,6 @@ def stubs() -> dict[Path, str]:
 
 if __name__ == "__main__":
     for path, text in sorted(stubs().items()):
-        path.write_text(text, encoding="utf-8")
+        with atomic_path(path, overwrite=True) as file:
+            file.write_text(text, encoding="utf-8")
         print(path.name)

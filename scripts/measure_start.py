@@ -22,14 +22,23 @@ SECONDS, RATIO = 0.6, 1.05
 
 
 def cpu_seconds(*arguments: str) -> float:
-    """Returns what a Python process with these arguments uses."""
+    """Returns what a Python process with these arguments uses.
+
+    Raises:
+        RuntimeError: If it ends with another exit code than 0, or for a usage error 2.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, *arguments],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         cwd=ROOT,
     )
+    if done.returncode != (2 if "nonsense" in arguments else 0):
+        raise RuntimeError(
+            f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-300:]}"
+        )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

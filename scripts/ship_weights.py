@@ -78,13 +78,8 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
         model.predict(images, verbose=0),
         atol=1e-6,
     )
-    weights = root / "keras_senet" / "weights" / "trained" / f"{name}.weights.h5"
-    weights.parent.mkdir(parents=True, exist_ok=True)
     header = network_card(trained, labels=source.class_names)
     evaluation = keras_senet.evaluate(trained, source)
-    save_weights(trained, weights, header, overwrite=True)
-    record = preset_record(name, weights, header, evaluation)
-    replace_record(weights.with_name("index.json"), record)
     folder = root / "saved_models" / name
     with atomic_path(folder, overwrite=True, what="folder") as temporary:
         temporary.mkdir()
@@ -93,6 +88,12 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
         entries = export(trained, source, recipe, images, temporary, name)
         card = write_card(name, recipe, run_folder, evaluation, entries)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+    # Only now: without its exports the package keeps the weights of before.
+    weights = root / "keras_senet" / "weights" / "trained" / f"{name}.weights.h5"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(trained, weights, header, overwrite=True)
+    record = preset_record(name, weights, header, evaluation)
+    replace_record(weights.with_name("index.json"), record)
     for entry in entries:
         replace_record(root / "saved_models" / "manifest.json", entry)
 
@@ -137,7 +138,7 @@ def export(model, source, recipe, images, folder, name):
         evaluation = keras_senet.evaluate(path, source)
         scores = open_runner(path).predict(images)
         bundled = None
-        if source.name == "fashion_mnist":  # the package has some of its test images
+        if source.name == "fashion_mnist":  # the package has a part of it
             bundled = keras_senet.evaluate(path, "bundled").top1
         entries.append(
             {
@@ -184,7 +185,10 @@ def replace_record(path, record):
 def write_card(name, recipe, run_folder, evaluation, entries):
     network, tag = name.split(".")
     with open(run_folder / "history.csv", newline="", encoding="utf-8") as file:
-        last = list(csv.DictReader(file))[-1]
+        epochs = list(csv.DictReader(file))
+    shipped = epochs[-1]
+    if recipe.stop_early:
+        shipped = min(epochs, key=lambda epoch: float(epoch["val_loss"]))
     rows = "\n".join(
         f"| `{e['name'].split('/')[1]}` | {e['bytes'] / 1e6:.2f} MB | "
         f"{100 * e['accuracy']:.2f} % |"
@@ -200,13 +204,13 @@ def write_card(name, recipe, run_folder, evaluation, entries):
 Top-1 on the {evaluation.images:,} official test images, which were used once, after the
 training: **{100 * evaluation.top1:.2f} %** (calibration error \
 {evaluation.calibration_error:.3f}). On `{recipe.validation_split}`,
-held out from the training images: {100 * float(last["val_accuracy"]):.2f} %.
+held out from the training images: {100 * float(shipped["val_accuracy"]):.2f} %.
 
 | file | size | top-1, same images |
 |---|---|---|
 {rows}
 
-Trained on `{recipe.train_split}`{limit}, {recipe.epochs} epochs, seed {recipe.seed};
+Trained on `{recipe.train_split}`{limit}, {len(epochs)} epochs, seed {recipe.seed};
 the whole recipe is `recipe.json`, the log `history.csv`, its picture
 `curves.png`. The command:
 

@@ -7,7 +7,10 @@ import java.nio.ByteBuffer
 import org.tensorflow.lite.support.metadata.MetadataExtractor
 import org.tensorflow.lite.support.metadata.schema.NormalizationOptions
 
-/** A float .tflite file of keras_senet with a batch of 1, from the app's assets. */
+/**
+ * A float .tflite file of keras_senet from the app's assets: channels last, a batch of 1,
+ * and a normalization in its metadata, as networks with include_preprocessing=True have.
+ */
 class Classifier(context: Context, asset: String = "model.tflite") : AutoCloseable {
     private val model =
         CompiledModel.create(context.assets, asset, CompiledModel.Options(Accelerator.CPU))
@@ -23,7 +26,13 @@ class Classifier(context: Context, asset: String = "model.tflite") : AutoCloseab
         val metadata = MetadataExtractor(ByteBuffer.wrap(bytes))
         labels = metadata.getAssociatedFile("labels.txt").bufferedReader().readLines()
         shape = metadata.getInputTensorShape(0)
-        val unit = metadata.getInputTensorMetadata(0)!!.processUnits(0)
+        require(shape.size == 4 && shape[0] == 1 && shape[3] in setOf(1, 3)) {
+            "The input must be (1, height, width, 1 or 3). Received: ${shape.toList()}"
+        }
+        val unit = requireNotNull(metadata.getInputTensorMetadata(0)?.processUnits(0)) {
+            "The metadata must say how pixels are normalized. Received: $asset, which " +
+                "does not. Build the network with include_preprocessing=True."
+        }
         val options = unit.options(NormalizationOptions()) as NormalizationOptions
         mean = FloatArray(options.meanLength()) { options.mean(it) }
         deviation = FloatArray(options.stdLength()) { options.std(it) }

@@ -9,7 +9,6 @@ README.md in this folder describes what it measures.
 import dataclasses
 import os
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import tyro
@@ -39,11 +38,14 @@ class Benchmark:
         smoke: Use tiny networks to try the code. The results mean nothing.
         threads: Threads of TensorFlow, LiteRT and torch; by default one per core.
         rounds: Number of turns of each network, if not the part's own.
-        only: Only networks whose names match this shell pattern.
+        only: Only networks whose names match this shell pattern; parts without such a
+            network are left out.
         output: A JSON file for the results. If it exists and is from this machine, the
-            parts (with --only, the groups) that are not measured now stay.
+            parts that are not measured now stay; with --only, also the groups that were
+            measured with the same versions of the packages.
         markdown: A page; its tables are written from the results.
-        render: Do not measure; show the results in --output and write --markdown.
+        render: Do not measure; show the results in --output (of all parts, or of those
+            that are named) and write --markdown.
         check: End with exit code 1 if a measured goal is missed.
     """
 
@@ -61,7 +63,7 @@ class Benchmark:
         """Returns the exit code."""
         self._check()
         if self.render:
-            report, names, failed = load_report(self.output), None, False
+            report, names, failed = load_report(self.output), self.parts, False
         else:
             machine = describe_machine(self.threads)
             report = open_report(self.output, machine, toy=self.smoke)
@@ -88,12 +90,20 @@ class Benchmark:
             )
         if self.render and self.output is None:
             raise ValueError("`render` needs the figures. Received no --output.")
+        if self.render and (
+            self.smoke or self.threads or self.rounds or self.only != "*"
+        ):
+            raise ValueError(
+                "`render` measures nothing. Received one of --smoke, --threads, "
+                "--rounds and --only. Leave it out."
+            )
         if self.markdown is not None and not self.markdown.is_file():
             raise FileNotFoundError(f"There is no page {str(self.markdown)!r}.")
 
     def _measure(self, report, names):
-        from measuring import Options, measure
+        from measuring import Options, matching, measure
 
+        names = matching(names, self.only)
         options = Options(
             threads=report.machine["threads"],
             smoke=self.smoke,
@@ -107,11 +117,17 @@ class Benchmark:
         for name in names:
             print(f"{PARTS[name].title} ({name})", flush=True)
             try:
-                report = report.with_part(name, measure(name, options))
-            except (RuntimeError, BrokenProcessPool) as error:
+                result = measure(name, options)
+            except Exception as error:
                 print(f"  failed: {error}", flush=True)  # the others are worth a try
                 failed = True
                 continue
+            old = report.parts.get(name, result)
+            if old.versions != result.versions and set(old.figures) - set(
+                result.figures
+            ):
+                print("  older figures are dropped: the packages have other versions")
+            report = report.with_part(name, result)
             if self.output is not None:
                 report.save(self.output)
         return report, failed

@@ -8,8 +8,8 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import keras
@@ -54,20 +54,22 @@ def measure(name: str, options: Options) -> Result:
 
     Raises:
         ValueError: If no subject matches.
-        RuntimeError: If forms of one network do not agree.
-        BrokenProcessPool: If a process is killed, as happens where memory runs out.
+        Exception: The last failure, if nothing is left: a RuntimeError if forms of one
+            network do not agree, a BrokenProcessPool if a process is killed, as happens
+            where memory runs out, or what the network's package raises.
     """
+    matching([name], options.only)
     part, figures, skipped, failure = PARTS[name], {}, {}, None
     groups = _select(part, options)
     busy, start = load(), time.perf_counter()
     for together in [[group] for group in groups] if part.apart else [groups]:
         try:
             found = _run(part, together, options, skipped)
-        except (RuntimeError, BrokenProcessPool) as error:
-            failure = error
+        except Exception as error:
+            failure, reason = error, _one_line(error)
             names = [subject.name for group in together for subject in group.subjects]
-            skipped |= dict.fromkeys(names, str(error))
-            print(f"  skipped {', '.join(names)}: {error}", flush=True)
+            skipped |= dict.fromkeys(names, reason)
+            print(f"  skipped {', '.join(names)}: {reason}", flush=True)
         else:
             figures |= found
     if failure and not figures:
@@ -81,19 +83,38 @@ def measure(name: str, options: Options) -> Result:
     )
 
 
-def _select(part: Part, options: Options) -> list[Group]:
-    names = {subject.name for group in part.groups for subject in group.subjects}
-    kept = set(fnmatch.filter(names, options.only))
-    if not kept:
+def matching(parts: Sequence[str], only: str) -> list[str]:
+    """Returns those of some parts that have a subject that matches a shell pattern.
+
+    Raises:
+        ValueError: If none has one.
+    """
+    names = {part: _names(PARTS[part]) for part in parts}
+    found = [part for part in parts if fnmatch.filter(names[part], only)]
+    if not found:
         raise ValueError(
-            f"`only` must match a subject of {part.title!r}: "
-            f"{'; '.join(sorted(names))}. Received: only={options.only!r}"
+            f"`only` must match a subject of {', '.join(parts)}: "
+            f"{'; '.join(sorted(set().union(*names.values())))}. Received: "
+            f"only={only!r}"
         )
+    return found
+
+
+def _names(part: Part) -> set[str]:
+    return {subject.name for group in part.groups for subject in group.subjects}
+
+
+def _select(part: Part, options: Options) -> list[Group]:
+    kept = set(fnmatch.filter(_names(part), options.only))
     groups = [
         group._replace(subjects=tuple(s for s in group.subjects if s.name in kept))
         for group in part.groups
     ]
     return [group for group in groups if group.subjects]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _run(part, groups, options, skipped):
@@ -159,7 +180,7 @@ def times(groups: list[Group], options: Options, rounds: int) -> tuple[dict, dic
                 prepared = call(subject, group.batch)
                 prepared()
             except Exception as error:  # a peer's, too: the others are worth their time
-                reason = " ".join(str(error).split())[:300]
+                reason = _one_line(error)
                 kind = "" if isinstance(error, MissingPeer) else type(error).__name__
                 skipped[subject.name] = f"{kind}: {reason}" if kind else reason
             else:

@@ -147,6 +147,8 @@ def load_report(path: Path) -> Report:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         if document.pop("format") != FORMAT:
             raise ValueError("another format")
+        if unknown := sorted(set(document["parts"]) - set(PARTS)):
+            raise ValueError(f"unknown parts: {', '.join(unknown)}")
         for part in document["parts"].values():
             part["figures"] = {
                 (row["subject"], row["batch"]): tuple(row["samples"])

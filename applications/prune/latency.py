@@ -11,12 +11,12 @@ import keras_senet
 from keras_senet.export import open_runner
 
 
-def latency(model: keras.Model, calls: int = 50) -> float:
-    """Returns the median seconds of one image in LiteRT, float32, one thread."""
-    image = np.zeros((1, *model.input_shape[1:]), "float32")
+def latency(model: keras.Model, shape: tuple[int, int, int], calls: int = 50) -> float:
+    """Returns the median seconds of one image of a shape: LiteRT, one thread."""
+    image = np.zeros((1, *shape), "float32")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.tflite"
-        keras_senet.export_tflite(model, file)
+        keras_senet.export_tflite(model, file, image_size=shape[:2])
         runner = open_runner(file, threads=1)
         seconds = []
         for _ in range(calls + 5):

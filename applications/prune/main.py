@@ -6,7 +6,6 @@ README.md in this folder describes its output.
 """
 
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
@@ -17,8 +16,10 @@ import tyro
 from latency import latency
 
 import keras_senet
-from keras_senet.data import batches, open_source
-from keras_senet.utils.files import atomic_path
+from keras_senet.data import Source, batches, open_source
+from keras_senet.opening import open_model
+from keras_senet.preprocessing import preprocess_input
+from keras_senet.utils.files import atomic_path, read_json, write_json
 from keras_senet.utils.pages import write_block
 
 
@@ -62,6 +63,7 @@ class Pruning:
     docs: Path | None = None
 
     def run(self) -> None:
+        source = self._checked_source()
         rows = self._done()
         ways = [(1.0, report.WHOLE)]
         ways += [(keep, how) for keep in self.keep for how in report.IMPORTANCES]
@@ -69,18 +71,50 @@ class Pruning:
         for way in wanted:
             if any(report.key(row) == way for row in rows):
                 continue
-            rows.append(self._measure(*way, rows))
+            rows.append(self._measure(*way, rows, source))
             self._store(rows)
             print(report.line(rows[-1:]), flush=True)
             keras.backend.clear_session()
         self._write([row for row in rows if report.key(row) in wanted])
         print(f"Written to {self.output / 'pruning.md'}")
 
+    def _checked_source(self) -> Source:
+        """Opens the data; raises if an option, the model or the page does not fit."""
+        if not self.seeds:
+            raise ValueError("`seeds` must have at least one number. Received none.")
+        for keep in self.keep:
+            if not 0 < keep < 1:
+                raise ValueError(
+                    f"`keep` must lie between 0 and 1. Received: keep={keep!r}"
+                )
+        if self.docs is not None:
+            page = self.docs.read_text("utf-8")
+            marks = ("<!-- pruning -->", "<!-- end of the pruning -->")
+            if any(page.count(mark) != 1 for mark in marks):
+                raise ValueError(
+                    f"The page must have the marks {marks[0]!r} and {marks[1]!r}, each "
+                    f"once. Received: {str(self.docs)!r}, which has not."
+                )
+        card = open_model(self.model, self.weights).card
+        if card.outputs not in ("softmax", "logits"):
+            raise ValueError(
+                "The network must be a classifier whose outputs are 'softmax' or "
+                f"'logits'. Received: {self.model!r} with outputs={card.outputs!r}"
+            )
+        source = open_source(self.data, data_dir=self.data_dir)
+        card.check_names(source.class_names)
+        return source
+
     def _done(self):
         path = self.output / "results.json"
         if not path.is_file():
             return []
-        stored = json.loads(path.read_text("utf-8"))
+        stored = read_json(path)
+        if not isinstance(stored, dict) or not {"options", "rows"} <= set(stored):
+            raise ValueError(
+                "The results must be those of a comparison. Received: "
+                f"{str(path)!r}, which is another file. Choose another --output."
+            )
         if stored["options"] != self._options():
             raise ValueError(
                 "A comparison must be resumed with its own options. Received: "
@@ -94,30 +128,23 @@ class Pruning:
         values = dataclasses.asdict(self)
         return {k: str(v) for k, v in values.items() if k not in skipped}
 
-    def _open(self):
-        path = Path(self.model)
-        if (path / "model.keras").is_file():
-            path = path / "model.keras"
-        if path.is_file():
-            return keras.saving.load_model(path, compile=False)
-        given = {} if self.weights is None else {"weights": self.weights}
-        return keras_senet.create_model(self.model, include_preprocessing=True, **given)
-
-    def _measure(self, keep, importance, seed, rows):
+    def _measure(self, keep, importance, seed, rows, source):
         keras.utils.set_random_seed(seed + 1)
-        model = self._open()
-        source = open_source(self.data, data_dir=self.data_dir)
+        opened = open_model(self.model, self.weights)
+        model, view = opened.keras_model(), opened.view(source)
         if importance != report.WHOLE:
-            images = self._batches(model, source, self.train_split, limit=1000)
+            images = view.batches(
+                self.train_split, batch_size=self.batch_size, limit=1000
+            )
             model = keras_senet.prune(model, images, keep=keep, importance=importance)
-        cost = keras_senet.complexity(model)
-        test = self._batches(model, source, self.test_split)
+        shape = (*view.image_size, view.channels)
+        cost = keras_senet.complexity(model, input_shape=shape)
         # A seed changes nothing before the training, an importance no latency.
         same = [row for row in rows if report.key(row)[:2] == (keep, importance)]
-        before = same[0]["before"] if same else keras_senet.evaluate(model, test).top1
+        before = same[0]["before"] if same else self._evaluate(model, source).top1
         timed = [row["latency"] for row in rows if row["keep"] == keep]
-        self._train(model, source, seed)
-        after = keras_senet.evaluate(model, test)
+        self._train(model, view, seed)
+        after = self._evaluate(model, source)
         return {
             "keep": keep,
             "importance": importance,
@@ -125,42 +152,53 @@ class Pruning:
             "images": after.images,
             "parameters": cost.parameters,
             "multiply_adds": cost.multiply_adds,
-            "latency": timed[0] if timed else latency(model),
+            "latency": timed[0] if timed else latency(model, shape),
             "before": before,
             "after": after.top1,
         }
 
-    def _batches(self, model, source, split, **options):
-        return batches(
-            source,
-            split,
-            image_size=model.input_shape[1:3],
-            channels=model.input_shape[3],
-            batch_size=self.batch_size,
-            **options,
+    def _evaluate(self, model, source):
+        return keras_senet.evaluate(
+            model, source, split=self.test_split, batch_size=self.batch_size
         )
 
-    def _train(self, model, source, seed):
-        options = {"training": True, "augmentation": self.augmentation, "seed": seed}
-        training = self._batches(
-            model, source, self.train_split, limit=self.limit, **options
+    def _train(self, model, view, seed):
+        training = batches(
+            view.source,
+            self.train_split,
+            image_size=view.image_size,
+            channels=view.channels,
+            crop_fraction=view.crop_fraction,
+            interpolation=view.interpolation,
+            batch_size=self.batch_size,
+            training=True,
+            augmentation=self.augmentation,
+            seed=seed,
+            limit=self.limit,
         )
+        if (record := view.normalisation) is not None:
+            training = training.map(
+                lambda images, labels: (
+                    preprocess_input(images, "channels_last", preset=record),
+                    labels,
+                )
+            )
         steps = self.epochs * int(training.cardinality())
+        is_logits = keras_senet.Card.of(model).outputs == "logits"
         model.compile(
             keras.optimizers.SGD(
                 keras.optimizers.schedules.CosineDecay(self.learning_rate, steps),
                 momentum=0.9,
                 nesterov=True,
             ),
-            keras.losses.SparseCategoricalCrossentropy(),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=is_logits),
             jit_compile=False,
         )
         model.fit(training, epochs=self.epochs, shuffle=False, verbose=0)
 
     def _store(self, rows):
-        with atomic_path(self.output / "results.json", overwrite=True) as path:
-            stored = {"options": self._options(), "rows": rows}
-            path.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
+        stored = {"options": self._options(), "rows": rows}
+        write_json(self.output / "results.json", stored, overwrite=True)
 
     def _write(self, rows):
         limit = "all" if self.limit is None else f"{self.limit:,}"

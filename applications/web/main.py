@@ -18,10 +18,10 @@ from pathlib import Path
 import keras
 import tyro
 from PIL import Image
-from server import serve
+from server import check_port, serve
 
 import keras_senet
-from keras_senet.data import batches, is_image_file, open_source
+from keras_senet.data import batches, is_image_file, open_source, read_image
 from keras_senet.opening import open_model
 from keras_senet.preprocessing import PLAIN
 from keras_senet.utils.files import atomic_path
@@ -59,6 +59,9 @@ class Page:
     port: int = 8000
 
     def run(self) -> None:
+        check_port(self.port)
+        if self.examples is not None and not self.examples.is_dir():
+            raise FileNotFoundError(f"There is no folder {str(self.examples)!r}.")
         with atomic_path(self.output, what="folder of a page") as folder:
             install()
             shutil.copytree(HERE / "page", folder)
@@ -74,7 +77,7 @@ class Page:
         """Writes the network and the examples; returns what the page must know."""
         opened = open_model(self.model, self.weights)
         model = opened.keras_model()
-        taken = picture(model, opened.preprocessing)
+        taken = picture(model, opened.card)
         size, channels = taken["size"], taken["channels"]
         labels = opened.class_names()
         if labels is None:
@@ -106,10 +109,7 @@ class Page:
         """Copies or writes the examples and returns their files and names."""
         folder.mkdir()
         if self.examples is not None:
-            paths = sorted(filter(is_image_file, self.examples.iterdir()))
-            for path in paths:
-                shutil.copy(path, folder)
-            named = [(path.name, path.stem) for path in paths]
+            named = list(copy_pictures(self.examples, folder))
         else:
             named = list(write_bundled(folder, labels))
         return [
@@ -156,14 +156,34 @@ def with_gates(model: keras.Model) -> keras.Model:
     return keras.Model(raw, network(prepared), name=model.name)
 
 
-def picture(model: keras.Model, record: keras_senet.Preprocessing | None) -> dict:
-    """Returns how the page makes the network's input of a picture."""
-    record = record or PLAIN
+def picture(model: keras.Model, card: keras_senet.Card) -> dict:
+    """Returns how the page makes the network's input of a picture.
+
+    Raises:
+        ValueError: If the page cannot show such a network.
+    """
+    if card.outputs in (None, "features"):
+        raise ValueError(
+            "The page shows classifiers, whose outputs are probabilities or logits. "
+            f"Received: {model.name}, with outputs={card.outputs!r}"
+        )
+    if card.normalises is False and card.preprocessing is None:
+        raise ValueError(
+            "The page needs a network that normalizes raw images, or says how they are "
+            f"normalized. Received: {model.name}, which does neither. Build it with "
+            "include_preprocessing=True."
+        )
+    record = card.preprocessing or PLAIN
     _, height, width, channels = model.input_shape
     if height != width or channels not in (1, 3):
         raise ValueError(
             "The page shows networks of square pictures with 1 or 3 channels. "
             f"Received: {model.name}, which takes {height} x {width} x {channels}"
+        )
+    if height is None and card.preprocessing is None:
+        raise ValueError(
+            "The page needs the size of the pictures. Received: "
+            f"{model.name}, which takes any size. Build it with an input_shape."
         )
     return {
         "size": height or record.image_size,
@@ -171,6 +191,18 @@ def picture(model: keras.Model, record: keras_senet.Preprocessing | None) -> dic
         "crop_fraction": record.crop_fraction,
         "interpolation": record.interpolation,
     }
+
+
+def copy_pictures(source: Path, folder: Path):
+    """Copies a folder's pictures, TIFF as PNG for browsers; yields files and names."""
+    for path in sorted(filter(is_image_file, source.iterdir())):
+        name = path.name
+        if path.suffix.lower() in (".tif", ".tiff"):
+            name += ".png"
+            Image.fromarray(read_image(path)).save(folder / name)
+        else:
+            shutil.copy(path, folder)
+        yield name, path.stem
 
 
 def write_bundled(folder: Path, labels: Sequence[str]):

@@ -114,20 +114,36 @@ class Server(ThreadingHTTPServer):
             request.shutdown(socket.SHUT_RDWR)
 
 
+def check_port(port: int) -> None:
+    """Raises a ValueError if there is no such port."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"The port must be a number from 0 to 65535. Received: {port}")
+
+
 def make_server(folder: Path, port: int) -> Server:
     """Returns a server of a folder; port 0 is any that is free.
 
     Raises:
-        OSError: If the port is taken.
+        ValueError: If there is no such port.
+        OSError: If there is no such folder, or the port is taken.
     """
-    return Server((HOST, port), functools.partial(Handler, directory=str(folder)))
+    check_port(port)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}.")
+    try:
+        return Server((HOST, port), functools.partial(Handler, directory=str(folder)))
+    except OSError as error:
+        raise OSError(
+            f"The port must be free. Received: {port} ({error.strerror}). Choose "
+            "another one; 0 is any free port."
+        ) from error
 
 
 def serve(folder: Path, port: int) -> None:
     """Serves a folder until ctrl-C.
 
     Raises:
-        OSError: If the port is taken.
+        ValueError, OSError: As `make_server`.
     """
     with make_server(folder, port) as server:
         print(f"Serving http://{HOST}:{server.server_port}/", flush=True)
@@ -137,5 +153,19 @@ def serve(folder: Path, port: int) -> None:
             print("\nStopped")
 
 
+def main(words: list[str]) -> None:
+    """Serves the folder and the port that the words of a command name."""
+    port = words[1] if len(words) > 1 else "8000"
+    if len(words) not in (1, 2) or not port.isdecimal():
+        raise ValueError(
+            "Use: python applications/web/server.py FOLDER [PORT]. Received: "
+            f"{' '.join(words) or 'no folder'}"
+        )
+    serve(Path(words[0]), int(port))
+
+
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 8000)
+    try:
+        main(sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -8,7 +8,7 @@ are retired or far larger than this one, so its tables are written here by the p
 their fields.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import flatbuffers
 import numpy as np
@@ -35,21 +35,27 @@ def add_metadata(model, name: str, card: Card) -> None:
 
     The input is described as an image where it has four axes and 1 or 3 channels, with
     what an app does to a pixel 0..255 where the metadata can say that: (pixel - mean) /
-    deviation. Labels are said to be in the file `labels.txt`.
+    deviation. A single output is called "scores", several have the names of the file's
+    signature. The classifier's labels are said to be in the file `labels.txt`.
 
     Args:
         model: The schema's `ModelT` of the file; it is changed.
         name: Name of the network.
         card: Its card.
     """
-    labels, normalization = card.labels, _normalization(card)
+    normalization = _normalization(card)
     description = f"Image classifier, exported by keras_senet {__version__}."
     graph = model.subgraphs[0]
     writer = _Writer()
     inputs = [
         _input(writer, graph.tensors[index], normalization) for index in graph.inputs
     ]
-    outputs = [_output(writer, graph.tensors[index], labels) for index in graph.outputs]
+    names = _output_names(model)
+    classifier = _classifier(names, [graph.tensors[i] for i in graph.outputs], card)
+    outputs = [
+        _output(writer, name, name == classifier, card.labels is not None)
+        for name in names
+    ]
     subgraph = writer.table({2: writer.tables(inputs), 3: writer.tables(outputs)})
     root = {
         0: writer.text(name),
@@ -107,10 +113,39 @@ def _image_content(writer: "_Writer", shape) -> int:
     return writer.table({0: ("b", _IMAGE), 1: writer.table(fields)})
 
 
-def _output(writer: "_Writer", tensor, labels: Sequence[str] | None) -> int:
+def _output_names(model) -> list[str]:
+    outputs = model.subgraphs[0].outputs
+    if len(outputs) == 1:
+        return ["scores"]
+    entries = model.signatureDefs[0].outputs
+    names = {entry.tensorIndex: entry.name.decode() for entry in entries}
+    return [names[index] for index in outputs]
+
+
+def _classifier(names: Sequence[str], tensors: Sequence, card: Card) -> str | None:
+    """Returns the name of the output with a score for each class, where that is clear.
+
+    Of several outputs it is the only one of so many values, or that called "scores".
+    """
+    if len(names) == 1 and card.labels is None:
+        return names[0]
+    count = card.classes if card.labels is None else len(card.labels)
+    fitting = [
+        name
+        for name, tensor in zip(names, tensors, strict=True)
+        if len(tensor.shape) == 2 and int(tensor.shape[-1]) == count
+    ]
+    if "scores" in fitting:
+        return "scores"
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _output(writer: "_Writer", name: str, is_classifier: bool, labelled: bool) -> int:
     """TensorMetadata: name 0, description 1, associated_files 6."""
-    fields = {0: writer.text("scores"), 1: writer.text("One score for each class.")}
-    if labels is not None and int(tensor.shape[-1]) == len(labels):
+    fields = {0: writer.text(name)}
+    if is_classifier:
+        fields[1] = writer.text("One score for each class.")
+    if is_classifier and labelled:
         file = {
             0: writer.text(LABELS),
             1: writer.text("Class names in the order of the scores."),
@@ -130,18 +165,16 @@ class _Writer:
         return self._builder.CreateString(value)
 
     def floats(self, values: Sequence[float]) -> int:
-        builder = self._builder
-        builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            builder.PrependFloat32(value)
-        return builder.EndVector()
+        return self._vector(values, self._builder.PrependFloat32)
 
     def tables(self, offsets: Sequence[int]) -> int:
-        builder = self._builder
-        builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        return builder.EndVector()
+        return self._vector(offsets, self._builder.PrependUOffsetTRelative)
+
+    def _vector(self, values: Sequence, prepend: Callable) -> int:
+        self._builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            prepend(value)
+        return self._builder.EndVector()
 
     def table(self, fields: Mapping[int, int | tuple[str, int]]) -> int:
         """Writes a table: place -> what lies elsewhere, or ("b" or "I", a number)."""

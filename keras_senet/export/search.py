@@ -12,12 +12,13 @@ from keras_senet.export.quantize import calibration_images, tensor_values
 from keras_senet.export.tflite import Conversion, check_arguments
 from keras_senet.opening import open_model
 from keras_senet.tracing import Frozen, freeze
+from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.flatbuffer import Operation
 from keras_senet.utils.records import Measured
 
 # Images on which the layers are compared: their errors hardly differ between images.
-_LAYER_IMAGES = 16
+LAYER_IMAGES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,11 +175,7 @@ def _check(images, targets, max_accuracy_loss, max_conversions) -> None:
             "`max_accuracy_loss` must be from 0 to 100 percentage points. Received: "
             f"max_accuracy_loss={max_accuracy_loss!r}"
         )
-    if max_conversions < 1:
-        raise ValueError(
-            "`max_conversions` must be at least 1. Received: "
-            f"max_conversions={max_conversions!r}"
-        )
+    check_counts(max_conversions=max_conversions)
 
 
 class _Tried:
@@ -217,7 +214,7 @@ class _Tried:
         errors = layer_errors(
             self.conversion.float32,
             self.files[0],
-            self.conversion.images[:_LAYER_IMAGES],
+            self.conversion.images[:LAYER_IMAGES],
         )
         added = added_errors(self.conversion.operations, errors)
         self.ranking = sorted(added, key=added.get, reverse=True)

@@ -50,25 +50,19 @@ def _export(
 
     The arguments are those of the functions for TensorFlow.
     """
-    path, backend = Path(path), keras.config.backend()
-    suffix, kind, packages = _FORMATS[what]
-    if backend not in packages or quantization or io_type != "float32":
-        others = " or ".join(["tensorflow", *packages])
-        wanted = "tensorflow" if backend in packages else others
-        raise ValueError(
-            f"Such {what} files are written on Keras' backend {wanted}. Received: "
-            f"{backend!r}, quantization={quantization!r}. Save the model, and run "
-            f"KERAS_BACKEND=tensorflow keras-senet export model.keras --output {path}"
-        )
+    path = Path(path)
+    suffix, kind, _ = _FORMATS[what]
+    _check_backend(what, path, quantization, io_type)
     check_ending(path, suffix)
     weights = openvino_weights(path, overwrite) if suffix == ".xml" else None
     check_known_inputs(model)
     known = interface(model)
     if len(known.inputs) != 1 or len(known.outputs) != 1:
         raise ValueError(
-            f"On Keras' backend {backend!r} a model has one input and one output in a "
-            f"file. Received: {len(known.inputs)} inputs, {len(known.outputs)} outputs."
-            f" Call model.export({str(path)!r}, format={kind!r})."
+            "On this backend of Keras a model has one input and one output in a file. "
+            f"Received: {len(known.inputs)} inputs, {len(known.outputs)} outputs on "
+            f"{keras.config.backend()!r}. Call model.export({str(path)!r}, "
+            f"format={kind!r})."
         )
     card = labelled(Card.of(model), labels, [model.output_shape[-1]])
     ((name, shape, dtype),) = known.inputs
@@ -79,21 +73,9 @@ def _export(
         quiet(),
         atomic_path(path, overwrite=overwrite, what=f"{what} file") as temporary,
     ):
-        ready = full_precision(model)
-        if fold:
-            ready = folded(ready)
         written = temporary.with_name(f"keras{suffix}")
-        try:
-            with silence():
-                ready.export(str(written), kind, verbose=False, input_signature=[image])
-        except ImportError as error:
-            error.name = error.name or packages[backend][-1]
-            raise not_installed(f"{what} files", error, *packages[backend]) from error
-        except Exception as error:  # of many classes
-            raise ValueError(
-                f"{what} cannot hold this model. Keras' exporter says: "
-                f"{first_line(error)}"
-            ) from error
+        ready = full_precision(model)
+        _write(what, folded(ready) if fold else ready, written, image)
         if weights is not None:
             _complete(written, temporary, image.shape, known.outputs[0])
         else:
@@ -103,6 +85,35 @@ def _export(
         if weights is not None:
             os.replace(temporary.with_suffix(".bin"), weights)
     return path
+
+
+def _check_backend(what: str, path: Path, quantization, io_type: str) -> None:
+    """Raises a ValueError unless Keras' exporter writes such a file on this backend."""
+    backend, packages = keras.config.backend(), _FORMATS[what][2]
+    if backend not in packages or quantization or io_type != "float32":
+        others = " or ".join(["tensorflow", *packages])
+        wanted = "tensorflow" if backend in packages else others
+        raise ValueError(
+            f"Such {what} files are written on Keras' backend {wanted}. Received: "
+            f"{backend!r}, quantization={quantization!r}. Save the model, and run "
+            f"KERAS_BACKEND=tensorflow keras-senet export model.keras --output {path}"
+        )
+
+
+def _write(what: str, model: keras.Model, path: Path, image: keras.InputSpec) -> None:
+    """Runs Keras' exporter; raises what tells why it cannot write the file."""
+    _, kind, packages = _FORMATS[what]
+    needed = packages[keras.config.backend()]
+    try:
+        with silence():
+            model.export(str(path), kind, verbose=False, input_signature=[image])
+    except ImportError as error:
+        error.name = error.name or needed[-1]
+        raise not_installed(f"{what} files", error, *needed) from error
+    except Exception as error:  # of many classes
+        raise ValueError(
+            f"{what} cannot hold this model. Keras' exporter says: {first_line(error)}"
+        ) from error
 
 
 def _check(what: str, model: keras.Model, path: Path, shape: list[int]) -> None:

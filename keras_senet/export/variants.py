@@ -11,7 +11,7 @@ import numpy as np
 from keras_senet.data import Source, open_source
 from keras_senet.export.openvino import write_openvino
 from keras_senet.export.quantize import calibration_images
-from keras_senet.export.search import check_classifier, layer_errors
+from keras_senet.export.search import LAYER_IMAGES, check_classifier, layer_errors
 from keras_senet.export.tflite import QUANTIZATIONS, Conversion
 from keras_senet.export.verify import latencies
 from keras_senet.opening import open_model
@@ -33,8 +33,6 @@ _OPENVINO = {
     "openvino_int8": "int8",
 }
 VARIANTS = (*_TFLITE, *_OPENVINO)
-
-_LAYER_IMAGES = 16
 
 # Told apart without colours as well; a file's colour is the same in both parts.
 _COLORS = ("#1b5fa8", "#d98c21", "#3a8f5c", "#b3261e", "#7a4fa3", "#5f6b76") * 2
@@ -209,17 +207,11 @@ def compare_variants(
     about = {"data": None, "split": None}
     if isinstance(data, Source):
         about = {"data": data.name, "split": split}
-        labels = data.class_names if labels is None else labels
         if representative_dataset is None:
             representative_dataset = data
     with atomic_path(folder, what="folder") as temporary:
         temporary.mkdir()
-        # A source's names are its own: a model of other classes is told so below.
-        frozen = freeze(model, image_size=image_size, fold=fold)
-        check_classifier(frozen)
-        if isinstance(data, Source):
-            _check_classes(frozen, data)
-        frozen = frozen.named(labels)
+        frozen = _ready(model, data, labels, image_size, fold)
         images = None
         if any("int8" in name for name in variants or VARIANTS):
             images = calibration_images(
@@ -229,21 +221,12 @@ def compare_variants(
         if images is None:
             samples = [next(_batches(frozen, data, split, 1))[0]]
         else:
-            samples = conversion.images[:_LAYER_IMAGES]
+            samples = conversion.images[:LAYER_IMAGES]
         files, worst = _export(conversion, temporary, variants, samples)
         batches = _batches(frozen, data, split, limit)
         scored, count, model_accuracy = _score(model, files, batches)
         times = _latency(files, samples[0][:1], threads, latency_runs)
-        rows = [
-            Variant(
-                name=name,
-                file=file.name,
-                latency=times[name],
-                **scored[name],
-                **worst[name],
-            )
-            for name, file in files.items()
-        ]
+        rows = _rows(files, times, scored, worst)
         report = VariantsReport(
             model=frozen.name,
             images=count,
@@ -267,6 +250,16 @@ def _check(variants) -> None:
                 f"`variants` must be some of {VARIANTS}. Received: {name!r}."
                 f"{nearest(name, VARIANTS)}"
             )
+
+
+def _ready(model, data, labels, image_size, fold) -> Frozen:
+    """Freezes a classifier of the data's classes; a source's names are the default."""
+    frozen = freeze(model, image_size=image_size, fold=fold)
+    check_classifier(frozen)
+    if isinstance(data, Source):
+        _check_classes(frozen, data)
+        labels = data.class_names if labels is None else labels
+    return frozen.named(labels)
 
 
 def _check_classes(frozen: Frozen, source: Source) -> None:
@@ -347,6 +340,19 @@ def _latency(files, image, threads, runs) -> dict[str, dict[int, float]]:
     runners = [open_model(files[name], threads=number) for name, number in keys]
     times = dict(zip(keys, latencies(runners, image, runs), strict=True))
     return {name: {n: times[name, n] for n in threads} for name in files}
+
+
+def _rows(files, times, scored, worst) -> list[Variant]:
+    return [
+        Variant(
+            name=name,
+            file=file.name,
+            latency=times[name],
+            **scored[name],
+            **worst[name],
+        )
+        for name, file in files.items()
+    ]
 
 
 def _with_front(rows: list[Variant], threads: int) -> list[Variant]:

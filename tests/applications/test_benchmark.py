@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import keras
@@ -194,7 +195,10 @@ def test_what_is_not_there_or_fails_is_skipped(app, monkeypatch):
     assert set(found.figures) == {("c", 1)}
 
 
-def test_groups_in_processes_of_their_own_fail_alone(app, monkeypatch):
+@pytest.mark.parametrize(
+    "failure", [BrokenProcessPool("killed"), TypeError("an old peer")]
+)
+def test_groups_in_processes_of_their_own_fail_alone(app, monkeypatch, failure):
     measuring, parts = app("measuring"), app("parts")
     asked = []
 
@@ -202,7 +206,7 @@ def test_groups_in_processes_of_their_own_fail_alone(app, monkeypatch):
         (group,) = groups
         asked.append(group.subjects[0].name)
         if "mobilenet" in asked[-1]:
-            raise measuring.BrokenProcessPool("killed")
+            raise failure
         return {(group.subjects[0].name, group.batch): (1.0,) * rounds}, {}
 
     monkeypatch.setattr(measuring, "_apart", apart)
@@ -211,10 +215,10 @@ def test_groups_in_processes_of_their_own_fail_alone(app, monkeypatch):
     names = [f"{name} plain, inference" for name in app("networks").FAMILIES]
     names = [name for name in names if name[3] in "mrv"]
     assert asked == names
-    assert found.skipped == {"se_mobilenet plain, inference": "killed"}
+    assert found.skipped == {"se_mobilenet plain, inference": str(failure)}
     assert {name for name, _ in found.figures} == set(names) - set(found.skipped)
     assert len(found.figures[names[0], 1]) == parts.PARTS["family"].rounds
-    with pytest.raises(measuring.BrokenProcessPool):
+    with pytest.raises(type(failure)):
         measuring.measure("family", dataclasses.replace(options, only="se_mobilenet*"))
 
 
@@ -369,7 +373,14 @@ def test_figures_of_different_conditions_are_not_mixed(app, report, tmp_path, ch
         app("report").open_report(path, machine, toy=toy)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9, "parts": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"format": 9, "parts": {}}'),
+        '{"format": 1, "machine": {}, "toy": false, "parts": {"speed": {"load": 0, '
+        '"measurements": [], "seconds": 0, "skipped": {}, "versions": {}}}}',
+    ],
+)
 def test_another_file_is_refused(app, tmp_path, text):
     path = tmp_path / "report.json"
     path.write_text(text)
@@ -397,6 +408,7 @@ def test_the_project_pages_show_the_project_reports(app, tmp_path):
     [
         (["kernel"], "Received: kernel"),
         (["--render"], "needs the figures"),
+        (["--render", "--output", "x.json", "--only", "a"], "measures nothing"),
         (["kernels", "--markdown", "no/page.md"], "no page 'no/page.md'"),
         (["kernels", "--threads", "0"], "threads=0"),
         (["kernels", "--rounds", "0"], "rounds=0"),
@@ -408,6 +420,38 @@ def test_errors_are_one_line(run, words, message):
         run(*words)
     assert re.search(f"^error: .*{message}", end.value.code)
     assert "\n" not in end.value.code
+
+
+def test_parts_that_only_leaves_out_or_that_fail_cost_no_others(
+    app, report, run, tmp_path, monkeypatch, capsys
+):
+    def measure(name, options):
+        if name == "memory":
+            raise TypeError("a peer's")
+        return result(app, {("SEResNet50", 8): (1.0,)}, versions={"keras": "4"})
+
+    monkeypatch.setattr(app("measuring"), "measure", measure)
+    monkeypatch.setattr(
+        app("keras_senet.benchmark"), "describe_machine", lambda _: MACHINE
+    )
+    path = tmp_path / "report.json"
+    report.save(path)
+    words = ("training", "litert", "memory", "--only", "SEResNet50")
+    with pytest.raises(SystemExit) as end:
+        run(*words, "--output", path)
+    assert end.value.code == 1
+    said = capsys.readouterr().out
+    assert "(litert)" not in said
+    assert "failed: a peer's" in said
+    assert "older figures are dropped" in said
+    found = app("report").load_report(path).parts
+    assert set(found["training"].figures) == {("SEResNet50", 8)}
+    assert found["memory"] == report.parts["memory"]
+    with pytest.raises(SystemExit):
+        run("memory", "--render", "--output", path)
+    said = capsys.readouterr().out
+    assert "Peak memory" in said
+    assert "Training step" not in said
 
 
 def test_check_is_about_goals(app, report, run, tmp_path):

@@ -2,10 +2,15 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from conformance import cases
+
+import keras_senet
 
 PROGRAM = Path(__file__).parents[2] / "applications" / "prune" / "main.py"
 
@@ -47,6 +52,62 @@ def test_table_of_known_results():
     one = report.text([row for row in rows if row["seed"] == 0], "")
     assert "| 50 % | weights | 1,234 | 5.60 | 1.20 | 50.00 | 80.00 |" in one
     assert "gates against weights: +7.00 points after further training (one seed" in one
+
+
+def test_images_are_shown_as_the_network_takes_them(tmp_path, run, monkeypatch):
+    """Normalisation outside the network, linear outputs: neither must be missed."""
+    report = importlib.import_module("report")
+    trained = []
+    monkeypatch.setattr(report, "IMPORTANCES", ())
+    monkeypatch.setattr(importlib.import_module("latency"), "latency", lambda *_: 1.0)
+    monkeypatch.setattr(
+        keras.Model, "fit", lambda model, data, **_: trained.append((model, data))
+    )
+    model = keras_senet.SEResNet20(
+        weights="fashion_mnist", include_preprocessing=False, classifier_activation=None
+    )
+    model.save(tmp_path / "model.keras")
+    words = ["--output", tmp_path / "pruned", "--seeds", "0", "--limit", "64"]
+    run(tmp_path / "model.keras", *words, "--test-split", "test[:100]")
+    (row,) = json.loads((tmp_path / "pruned" / "results.json").read_text())["rows"]
+    assert row["before"] > 0.9
+    ((network, data),) = trained
+    images, labels = next(iter(data))
+    assert np.abs(images).max() < 4
+    found = np.argmax(network.predict_on_batch(images), -1)
+    assert np.mean(found == labels) > 0.9
+    assert network.loss.get_config()["from_logits"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["se_resnet20"], "needs weights here"),
+        (["MODEL", "--weights", "fashion_mnist"], "a path has its own"),
+        (["MODEL"], "'softmax' or 'logits'. Received: '.*' with outputs='sigmoid'"),
+        (["se_resnet20.cifar10"], "same classes in the same order"),
+        (["MODEL", "--keep", "0.5", "1.5"], "between 0 and 1. Received: keep=1.5"),
+        (["MODEL", "--seeds"], "at least one number"),
+        (["MODEL", "--docs", "no/page.md"], "no/page.md"),
+        (["MODEL", "--docs", "OTHER/results.json"], "must have the marks"),
+        (["se_resnet20.fashion_mnist", "--output", "OTHER"], "which is another file"),
+    ],
+)
+def test_errors_are_one_line_at_the_start(tmp_path, run, words, message):
+    places = {"MODEL": tmp_path / "model.keras", "OTHER": tmp_path}
+    places["OTHER/results.json"] = tmp_path / "results.json"
+    if words == ["MODEL"]:
+        outputs = {"classes": 10, "classifier_activation": "sigmoid"}
+        cases.build("small", input_shape=(28, 28, 1), **outputs).save(places["MODEL"])
+    elif "--weights" in words:
+        places["MODEL"].touch()
+    (tmp_path / "results.json").write_text("[]")
+    words = [places.get(word, word) for word in words]
+    with pytest.raises(SystemExit) as end:
+        run("--output", tmp_path / "new", *words)
+    assert re.search(f"^error: .*{message}", end.value.code)
+    assert "\n" not in end.value.code
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

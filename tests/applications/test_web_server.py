@@ -59,6 +59,29 @@ def ask(server, path="/", **headers):
     return answer.status, body
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Received: no folder"),
+        (["FOLDER", "abc"], "FOLDER [PORT]. Received: "),
+        (["FOLDER", "0", "0"], "FOLDER [PORT]. Received: "),
+        (["FOLDER", "70000"], "from 0 to 65535. Received: 70000"),
+        (["nothing"], "There is no folder 'nothing'."),
+        (["FOLDER", "TAKEN"], "must be free. Received: "),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(server, folder, words, message):
+    places = {"FOLDER": str(folder), "TAKEN": str(server.port)}
+    words = [places.get(word, word) for word in words]
+    done = subprocess.run(
+        [sys.executable, PROGRAM, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_files_and_folders_are_served(server):
     assert ask(server) == (200, "the page")
     assert ask(server, "/inside/file.txt?query#part") == (200, "a file")

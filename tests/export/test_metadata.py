@@ -127,6 +127,19 @@ def test_what_is_not_known_is_left_out(grey, tmp_path):
     assert scores.children(6) == []
 
 
+def test_outputs_have_their_own_names_and_one_has_the_labels(grey, tmp_path):
+    """Gates beside the scores are no classes, even where there are as many of them."""
+    outputs = {"gates": 2 * grey.output, "scores": grey.output}
+    model = keras.Model(grey.input, {**outputs, "first": grey.output[:, :1]})
+    path = export_tflite(model, tmp_path / "a.tflite", labels=["a", "b", "c", "d"])
+    graph = _read(path)[0].children(3)[0]
+    files = {x.text(0): len(x.children(6)) for x in graph.children(3)}
+    assert files == {"gates": 0, "scores": 1, "first": 0}
+    subgraph = open_flatbuffer(path).subgraphs[0]
+    shapes = [subgraph.tensors[index].shape for index in subgraph.outputs]
+    assert shapes[list(files).index("first")][-1] == 1
+
+
 def test_normalisation_that_the_app_must_do(grey, tmp_path):
     """The record of a network that does not normalise, in units of pixels."""
     grey.preprocessing = keras_senet.Preprocessing(mean=(0.5,), std=(0.25,))

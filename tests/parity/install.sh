@@ -6,7 +6,7 @@ folder=${1:?usage: sh tests/parity/install.sh FOLDER}
 here=$(cd "$(dirname "$0")/../.." && pwd)
 python3 -m venv "$folder"
 "$folder/bin/pip" install --upgrade pip
-"$folder/bin/pip" install -e "$here" pytest torch==2.13.0 pyyaml tqdm requests
+"$folder/bin/pip" install -e "$here" pytest hypothesis torch==2.13.0 pyyaml tqdm requests
 # timm's own dependencies do not install everywhere, and torchvision is only imported;
 # where no build of it matches torch, _references.py declares its two operators.
 "$folder/bin/pip" install --no-deps \

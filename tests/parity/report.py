@@ -8,6 +8,7 @@ python tests/parity/report.py
 import json
 from pathlib import Path
 
+from keras_senet.utils.files import atomic_path
 from keras_senet.weights.catalogue import IMAGENET, PRESETS
 
 HERE = Path(__file__).parent
@@ -74,4 +75,6 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    text = page(PAGE.read_text("utf-8"))
+    with atomic_path(PAGE, overwrite=True) as file:
+        file.write_text(text, "utf-8")

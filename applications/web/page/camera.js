@@ -37,14 +37,16 @@ export class Camera {
       return;
     }
     this.#button.disabled = true;
+    let stage = "There is no camera to use";
     try {
       const wanted = { facingMode: "environment", width: { ideal: 640 } };
       this.#stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+      stage = "The camera was stopped";
       this.#show();
       await this.#run(this.#stream);
     } catch (error) {
       this.stop();
-      trouble(`There is no camera to use: ${error.message}`);
+      trouble(`${stage}: ${error.message}`);
     } finally {
       this.#button.disabled = false;
     }
