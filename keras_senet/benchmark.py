@@ -180,7 +180,8 @@ def random_images(shape: Sequence[int | None], count: int) -> np.ndarray:
     if None in shape[1:]:
         raise ValueError(
             "A network must have a fixed image size. Received: a network with the "
-            f"input shape {tuple(shape)}. Set the size with --image-size."
+            f"input shape {tuple(shape)}. Save it with a fixed size, or give the name "
+            "of a network and --image-size."
         )
     return np.random.default_rng(0).standard_normal((count, *shape[1:]), "float32")
 

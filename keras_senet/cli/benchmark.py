@@ -125,12 +125,6 @@ class Benchmark:
             image_size=self.image_size,
             trust=self.trust,
         )
-        if self.image_size and self.image_size not in opened.input_shape[1:]:
-            raise ValueError(
-                "`image_size` is for a network that is built here. Received: "
-                f"{name!r}, which takes {opened.input_shape}, "
-                f"image_size={self.image_size}. Leave out --image-size."
-            )
         return opened.keras_model() if opened.kind == "keras" else Path(name)
 
 
