@@ -1,10 +1,12 @@
 """Ships a finished run: the preset in the package and its exports in saved_models/.
 
     python scripts/ship_weights.py runs/cifar10 se_resnet20.cifar10
+    python scripts/ship_weights.py runs/longer se_resnet20.cifar10 --first runs/cifar10
 
-Run it once for a run folder of `keras-senet train`: it is what touches the official
-test images. All figures in index.json, manifest.json and the card are measured here, on
-the files that are shipped.
+The second line ships a run that continued another one, from that one's weights. Run it
+once for a run folder of `keras-senet train`: it is what touches the official test
+images. All figures in index.json, manifest.json and the card are measured here, on the
+files that are shipped.
 """
 
 import argparse
@@ -18,10 +20,11 @@ import keras
 import numpy as np
 
 import keras_senet
-from keras_senet import data
+from keras_senet import analysis, data
 from keras_senet.export import open_runner
 from keras_senet.training import Recipe
 from keras_senet.utils.files import atomic_path, sha256
+from keras_senet.views import view_source
 from keras_senet.weights import network_card, save_weights
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -55,16 +58,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run_folder", type=pathlib.Path)
     parser.add_argument("name", help="network.tag, such as se_resnet20.cifar10")
+    parser.add_argument(
+        "--first",
+        type=pathlib.Path,
+        help="the folder of the run whose weights this one started from",
+    )
     parser.add_argument("--data-dir", type=pathlib.Path)
     parser.add_argument("--root", type=pathlib.Path, default=ROOT)
     arguments = parser.parse_args()
     ship(**vars(arguments))
 
 
-def ship(run_folder, name, data_dir=None, root=ROOT):
-    recipe = Recipe.from_json(
-        json.loads((run_folder / "recipe.json").read_text(encoding="utf-8"))
-    )
+def ship(run_folder, name, first=None, data_dir=None, root=ROOT):
+    recipe = read_recipe(run_folder)
+    if (recipe.weights is None) != (first is None):
+        raise ValueError(
+            "`first` must be the run whose weights this one started from. Received: "
+            f"first={first}, and a run that started from weights={recipe.weights}"
+        )
     source = data.open_source(recipe.data, data_dir=data_dir)
     model = keras.saving.load_model(run_folder / "model.keras")
     trained = keras_senet.create_model(
@@ -85,8 +96,12 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
         temporary.mkdir()
         for file in ("recipe.json", "versions.json", "history.csv", "curves.png"):
             shutil.copy(run_folder / file, temporary / file)
+        for file in ("recipe.json", "history.csv") if first else ():
+            shutil.copy(first / file, temporary / f"first_{file}")
         entries = export(trained, source, recipe, images, temporary, name)
-        card = write_card(name, recipe, run_folder, evaluation, entries)
+        card = write_card(
+            name, run_folder, first, evaluation, entries, without_se(trained, source)
+        )
         (temporary / "README.md").write_text(card, encoding="utf-8")
     # Only now: without its exports the package keeps the weights of before.
     weights = root / "keras_senet" / "weights" / "trained" / f"{name}.weights.h5"
@@ -98,8 +113,23 @@ def ship(run_folder, name, data_dir=None, root=ROOT):
         replace_record(root / "saved_models" / "manifest.json", entry)
 
 
-def preset_record(name, weights, header, evaluation):
+def read_recipe(run_folder):
+    text = (run_folder / "recipe.json").read_text(encoding="utf-8")
+    return Recipe.from_json(json.loads(text))
+
+
+def without_se(model, source):
+    """How many of the test images are right without SE, in per cent, by the gates."""
+    view = view_source(source, model.card, model.name)
+    batches = view.batches("test")
+    statistics = analysis.excitation_statistics(model, batches)
+    removal = analysis.removal_accuracy(model, batches, statistics)
+    return {trial.by: 100 * trial.top1 for trial in removal.groups[-2:]}  # all layers
+
+
+def preset_record(name, weights, card, evaluation):
     """The record of index.json."""
+    header = card.to_json()
     return {
         "name": name,
         "constructor": header["constructor"],
@@ -182,8 +212,9 @@ def replace_record(path, record):
         temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
 
-def write_card(name, recipe, run_folder, evaluation, entries):
+def write_card(name, run_folder, first, evaluation, entries, gates):
     network, tag = name.split(".")
+    recipe = read_recipe(run_folder)
     with open(run_folder / "history.csv", newline="", encoding="utf-8") as file:
         epochs = list(csv.DictReader(file))
     shipped = epochs[-1]
@@ -195,6 +226,19 @@ def write_card(name, recipe, run_folder, evaluation, entries):
         for e in entries
     )
     limit = f", {recipe.limit:,} images of it" if recipe.limit else ""
+    command = "keras-senet train --recipe saved_models"
+    commands = f"{command}/{name}/recipe.json --run-folder runs/{tag}"
+    before = ship = ""
+    if first is not None:
+        begin = read_recipe(first)
+        before = (
+            f", after {begin.epochs} epochs from random weights by `first_recipe.json`"
+        )
+        ship = f" --first runs/{tag}-first"
+        commands = (
+            f"{command}/{name}/first_recipe.json --run-folder runs/{tag}-first\n"
+            f"{commands} --weights runs/{tag}-first"
+        )
     return f"""# {name}
 
 {network} trained by this project on {recipe.data}; in the package it is
@@ -210,13 +254,16 @@ held out from the training images: {100 * float(shipped["val_accuracy"]):.2f} %.
 |---|---|---|
 {rows}
 
-Trained on `{recipe.train_split}`{limit}, {len(epochs)} epochs, seed {recipe.seed};
-the whole recipe is `recipe.json`, the log `history.csv`, its picture
-`curves.png`. The command:
+How much it uses SE: {gates["identity"]:.2f} % of the same images are right where every
+gate is replaced by 1, and {gates["mean"]:.2f} % where it is its channel's mean.
+
+Trained on `{recipe.train_split}`{limit}, {len(epochs)} epochs,
+seed {recipe.seed}{before}; the whole recipe is `recipe.json`, the log
+`history.csv`, its picture `curves.png`. The commands:
 
 ```sh
-keras-senet train --recipe saved_models/{name}/recipe.json --run-folder runs/{tag}
-python scripts/ship_weights.py runs/{tag} {name}
+{commands}
+python scripts/ship_weights.py runs/{tag} {name}{ship}
 ```
 
 What it does not do: it has seen only {recipe.data}'s classes and kind of image; EXIF

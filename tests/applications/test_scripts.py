@@ -2,11 +2,14 @@
 
 import csv
 import importlib.util
+import json
+import types
 from pathlib import Path
 
 import pytest
 
 import keras_senet
+import keras_senet.views
 from keras_senet.training import load_recipe
 from keras_senet.utils.files import write_json
 
@@ -65,17 +68,60 @@ def run_folder(tmp_path):
     return folder
 
 
-def test_card_is_of_the_epoch_that_is_shipped(run_folder):
+GATES = {"identity": 80.0, "mean": 90.5}
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    network = keras_senet.SEResNet20(weights="fashion_mnist")
+    return keras_senet.evaluate(network, "bundled", limit=10)
+
+
+def test_card_is_of_the_epoch_that_is_shipped(run_folder, evaluation):
     script = load("ship_weights")
-    recipe = load_recipe(run_folder / "recipe.json")
-    evaluation = keras_senet.evaluate(
-        keras_senet.SEResNet20(weights="fashion_mnist"), "bundled", limit=10
-    )
-    card = script.write_card(
-        "se_resnet20.fashion_mnist", recipe, run_folder, evaluation, []
-    )
+    name = "se_resnet20.fashion_mnist"
+    card = script.write_card(name, run_folder, None, evaluation, [], GATES)
     assert "held out from the training images: 50.00 %" in card
-    assert ", 3 epochs, seed" in card
+    assert ", 3 epochs,\nseed" in card
+    assert "80.00 % of the same images" in card and "first" not in card
+    card = script.write_card(name, run_folder, run_folder, evaluation, [], GATES)
+    assert "after 9 epochs from random weights by `first_recipe.json`" in card
+    first, then, ship = card.partition("```sh\n")[2].splitlines()[:3]
+    assert first.endswith("first_recipe.json --run-folder runs/fashion_mnist-first")
+    assert then.endswith("runs/fashion_mnist --weights runs/fashion_mnist-first")
+    assert ship.endswith("--first runs/fashion_mnist-first")
+    with pytest.raises(ValueError, match="`first` must be the run"):
+        script.ship(run_folder, name, first=run_folder)
+
+
+def test_record_of_the_shipped_weights_is_the_one_there_is(evaluation):
+    script = load("ship_weights")
+    folder = script.ROOT / "keras_senet" / "weights" / "trained"
+    name = "se_resnet20.fashion_mnist"
+    records = json.loads((folder / "index.json").read_text("utf-8"))
+    (known,) = [record for record in records if record["name"] == name]
+    network = keras_senet.SEResNet20(
+        weights="fashion_mnist", include_preprocessing=True
+    )
+    card = script.network_card(network)
+    made = script.preset_record(name, folder / f"{name}.weights.h5", card, evaluation)
+    same = ("name", "constructor", "sha256", "architecture", "classes", "labels")
+    assert {key: made[key] for key in same} == {key: known[key] for key in same}
+    assert made["preprocessing"] == known["preprocessing"]
+    assert list(made["accuracy"]) == list(known["accuracy"])
+
+
+def test_without_se_an_accuracy_is_measured_for_both_gates(monkeypatch):
+    script = load("ship_weights")
+    network = keras_senet.SEResNet20(weights="fashion_mnist")
+    source = keras_senet.data.open_source("bundled")
+    few = keras_senet.views.view_source(source, network.card, network.name)
+    batches = few.batches("test", limit=64)
+    view = types.SimpleNamespace(batches=lambda split: batches)
+    monkeypatch.setattr(script, "view_source", lambda *_: view)
+    found = script.without_se(network, source)
+    assert list(found) == ["identity", "mean"]
+    assert all(50 < value <= 100 for value in found.values())
 
 
 def test_weights_of_before_stay_without_exports(run_folder, tmp_path, monkeypatch):
