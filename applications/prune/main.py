@@ -95,7 +95,8 @@ class Pruning:
                     f"The page must have the marks {marks[0]!r} and {marks[1]!r}, each "
                     f"once. Received: {str(self.docs)!r}, which has not."
                 )
-        card = open_model(self.model, self.weights).card
+        opened = open_model(self.model, self.weights)
+        card = opened.card
         if card.outputs not in ("softmax", "logits"):
             raise ValueError(
                 "The network must be a classifier whose outputs are 'softmax' or "
@@ -103,6 +104,7 @@ class Pruning:
             )
         source = open_source(self.data, data_dir=self.data_dir)
         card.check_names(source.class_names)
+        opened.view(source)  # raises where the images do not fit
         return source
 
     def _done(self):

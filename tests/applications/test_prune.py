@@ -112,7 +112,9 @@ def test_errors_are_one_line_at_the_start(tmp_path, run, words, message):
 
 @pytest.mark.slow
 def test_every_importance_at_equal_cost(tmp_path, randomize, run, capsys):
-    model = randomize(cases.build("small", input_shape=(28, 28, 1), classes=10))
+    record = keras_senet.Preprocessing(mean=(0.5,), std=(0.25,))
+    options = {"classes": 10, "include_preprocessing": record}
+    model = randomize(cases.build("small", input_shape=(28, 28, 1), **options))
     model.save(tmp_path / "model.keras")
     output, page = tmp_path / "pruned", tmp_path / "page.md"
     page.write_text("<!-- pruning -->\n<!-- end of the pruning -->")
