@@ -208,8 +208,8 @@ def test_outputs_without_names_are_numbered(tmp_path):
 def test_of_two_classes_top_1_is_shown_once():
     figures = {"top1": 0.5, "top5": 0.5, "top_k": 1, "calibration_error": 0.1}
     figures |= {"images": 2, "image_size": (8, 8), "loss": 1, "images_per_second": 3}
-    rows = dict(evaluate._figures(types.SimpleNamespace(**figures)))
-    assert [name for name in rows if name.startswith("top")] == ["top-1 accuracy"]
+    rows = evaluate._figures(types.SimpleNamespace(**figures))
+    assert [name for name, _ in rows if "top" in name] == ["top-1 accuracy"]
 
 
 @pytest.mark.parametrize("reduction", ["0", "-1"])
