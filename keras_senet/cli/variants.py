@@ -52,25 +52,23 @@ class Variants:
 
     def run(self) -> int:
         from keras_senet.data import open_source
-        from keras_senet.data.failures import explained
         from keras_senet.export import compare_variants
         from keras_senet.opening import open_model
 
         check_data_dir(self.data, self.data_dir)
         opened = open_model(self.model, self.weights)
         source = open_source(self.data, data_dir=self.data_dir)
-        with explained(source):
-            report = compare_variants(
-                opened.keras_model(),
-                self.output,
-                source,
-                split=self.split,
-                limit=self.limit,
-                variants=self.variants or None,
-                latency_runs=self.latency_runs,
-                labels=opened.class_names(),
-                fold=self.fold,
-            )
+        report = compare_variants(
+            opened.keras_model(),
+            self.output,
+            source,
+            split=self.split,
+            limit=self.limit,
+            variants=self.variants or None,
+            latency_runs=self.latency_runs,
+            labels=opened.class_names(),
+            fold=self.fold,
+        )
         columns, rows = report.table()
         numbers = (">" + column for column in columns[1:])
         console = make_console()

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
+from keras_senet.data.failures import explained
 from keras_senet.export.openvino import write_openvino
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.search import LAYER_IMAGES, check_classifier, layer_errors
@@ -299,9 +300,11 @@ def _export(conversion: Conversion, folder: Path, variants, samples):
 
 def _batches(frozen: Frozen, data, split, limit):
     if not isinstance(data, Source):
-        return read_labelled(data, limit=limit)
+        yield from read_labelled(data, limit=limit)
+        return
     view = view_source(data, frozen.card, frozen.name)
-    return view.batches(split, limit=limit).as_numpy_iterator()
+    with explained(data):
+        yield from view.batches(split, limit=limit).as_numpy_iterator()
 
 
 def _score(model, files, batches):

@@ -385,9 +385,11 @@ def _pictures(images, facts, batch_size):
 def _png_files(pictures, record):
     import tensorflow as tf
 
-    margins = [(0, 0)]
-    for side in pictures.shape[1:3]:
-        margin = int(side / record.crop_fraction + 1e-6) - side
+    from keras_senet.data.augmentation import covered_box
+
+    margins, size = [(0, 0)], pictures.shape[1:3]
+    box = covered_box(size, record.crop_fraction)
+    for margin in np.subtract(box, size).tolist():
         before = int(np.rint(margin / 2))
         margins.append((before, margin - before))
     padded = np.pad(pictures, [*margins, (0, 0)], mode="edge")
