@@ -100,8 +100,7 @@ def open_model(
     if path.name.endswith(".weights.h5"):
         return KerasRunner(_load_weights(path, image_size), path)
     runner = _open_file(path, threads, precision, trust)
-    sides = runner.input_shape[1:3]
-    if image_size is not None and image_size not in sides:
+    if image_size is not None and image_size not in runner.input_shape[1:3]:
         raise ValueError(
             "`image_size` is for a network that is built here; a file has its own. "
             f"Received: image_size={image_size}, and {str(path)!r} of images "

@@ -23,7 +23,8 @@ def outputs_of(activation: Any) -> str | None:
 
 def outputs_of_model(model: keras.Model) -> str | None:
     """Returns what the layer that makes a model's output says of its meaning."""
-    history = getattr((model.outputs or [None])[0], "_keras_history", None)
+    outputs = getattr(model, "outputs", None) or [None]  # None: subclassed
+    history = getattr(outputs[0], "_keras_history", None)
     if history and not isinstance(history.operation, keras.Layer):
         return None  # an operation of `keras.ops`, with an activation or without
     for layer in reversed(model.layers):
