@@ -30,8 +30,14 @@ class SourceView:
     interpolation: str
     normalisation: Preprocessing | None
 
-    def batches(self, split: str, *, batch_size: int = 64, limit: int | None = None):
-        """Returns a tf.data dataset of (images, labels) of a split, in its order."""
+    def batches(self, split: str, *, batch_size: int = 64, **options):
+        """Returns a tf.data dataset of (images, labels) of a split.
+
+        Args:
+            split: The split, in its order unless `options` say that it is for training.
+            batch_size: Images in a batch.
+            **options: Other arguments of `keras_senet.data.batches`.
+        """
         dataset = batches(
             self.source,
             split,
@@ -40,7 +46,7 @@ class SourceView:
             channels=self.channels,
             crop_fraction=self.crop_fraction,
             interpolation=self.interpolation,
-            limit=limit,
+            **options,
         )
         if self.normalisation is None:
             return dataset

@@ -16,9 +16,8 @@ import tyro
 from latency import latency
 
 import keras_senet
-from keras_senet.data import Source, batches, open_source
+from keras_senet.data import Source, open_source
 from keras_senet.opening import open_model
-from keras_senet.preprocessing import preprocess_input
 from keras_senet.utils.files import atomic_path, read_json, write_json
 from keras_senet.utils.pages import write_block
 
@@ -165,26 +164,14 @@ class Pruning:
         )
 
     def _train(self, model, view, seed):
-        training = batches(
-            view.source,
+        training = view.batches(
             self.train_split,
-            image_size=view.image_size,
-            channels=view.channels,
-            crop_fraction=view.crop_fraction,
-            interpolation=view.interpolation,
             batch_size=self.batch_size,
             training=True,
             augmentation=self.augmentation,
             seed=seed,
             limit=self.limit,
         )
-        if (record := view.normalisation) is not None:
-            training = training.map(
-                lambda images, labels: (
-                    preprocess_input(images, "channels_last", preset=record),
-                    labels,
-                )
-            )
         steps = self.epochs * int(training.cardinality())
         is_logits = keras_senet.Card.of(model).outputs == "logits"
         model.compile(

@@ -90,3 +90,24 @@ def test_damaged_file(model, tmp_path):
 
 def test_the_public_name():
     assert keras_senet.export_onnx is export_onnx
+
+
+@pytest.mark.parametrize("kind", ["FLOAT16", "INT64"])
+def test_files_of_others_take_their_own_type(kind, tmp_path):
+    import onnx
+
+    element = getattr(onnx.TensorProto, kind)
+    ends = [onnx.helper.make_tensor_value_info(n, element, [None, 2]) for n in "xy"]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opset, ir_version=9),
+        tmp_path / "a.onnx",
+    )
+    if kind == "INT64":
+        with pytest.raises(ValueError, match=r"Received: .*takes tensor\(int64\)"):
+            open_runner(tmp_path / "a.onnx")
+    else:
+        found = open_runner(tmp_path / "a.onnx").predict(np.full((1, 2), 0.5))
+        np.testing.assert_array_equal(found, np.full((1, 2), 0.5))

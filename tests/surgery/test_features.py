@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import keras_senet
+from keras_senet.utils import graph
 
 # The layers whose outputs are P2 to P5.
 LAST = {
@@ -198,3 +199,16 @@ def test_any_keras_model():
 def test_one_level():
     network = keras_senet.SEResNet20(weights=None, input_shape=(32, 32, 3))
     assert keras_senet.features(network, levels=2).output_names
+
+
+def test_a_level_of_numpy_and_a_model_within_another():
+    inner = keras_senet.SEResNet18(
+        weights=None,
+        include_top=False,
+        data_format="channels_first",
+        input_shape=(3, 64, 64),
+    )
+    inputs = keras.Input((3, 64, 64))
+    outer = keras.Model(inputs, inner(inputs))
+    assert graph.data_format(outer) == "channels_first"
+    assert list(keras_senet.features(inner, np.int64(2)).pyramid_outputs) == ["P2"]

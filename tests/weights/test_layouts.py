@@ -324,3 +324,24 @@ def test_host_that_cannot_be_fetched(monkeypatch):
         OSError, match="MobileNet cannot be downloaded: URL fetch failure"
     ):
         create_model("se_mobilenet", weights="imagenet_host")
+
+
+def test_a_config_of_timms_is_not_of_another_librarys_file(tmp_path):
+    """A neighbour in the same folder said how images of a MobileNet are prepared."""
+    config = {
+        "architecture": "vit_base_patch16_224",
+        "pretrained_cfg": {
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+            "input_size": [3, 9, 9],
+        },
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    host = keras.applications.MobileNet(weights=None, alpha=0.25)
+    host.save_weights(tmp_path / "a.weights.h5")
+    assert read_checkpoint(tmp_path / "a.weights.h5").card.preprocessing is None
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    with pytest.raises(ValueError, match=r"Use keras_senet\.load_pretrained"):
+        create_model("se_resnet20", weights=tmp_path)
