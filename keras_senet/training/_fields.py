@@ -24,6 +24,7 @@ _LIMITS = {
     "learning_rate": "above 0",
     "reference_batch_size": "at least 1",
     "layer_decay": "above 0 and at most 1",
+    "se_rate_factor": "above 0",
     "momentum": "at least 0 and below 1",
     "l2": "at least 0",
     "weight_decay": "at least 0",

@@ -7,7 +7,7 @@ import keras
 
 from keras_senet.training.curves import plot_curves, read_history
 from keras_senet.training.network import batch_normalizations, bring_back
-from keras_senet.training.optimization import highest_rate
+from keras_senet.training.optimization import classifier_rate
 from keras_senet.training.recipe import Recipe
 
 
@@ -23,7 +23,7 @@ class LearningRateLog(keras.callbacks.Callback):
         self.phase = phase
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = highest_rate(self.model.optimizer)
+        logs["learning_rate"] = classifier_rate(self.model.optimizer)
         if self.phase is not None:
             logs["phase"] = self.phase
 
@@ -68,7 +68,7 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
         bring_back(self.model)
         # Of a variable there may be a copy on each device.
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        rate = highest_rate(self.model.optimizer)
+        rate = classifier_rate(self.model.optimizer)
         saved = (
             f"The last good checkpoint is {self.checkpoint}."
             if self.checkpoint.exists()

@@ -4,9 +4,13 @@ import dataclasses
 
 import keras
 
+from keras_senet.layers import SqueezeExcite
 from keras_senet.training.recipe import Recipe
 from keras_senet.utils import graph
 from keras_senet.weights.assign import HEADS
+
+# The name of the optimizer with the recipe's own rate, where there are several.
+_CLASSIFIER = "classifier"
 
 
 def make_schedule(
@@ -48,9 +52,9 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a recipe, and puts the recipe's `l2` on the model.
 
-    With a `layer_decay` below 1 it is one optimizer for each rate. A rate scales the
-    whole update: a factor on the gradient would have no effect, since Adam divides by
-    the gradient's size.
+    Where layers differ in their rates it is one optimizer for each rate. A rate scales
+    the whole update: a factor on the gradient would have no effect, since Adam divides
+    by the gradient's size.
 
     Args:
         recipe: The recipe.
@@ -63,16 +67,17 @@ def make_optimizer(
     for kernel in kernels:
         # Keras' penalty l * sum(w^2) has the gradient 2 l w.
         kernel.regularizer = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
-    if recipe.layer_decay == 1:
+    if not recipe.has_several_rates:
         return _optimizer(recipe, make_schedule(recipe, steps_per_epoch), others)
-    factors = learning_rate_factors(model, recipe.layer_decay)
+    factors = learning_rate_factors(model, recipe.layer_decay, recipe.se_rate_factor)
     optimizers = {}
     for factor in sorted({factors[v.path] for v in model.trainable_variables}):
         scaled = dataclasses.replace(
             recipe, learning_rate=factor * recipe.learning_rate
         )
         schedule = make_schedule(scaled, steps_per_epoch)
-        optimizers[factor] = _optimizer(recipe, schedule, others)
+        name = _CLASSIFIER if factor == 1 else None
+        optimizers[factor] = _optimizer(recipe, schedule, others, name)
     return keras.optimizers.MultiOptimizer(lambda v: optimizers[factors[v.path]])
 
 
@@ -80,7 +85,7 @@ def check_keras(recipe: Recipe) -> None:
     """Raises if this Keras, or its backend, does not train by a recipe with data files.
 
     Raises:
-        ImportError: If it is too old for the recipe's `layer_decay`.
+        ImportError: If it is too old for layers that differ in their rates.
         ValueError: If the backend does not do what the recipe asks for.
     """
     backend = keras.backend.backend()
@@ -95,25 +100,28 @@ def check_keras(recipe: Recipe) -> None:
             f"{what} does not work with the backend {backend!r}. Set "
             "KERAS_BACKEND=tensorflow, or use `fit_arrays`, which works with all."
         )
-    decays = any(phase.recipe.layer_decay != 1 for phase in recipe.phases)
-    if decays and not hasattr(keras.optimizers, "MultiOptimizer"):
+    differ = any(phase.recipe.has_several_rates for phase in recipe.phases)
+    if differ and not hasattr(keras.optimizers, "MultiOptimizer"):
         raise ImportError(
-            "A `layer_decay` below 1 needs Keras 3.15 or later. This is Keras "
-            f"{keras.__version__}. Update it with python -m pip install -U keras, or "
-            "set layer_decay=1 (--layer-decay 1)."
+            "A `layer_decay` or `se_rate_factor` other than 1 needs Keras 3.15 or "
+            f"later. This is Keras {keras.__version__}. Update it with python -m pip "
+            "install -U keras, or set both to 1 (--layer-decay 1 --se-rate-factor 1)."
         )
 
 
-def highest_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """Returns the learning rate of the classifier, which is the highest one."""
+def classifier_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the learning rate of the classifier, the one that a recipe names."""
     # Under mixed_float16 Keras puts one around it that scales the loss.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    rates = [o.learning_rate for o in getattr(optimizer, "optimizers", [optimizer])]
+    several = {o.name: o for o in getattr(optimizer, "optimizers", ())}
+    rate = several.get(_CLASSIFIER, optimizer).learning_rate
     # Of a variable there may be a copy on each device.
-    return max(float(keras.ops.convert_to_numpy(rate)) for rate in rates)
+    return float(keras.ops.convert_to_numpy(rate))
 
 
-def learning_rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
+def learning_rate_factors(
+    model: keras.Model, decay: float = 1.0, se_factor: float = 1.0
+) -> dict[str, float]:
     """Returns each weight's share of the learning rate, by `variable.path`.
 
     The classifier has the whole rate, and each stage before it `decay` times the rate
@@ -122,6 +130,7 @@ def learning_rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
     Args:
         model: A network of `keras_senet.models`.
         decay: Above 0, at most 1.
+        se_factor: What the shares of SE's weights are multiplied by.
     """
     # Any size does where the model takes all of them.
     shape = tuple(
@@ -136,11 +145,15 @@ def learning_rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
             size = output[2] if len(output) == 4 else 0
             sizes[variable.path] = -1 if variable.path.startswith(HEADS) else size
     places = {size: place for place, size in enumerate(sorted(set(sizes.values())))}
-    return {path: decay ** places[size] for path, size in sizes.items()}
+    factors = {path: decay ** places[size] for path, size in sizes.items()}
+    for layer in model.layers:
+        for variable in layer.weights if isinstance(layer, SqueezeExcite) else ():
+            factors[variable.path] *= se_factor
+    return factors
 
 
-def _optimizer(recipe, rate, without_decay):
-    common = _accumulation_and_average(recipe)
+def _optimizer(recipe, rate, without_decay, name=None):
+    common = _accumulation_and_average(recipe) | ({"name": name} if name else {})
     if recipe.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(
             rate, weight_decay=recipe.weight_decay, **common

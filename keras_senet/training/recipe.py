@@ -107,6 +107,8 @@ class Recipe:
             `head_learning_rate`; None is `global_batch_size`.
         layer_decay: The learning rate of each stage is that of the next stage times
             this factor; the classifier has the full rate. 1 is the same rate for all.
+        se_rate_factor: SE's learning rate is that of its stage times this factor.
+            Above 1, gates that start at 1 (`identity_start`) leave it sooner.
         momentum: Momentum of SGD.
         nesterov: Whether SGD uses Nesterov momentum.
         l2: Weight decay inside the gradient, for SGD: l2 * w is added to the gradient
@@ -188,6 +190,7 @@ class Recipe:
     learning_rate: float = 0.1
     reference_batch_size: int | None = 128
     layer_decay: float = 1.0
+    se_rate_factor: float = 1.0
     momentum: float = 0.9
     nesterov: bool = False
     l2: float = 0.0
@@ -278,13 +281,13 @@ class Recipe:
                 f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
             )
         if self.schedule == "plateau" and (
-            self.patience is None or self.stop_early or self.layer_decay != 1
+            self.patience is None or self.stop_early or self.has_several_rates
         ):
             raise ValueError(
-                "schedule='plateau' needs a `patience`, stop_early=False and "
-                "layer_decay=1. Received: patience="
+                "schedule='plateau' needs a `patience`, stop_early=False, "
+                "layer_decay=1 and se_rate_factor=1. Received: patience="
                 f"{self.patience!r}, stop_early={self.stop_early!r}, layer_decay="
-                f"{self.layer_decay!r}"
+                f"{self.layer_decay!r}, se_rate_factor={self.se_rate_factor!r}"
             )
         ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
         if not ordered or any(not 0 < at < 1 for at in self.step_at):
@@ -314,6 +317,7 @@ class Recipe:
             head_epochs=0,
             learning_rate=self.head_learning_rate,
             layer_decay=1.0,
+            se_rate_factor=1.0,
             schedule="cosine",
             warmup_epochs=0.0,
             freeze_batch_norm_epochs=0,
@@ -325,6 +329,11 @@ class Recipe:
             (self.epochs != 0, Phase(2, PHASES[2], everything)),
         )
         return tuple(phase for learns, phase in both if learns)
+
+    @property
+    def has_several_rates(self) -> bool:
+        """Whether layers differ in their learning rates."""
+        return (self.layer_decay, self.se_rate_factor) != (1, 1)
 
     @property
     def step_batch_size(self) -> int:

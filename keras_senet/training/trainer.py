@@ -297,7 +297,7 @@ class _Fit:
     def __post_init__(self):
         self.class_weights = weigh_classes(self.recipe, self.source)
         self.model = self.network
-        if self.recipe.layer_decay != 1:
+        if self.recipe.has_several_rates:
             # The same layers. Keras cannot save an optimizer of several rates.
             inputs, outputs = self.network.inputs, self.network.outputs
             with self.strategy.scope():

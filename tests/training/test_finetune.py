@@ -352,6 +352,7 @@ def test_rare_classes_count_more(recipe, photos, tmp_path):
         ({"model": "se_resnet50"}, "se_resnet50|SEResNet50"),
         ({"classes": 7}, "must be the 10 of the data 'bundled'"),
         ({"layer_decay": 1.5}, "Received: layer_decay=1.5"),
+        ({"se_rate_factor": 0.0}, "Received: se_rate_factor=0.0"),
         ({"held_out": 0.0}, "Received: held_out=0.0"),
         ({"head_epochs": 0, "epochs": 0}, "must not both be 0"),
         ({"model": "se_resnet", "model_arguments": {"reductio": 4}}, "'reductio'"),

@@ -6,8 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+import keras_senet
 from keras_senet.training.optimization import (
     check_keras,
+    classifier_rate,
+    learning_rate_factors,
     make_optimizer,
     make_schedule,
 )
@@ -115,8 +118,32 @@ def test_older_keras_is_refused_where_layers_have_rates_of_their_own(monkeypatch
     check_keras(BASE)
     probe = {"layer_decay": 0.7, "linear_probe": True, "epochs": 0}
     check_keras(dataclasses.replace(BASE, **probe))
-    with pytest.raises(ImportError, match=r"needs Keras 3\.15 or later\. This is"):
-        check_keras(dataclasses.replace(BASE, layer_decay=0.7))
+    for values in ({"layer_decay": 0.7}, {"se_rate_factor": 5.0}):
+        with pytest.raises(ImportError, match=r"needs Keras 3\.15 or later\. This is"):
+            check_keras(dataclasses.replace(BASE, **values))
+
+
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="needs Keras 3.15"
+)
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_se_has_a_rate_of_its_own(decay):
+    model = keras_senet.SEResNet20(weights=None, reduction=4)
+    factors = learning_rate_factors(model, decay)
+    before = {v.path: np.array(v) for v in model.trainable_variables}
+    recipe = dataclasses.replace(
+        BASE, schedule="constant", layer_decay=decay, se_rate_factor=5.0
+    )
+    optimizer = make_optimizer(recipe, STEPS, model)
+    variables = model.trainable_variables
+    optimizer.apply([keras.ops.ones(v.shape) for v in variables], variables)
+    assert classifier_rate(optimizer) == pytest.approx(0.1)
+    se = [v for v in variables if "_se/" in v.path]
+    assert len(se) == 9 * 4
+    for variable in variables:
+        rate = 0.1 * factors[variable.path] * (5 if "_se/" in variable.path else 1)
+        change = np.array(variable) - before[variable.path]
+        np.testing.assert_allclose(change, -rate + 0 * change, rtol=1e-4)
 
 
 def test_l2_pulls_as_the_docstring_says():

@@ -102,7 +102,8 @@ def test_learning_rate_scales_linearly():
         ({"l2": 1e-4, "optimizer": "adamw"}, "Use `weight_decay`"),
         ({"head_epochs": -1}, "`head_epochs` must be at least 0. Received"),
         ({"model": None}, "`model` must name the network, because the weights"),
-        ({"schedule": "plateau", "layer_decay": 0.5}, "layer_decay=1. Received"),
+        ({"schedule": "plateau", "layer_decay": 0.5}, "se_rate_factor=1. Received"),
+        ({"schedule": "plateau", "se_rate_factor": 5.0}, "se_rate_factor=5.0"),
         ({"schedule": "plateau", "patience": None}, "needs a `patience`"),
         (
             {"freeze_batch_norm": True, "freeze_batch_norm_epochs": 1},
