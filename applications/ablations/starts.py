@@ -11,9 +11,10 @@ network loses without its SE: a network that loses nothing does not use it.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import evidence
 import grid
@@ -40,81 +41,69 @@ SHORT = dataclasses.replace(
 HELD_OUT = "train[90%:]"
 
 
-class Learning(keras.callbacks.Callback):
-    """Changes how SE starts and learns, before the first step.
+class Drawn(keras.callbacks.Callback):
+    """Draws SE's last kernels as other kernels are drawn, before the first step.
 
-    Args:
-        drawn: Whether the last kernels are drawn as other kernels are. Without biases
-            at the start, the mean gate of an `identity_start` is then near 1, and
-            every kernel has a gradient in the first step.
-        decays: Whether SE's kernels have weight decay, as all others.
-        rate: SE's learning rate, as a multiple of the recipe's.
+    Without biases at the start, the mean gate of an `identity_start` is then near 1,
+    and every kernel has a gradient in the first step.
     """
 
-    def __init__(self, drawn: bool, decays: bool, rate: float):
-        super().__init__()
-        self.drawn, self.decays, self.rate = drawn, decays, rate
-
     def on_train_begin(self, logs=None):
-        optimizer = self.model.optimizer
-        blocks = [x for x in self.model.layers if isinstance(x, SqueezeExcite)]
-        is_new = int(keras.ops.convert_to_numpy(optimizer.iterations)) == 0
-        for block in blocks:
-            kernel = block.expand.kernel
-            if self.drawn and is_new:
+        if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)):
+            return
+        for layer in self.model.layers:
+            if isinstance(layer, SqueezeExcite):
+                kernel = layer.expand.kernel
                 kernel.assign(keras.initializers.HeNormal()(kernel.shape))
-            if not self.decays:
-                kernel.regularizer = block.reduce.kernel.regularizer = None
-        mine = {id(v.value) for block in blocks for v in block.trainable_variables}
-        step = optimizer.update_step
-
-        def update_step(gradient, variable, learning_rate):
-            factor = self.rate if id(variable) in mine else 1.0
-            step(gradient, variable, learning_rate * factor)
-
-        if self.rate != 1:
-            optimizer.update_step = update_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Way(grid.Cell):
-    """SE that starts and learns in one way; the fields beside the cell's: `Learning`.
+    """SE that starts and learns in one way.
 
     Attributes:
         key: What `--only` and `--best` call it.
+        drawn: Whether the last kernels are `Drawn`.
+        learning: Fields of the recipe.
     """
 
     key: str
     drawn: bool = False
-    decays: bool = True
-    rate: float = 1.0
+    learning: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.key
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        return [Learning(self.drawn, self.decays, self.rate)]
+        return [Drawn()] if self.drawn else []
+
+    def recipe(self, base: Recipe, seed: int) -> Recipe:
+        return dataclasses.replace(super().recipe(base, seed), **self.learning)
 
 
 def _ways():
-    identity = {"identity_start": True}
-    near, free = {"changes": identity, "drawn": True}, {"decays": False}
+    one = {"changes": {"identity_start": True}}
+    near, sixteen = {**one, "drawn": True}, {"reduction": 16}
     yield Way(key="plain", label="no SE", changes={"se": False})
     yield Way(key="paper", label="gates near 1/2 (the paper)")
-    yield Way(key="identity", label="identity", changes=identity)
+    yield Way(key="paper-16", label="gates near 1/2, r = 16", changes=sixteen)
+    yield Way(key="identity", label="identity", **one)
+    free, fast = {"se_decay": False}, {"se_rate_factor": 5.0}
     label = "identity, no decay of SE"
-    yield Way(key="identity-free", label=label, changes=identity, **free)
+    yield Way(key="identity-free", label=label, **one, learning=free)
+    yield Way(key="identity-rate", label="identity, rate x 5", **one, learning=fast)
     label = "identity, no decay, rate x 5"
-    yield Way(key="identity-fast", label=label, changes=identity, **free, rate=5.0)
+    yield Way(key="identity-fast", label=label, **one, learning={**free, **fast})
+    label, ten = "identity, rate x 10", {"se_rate_factor": 10.0}
+    yield Way(key="identity-rate-10", label=label, **one, learning=ten)
+    label, changes = "identity, r = 16, rate x 5", {**one["changes"], **sixteen}
+    yield Way(key="identity-rate-16", label=label, changes=changes, learning=fast)
     yield Way(key="near", label="mean gate 1", **near)
-    yield Way(key="near-free", label="mean gate 1, no decay of SE", **near, **free)
-    label = "mean gate 1, no decay, rate x 3"
-    yield Way(key="near-fast", label=label, **near, **free, rate=3.0)
-    label, changes = "mean gate 1, no decay, r = 16", {**identity, "reduction": 16}
-    yield Way(key="near-free-16", label=label, changes=changes, drawn=True, **free)
-    label = "gates near 1/2, r = 16"
-    yield Way(key="paper-16", label=label, changes={"reduction": 16})
+    label = "mean gate 1, no decay of SE"
+    yield Way(key="near-free", label=label, **near, learning=free)
+    label, three = "mean gate 1, no decay, rate x 3", {**free, "se_rate_factor": 3.0}
+    yield Way(key="near-fast", label=label, **near, learning=three)
 
 
 WAYS = {way.key: way for way in _ways()}

@@ -63,7 +63,7 @@ def make_optimizer(
         model: The built model that will be trained; its layers are frozen as they will
             be then.
     """
-    kernels, others = _kernels(model)
+    kernels, others = _decayed(model, recipe.se_decay)
     for kernel in kernels:
         # Keras' penalty l * sum(w^2) has the gradient 2 l w.
         kernel.regularizer = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
@@ -146,9 +146,8 @@ def learning_rate_factors(
             sizes[variable.path] = -1 if variable.path.startswith(HEADS) else size
     places = {size: place for place, size in enumerate(sorted(set(sizes.values())))}
     factors = {path: decay ** places[size] for path, size in sizes.items()}
-    for layer in model.layers:
-        for variable in layer.weights if isinstance(layer, SqueezeExcite) else ():
-            factors[variable.path] *= se_factor
+    for variable in _se_variables(model):
+        factors[variable.path] *= se_factor
     return factors
 
 
@@ -177,8 +176,16 @@ def _accumulation_and_average(recipe):
     return values
 
 
-def _kernels(model):
-    """The trainable kernels, and the other trainable variables."""
-    kernels = [v for v in model.trainable_variables if v.name.endswith("kernel")]
-    others = [v for v in model.trainable_variables if not v.name.endswith("kernel")]
+def _decayed(model, se_decay):
+    """The trainable kernels that weight decay changes, and the other variables."""
+    exempt = [] if se_decay else [v.path for v in _se_variables(model)]
+    kernels, others = [], []
+    for variable in model.trainable_variables:
+        decays = variable.name.endswith("kernel") and variable.path not in exempt
+        (kernels if decays else others).append(variable)
     return kernels, others
+
+
+def _se_variables(model):
+    blocks = [layer for layer in model.layers if isinstance(layer, SqueezeExcite)]
+    return [variable for block in blocks for variable in block.weights]

@@ -117,6 +117,8 @@ class Recipe:
             each step subtracts rate * weight_decay * w from each kernel w. With
             momentum m, it is as strong as l2 = weight_decay * (1 - m). Neither form
             changes batch normalization or biases.
+        se_decay: Whether either form changes SE's kernels. Without it, and with a
+            `se_rate_factor` above 1, a network in a short training uses its SE more.
         schedule: How the learning rate falls: "cosine" to zero; "step" by the factor
             `step_factor` at each of `step_at`; "plateau" by the same factor when the
             validation loss stalls.
@@ -195,6 +197,7 @@ class Recipe:
     nesterov: bool = False
     l2: float = 0.0
     weight_decay: float = 0.0
+    se_decay: bool = True
     schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
     warmup_epochs: float = 0.0
     step_at: tuple[float, ...] = (0.5, 0.75)

@@ -88,49 +88,33 @@ def test_test_images_choose_nothing(program):
     assert program["HELD_OUT"] == long.validation_split == "train[90%:]"
 
 
-def trained(program, steps, **learning):
-    """A small network after steps with SE that learns in some way."""
+def test_ways_do_what_they_say(program):
+    ways, base = program["WAYS"], program["SHORT"]
+    fast = ways["identity-fast"].recipe(base, 3)
+    arguments = {"reduction": 4, "identity_start": True}
+    assert (fast.model_arguments, fast.seed) == (arguments, 3)
+    assert (fast.se_decay, fast.se_rate_factor) == (False, 5.0)
+    usual = ways["near"].recipe(base, 3)
+    assert (usual.se_decay, usual.se_rate_factor) == (True, 1.0)
+    assert ways["identity"].callbacks() == []
+
+
+def test_drawn_kernels(program):
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input((2, 2, 8))
-    form = {"identity_start": True, "kernel_regularizer": "l2"}
-    x = SqueezeExcite(2, **form, name="se")(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, keras.layers.Dense(1, kernel_regularizer="l2")(x))
-    optimizer = keras.optimizers.SGD(1e-3)
-    model.compile(optimizer, "mse", run_eagerly=True)
+    x = SqueezeExcite(2, identity_start=True, name="se")(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    model.compile(keras.optimizers.SGD(1e-3), "mse")
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(8, 2, 2, 8)), rng.normal(size=(8, 1))
-    for _ in range(steps):
-        callback = program["Learning"](**learning)
-        model.fit(x, y, shuffle=False, verbose=0, callbacks=[callback])
-    return model
-
-
-def test_ways_do_what_they_say(program):
-    as_usual = {"drawn": False, "decays": True, "rate": 1.0}
-
-    def weights(steps=0, **changes):
-        model = trained(program, steps, **{**as_usual, **changes})
-        return model, [np.array(v) for v in model.trainable_variables]
-
-    _, start = weights()
-    model, usual = weights(1)
-    assert len(model.losses) == 3
-    se = [v.path.startswith("se/") for v in model.trainable_variables]
-    assert sum(se) == 4
-    _, fast = weights(1, rate=3.0)
-    for is_se, a, b, c in zip(se, start, usual, fast, strict=True):
-        factor = 3 if is_se else 1
-        np.testing.assert_allclose(c - a, factor * (b - a), rtol=1e-3, atol=5e-7)
-    free, _ = weights(1, decays=False)
-    assert len(free.losses) == 1
-    drawn, _ = weights(1, drawn=True)
-    kernel = np.array(drawn.get_layer("se").expand.kernel)
-    assert np.std(kernel) == pytest.approx((2 / 4) ** 0.5, rel=0.5)
+    x, y = rng.normal(size=(8, 2, 2, 8)), rng.normal(size=(8, 8))
+    found = []
+    for _ in range(2):
+        callbacks = program["WAYS"]["near"].callbacks()
+        model.fit(x, y, shuffle=False, verbose=0, callbacks=callbacks)
+        found.append(np.array(model.get_layer("se").expand.kernel))
+    assert np.std(found[0]) == pytest.approx((2 / 4) ** 0.5, rel=0.5)
     # A training that is resumed keeps what it has.
-    again, _ = weights(2, drawn=True)
-    later = np.array(again.get_layer("se").expand.kernel)
-    np.testing.assert_allclose(later, kernel, atol=0.02)
+    np.testing.assert_allclose(found[1], found[0], atol=0.02)
 
 
 @pytest.mark.slow

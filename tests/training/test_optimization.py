@@ -123,6 +123,22 @@ def test_older_keras_is_refused_where_layers_have_rates_of_their_own(monkeypatch
             check_keras(dataclasses.replace(BASE, **values))
 
 
+@pytest.mark.parametrize("values", [{"l2": 0.03}, {"weight_decay": 0.3}])
+def test_se_without_decay(values):
+    model = keras_senet.SEResNet20(weights=None, reduction=4)
+    before = {v.path: np.array(v) for v in model.trainable_variables}
+    recipe = dataclasses.replace(BASE, schedule="constant", se_decay=False, **values)
+    optimizer = make_optimizer(recipe, STEPS, model)
+    variables = model.trainable_variables
+    penalised = {v.path for v in variables if getattr(v, "regularizer", None)}
+    optimizer.apply([keras.ops.zeros(v.shape) for v in variables], variables)
+    decayed = {v.path for v in variables if np.any(before[v.path] != np.array(v))}
+    kernels = {v.path for v in variables if v.name == "kernel"}
+    expected = {path for path in kernels if "_se/" not in path}
+    assert len(kernels) == len(expected) + 2 * 9
+    assert (decayed | penalised) == expected
+
+
 @pytest.mark.skipif(
     not hasattr(keras.optimizers, "MultiOptimizer"), reason="needs Keras 3.15"
 )
