@@ -363,7 +363,12 @@ def measure_input(
 
     if not seconds > 0:
         raise ValueError(f"`seconds` must be positive. Received: seconds={seconds!r}")
-    source = keras_senet.data.open_source(recipe.data, data_dir=data_dir)
+    source = keras_senet.data.open_source(
+        recipe.data,
+        data_dir=data_dir,
+        on_error=recipe.on_error,
+        held_out=recipe.held_out,
+    )
     recipe = resolve_recipe(recipe, source)
     batches = iter(make_datasets(recipe, source)[0])
     first = next(batches)  # waits until the shuffle buffer is full

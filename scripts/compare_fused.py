@@ -15,6 +15,7 @@ import statistics
 import keras_senet
 from keras_senet.training import RECIPES, train
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pages import write_block
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
@@ -36,14 +37,16 @@ def accuracy(folder: pathlib.Path, seed: int, fused: bool) -> float:
 
 def table(accuracies: dict[bool, list[float]]) -> str:
     """Returns the accuracies as a Markdown table."""
-    seeds = range(len(accuracies[True]))
-    head = ["batch normalization", *(f"seed {s}" for s in seeds), "mean"]
-    rows = [head, ["---"] * len(head)]
-    for fused, values in accuracies.items():
-        mean = statistics.mean(values)
-        name = "fused" if fused else "Keras' own"
-        rows.append([name, *(f"{v:.1f} %" for v in values), f"{mean:.2f} %"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    seeds = (f"seed {seed}" for seed in range(len(accuracies[True])))
+    rows = [
+        (
+            "fused" if fused else "Keras' own",
+            *(f"{value:.1f} %" for value in values),
+            f"{statistics.mean(values):.2f} %",
+        )
+        for fused, values in accuracies.items()
+    ]
+    return markdown_table(("batch normalization", *seeds, "mean"), rows)
 
 
 def main():

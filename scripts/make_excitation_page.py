@@ -14,37 +14,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from keras_senet.analysis.report import ALTS, TEXTS
 from keras_senet.cli import main
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.pages import write_block
 
 DOCS = Path(__file__).parents[1] / "docs"
-# What stands for each picture, and what stands below it.
-PICTURES = {
-    "classes": (
-        "Curves of the mean gates over the channels, one panel for each SE layer, "
-        "one line for each of four classes and a wide grey line for all images.",
-        "Figure 6 of the paper: the mean gate of evenly spaced channels, for some "
-        "classes and for all images. If the lines coincide, the layer treats the "
-        "classes alike.",
-    ),
-    "deviations": (
-        "The same panels for two classes, with a band around each line.",
-        "Figure 7 of the paper: mean and standard deviation of the gates within two "
-        "classes.",
-    ),
-    "maps": (
-        "Heat maps, one for each SE layer: a row for each class, a column for each "
-        "channel.",
-        "The mean gate of each class and channel. The channels are sorted by their "
-        "mean.",
-    ),
-    "course": (
-        "Curves along the SE layers: selectivity, deviation, distance from 1, share "
-        "of open and closed gates, and points lost.",
-        "The values of the first table, along the network.",
-    ),
-}
+PICTURES = ("classes", "deviations", "maps", "course")
 
 
 def block(folder: Path, command: str) -> str:
@@ -59,8 +35,8 @@ def block(folder: Path, command: str) -> str:
         (folder / "layers.md").read_text("utf-8").strip(),
         facts.get("verdict", ""),
     ]
-    for name, (alt, caption) in PICTURES.items():
-        parts.append(f"![{alt}](images/excitation-{name}.png)\n\n{caption}")
+    for name in PICTURES:
+        parts += [f"![{ALTS[name]}](images/excitation-{name}.png)", TEXTS[name]]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -5,11 +5,12 @@ python scripts/make_family_pages.py
 
 import inspect
 import re
-import runpy
 import sys
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
+
+import make_model_table
 
 from keras_senet import list_weights
 from keras_senet.models import CONSTRUCTORS
@@ -116,7 +117,7 @@ def families() -> dict[str, list[str]]:
     return found
 
 
-def page(family: str, networks: list[str], table_rows) -> str:
+def page(family: str, networks: list[str]) -> str:
     """Returns a family's page."""
     module = sys.modules[CONSTRUCTORS[networks[0]].__module__]
     title, _, text = inspect.getdoc(module).partition("\n\n")
@@ -130,7 +131,7 @@ def page(family: str, networks: list[str], table_rows) -> str:
         f"![The block: {alt}.](../images/blocks/{family}.svg)",
         "## Networks",
         "Plain network → with SE.",
-        "\n".join([*TABLE_HEAD, *(table_rows(name)[1] for name in networks)]),
+        make_model_table.table(networks),
         "## Weights",
         _weights(networks),
         "## Arguments",
@@ -138,13 +139,6 @@ def page(family: str, networks: list[str], table_rows) -> str:
         f"```text\n{inspect.getdoc(CONSTRUCTORS[networks[0]])}\n```",
     ]
     return "\n\n".join(filter(None, lines)) + "\n"
-
-
-TABLE_HEAD = (
-    "| constructor | parameters, M | multiply-adds, G | input "
-    "| published error, % | `weights=` |",
-    "|---|---|---|---|---|---|",
-)
 
 
 def _signature(build) -> str:
@@ -184,10 +178,9 @@ def _weights(networks: list[str]) -> str:
 
 def pages() -> dict[Path, str]:
     """Returns path -> text of every page and figure."""
-    table_rows = runpy.run_path(str(ROOT / "scripts" / "make_model_table.py"))["rows"]
     made = {}
     for family, networks in families().items():
-        made[FOLDER / f"{family}.md"] = page(family, networks, table_rows)
+        made[FOLDER / f"{family}.md"] = page(family, networks)
         figure = draw(BLOCKS[family], f"The block of {networks[0]}")
         made[FIGURES / f"{family}.svg"] = figure
     return made

@@ -4,14 +4,14 @@ python scripts/make_model_table.py
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras_senet
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.pages import write_block
 from keras_senet.weights import find_host
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- model table -->", "<!-- end of the model table -->"
 
 # The rows of README.md; docs/networks.md has all.
 SHORT = (
@@ -58,7 +58,8 @@ def rows(name: str) -> tuple[str, str]:
         [value / scale for value in (cost[key] for cost in costs)]
         for key, scale in (("parameters", 1e6), ("multiply_adds", 1e9))
     )
-    tags = sorted({_tag(preset) for preset in keras_senet.list_weights(name)})
+    presets = keras_senet.list_weights(name)
+    tags = sorted({f"`{preset.partition('.')[2]}`" for preset in presets})
     if find_host(name):
         tags.append("`imagenet_host`")
     size = " x ".join(map(str, golden["input_shape"]))
@@ -72,11 +73,6 @@ def rows(name: str) -> tuple[str, str]:
     )
 
 
-def _tag(preset) -> str:
-    name = getattr(preset, "name", preset)
-    return f"`{name.split('.', 1)[-1]}`"
-
-
 def short_table() -> str:
     """The table of a few networks, with SE."""
     head = [
@@ -86,28 +82,20 @@ def short_table() -> str:
     return "\n".join([*head, *(rows(name)[0] for name in SHORT)])
 
 
-def table() -> str:
-    """The table of all networks, plain host → with SE."""
+def table(names: Sequence[str] = ()) -> str:
+    """The table of networks, all by default: plain host → with SE."""
     head = [
         "| constructor | parameters, M | multiply-adds, G | input "
         "| published error, % | `weights=` |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *(rows(name)[1] for name in keras_senet.list_models())])
-
-
-def insert(page: str, table: str) -> str:
-    """The page with a fresh table."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return "\n".join(
+        [*head, *(rows(name)[1] for name in names or keras_senet.list_models())]
+    )
 
 
 PAGES = {"README.md": short_table, "docs/networks.md": table}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():
-        path = ROOT / name
-        text = insert(path.read_text("utf-8"), make())
-        with atomic_path(path, overwrite=True) as file:
-            file.write_text(text, "utf-8")
+        write_block(ROOT / name, "model table", make())

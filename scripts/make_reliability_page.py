@@ -14,21 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.markdown import markdown_table
+from keras_senet.utils.pages import read_block, write_block
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- faults -->", "<!-- end of the faults -->"
 ROW = re.compile(r"\| ([^|]+) \| ([\d,]+) \| ([\d,]+) \|")
 
 
 class Counts:
-    """A plugin of pytest: tries and survivals by the kind that the marker names."""
+    """A plugin of pytest: tries and survivals by the kind that the marker names.
+
+    And skipped tests by the reason.
+    """
 
     def __init__(self, kinds):
         self.kinds = kinds
         self.tries = collections.Counter()
         self.survivals = collections.Counter()
+        self.skips = collections.Counter()
 
     def pytest_collection_modifyitems(self, items):
         if self.kinds:
@@ -37,7 +41,10 @@ class Counts:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item, call):
         report = (yield).get_result()
-        if report.skipped or (report.when != "call" and report.passed):
+        if report.skipped:
+            self.skips[report.longrepr[2].removeprefix("Skipped: ")] += 1
+            return
+        if report.when != "call" and report.passed:
             return
         tries = survivals = dict(report.user_properties).get("tries", 1)
         found = getattr(item, "hypothesis_statistics", "")
@@ -55,16 +62,14 @@ def _kind(item):
     return marker and marker.args[0]
 
 
-def _has_some(file):
-    return "mark.faults(" in file.read_text("utf-8")  # to import the others takes long
-
-
 def main(kinds) -> int:
     """Returns pytest's exit code."""
     os.chdir(ROOT)
     counts, start = Counts(kinds), time.perf_counter()
     files = [
-        str(file) for file in (ROOT / "tests").rglob("test_*.py") if _has_some(file)
+        str(file)
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if "mark.faults(" in file.read_text("utf-8")  # to import the others takes long
     ]
     code = pytest.main(["-m", "faults", "-q", *sorted(files)], plugins=[counts])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -75,23 +80,29 @@ def main(kinds) -> int:
         )
         return int(code)
     minutes = (time.perf_counter() - start) / 60
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    written, _, after = rest.partition(END)
+    skips = (f"{n} ({reason})" for reason, n in counts.skips.most_common())
+    last = (
+        f"The last run took {minutes:.0f} minutes on {os.cpu_count()} cores. "
+        f"Skipped tests: {', '.join(skips) or 'none'}."
+    )
     rows = {}
     if kinds:
+        written = read_block(PAGE, "faults")[1]
         found = ROW.findall(written)
         rows = {kind: [int(n.replace(",", "")) for n in ns] for kind, *ns in found[:-1]}
+        last = written.splitlines()[-1] if written else last
     rows |= {kind: [n, counts.survivals[kind]] for kind, n in counts.tries.items()}
     totals = [sum(column) for column in zip(*rows.values(), strict=True)]
-    lines = ["| fault | tries | survived |", "|---|--:|--:|"]
-    for kind, (tries, good) in [*sorted(rows.items()), ("together", totals)]:
-        lines.append(f"| {kind} | {tries:,} | {good:,} |")
-    last = f"The last run took {minutes:.0f} minutes on {os.cpu_count()} cores."
-    if kinds and written.strip():
-        last = written.strip().splitlines()[-1]
-    text = "\n".join([*lines, "", last])
-    with atomic_path(PAGE, overwrite=True) as file:
-        file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
+    lost = totals[0] - totals[1]
+    table = markdown_table(
+        ("fault", ">tries", ">survived"),
+        [
+            (kind, f"{tries:,}", f"{good:,}")
+            for kind, (tries, good) in [*sorted(rows.items()), ("together", totals)]
+        ],
+    )
+    text = f"{table}\n\nNot survived: {f'{lost:,}' if lost else 'none'}.\n\n{last}"
+    write_block(PAGE, "faults", text)
     return int(code)
 
 

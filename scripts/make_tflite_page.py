@@ -17,30 +17,31 @@ from pathlib import Path
 from keras_senet.benchmark import describe_machine, load
 from keras_senet.cli import main
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pages import write_block
 
 DOCS = Path(__file__).parents[1] / "docs"
 # Points of top-1 accuracy that a file may lose.
 GOALS = {"float16": 0.05, "int8": 0.5}
 PICTURE = (
-    "Left: accuracy against latency of the six files. Right: their sizes. The values "
-    "are in the table."
+    "Left: accuracy against latency of the files. Right: their sizes. The values are "
+    "in the table."
 )
 
 
 def goals(report: dict) -> str:
     """Returns what the files lose against the Keras model, and whether they may."""
-    lines = ["| file | may lose | loses | |", "|---|---|---|---|"]
+    rows = []
     for variant in report["variants"]:
         if (limit := GOALS.get(variant["name"])) is None:
             continue
         # Counts of images make shares; their difference in binary is not exact.
         lost = round(100 * (report["model_accuracy"] - variant["accuracy"]), 6)
         verdict = "met" if lost <= limit else "missed"
-        lines.append(
-            f"| {variant['name']} | {limit:g} points | {lost:.2f} points | {verdict} |"
+        rows.append(
+            (variant["name"], f"{limit:g} points", f"{lost:.2f} points", verdict)
         )
-    return "\n".join(lines)
+    return markdown_table(("file", "may lose", "loses", ""), rows)
 
 
 def block(folder: Path, command: str, machine: str) -> str:

@@ -42,6 +42,33 @@ pytest_runtest_setup = pytest_runtest_call
 
 
 @pytest.fixture
+def shell(capsys):
+    """Runs a command; returns its exit code, output and error output."""
+    from keras_senet.cli import main
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def small_file(tmp_path, randomize):
+    """Saves a small network that guesses classes, by default the ten bundled ones."""
+    from conformance import cases
+
+    def save(classes=10):
+        options = {"input_shape": (28, 28, 3), "include_preprocessing": True}
+        network = randomize(cases.build("small", classes=classes, **options))
+        network.save(tmp_path / "model.keras")
+        return tmp_path / "model.keras"
+
+    return save
+
+
+@pytest.fixture
 def randomize():
     """Gives a model weights and statistics in which nothing is zero or one.
 

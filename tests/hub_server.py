@@ -36,22 +36,10 @@ class Hub(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self):
-        self._answer()
-
-    def do_GET(self):
-        self._answer()
-
-    def do_POST(self):
-        self._answer()
-
-    def do_PUT(self):
-        self._answer()
-
     def log_message(self, *args):
         pass
 
-    def _answer(self):
+    def do_GET(self):
         hub, path = self.server, urllib.parse.unquote(self.path.partition("?")[0])
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         hub.requests.append(f"{self.command} {path}")
@@ -97,6 +85,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._commit("/".join(parts[2:4]), parts[-1], body)
         else:
             self._json({"error": f"no route {path}"}, 404)
+
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def _commit(self, name, revision, body):
         files = self.server.files.setdefault((name, revision), {})

@@ -232,6 +232,17 @@ def test_the_step_is_a_real_one(monkeypatch):
     assert (model.layers[-1].kernel.numpy() != before).any()
 
 
+def test_an_input_is_opened_as_for_a_training(monkeypatch):
+    given = {"on_error": "skip", "held_out": 0.3}
+
+    def opened(name, data_dir, **options):
+        raise ValueError(f"Received: {options}")
+
+    monkeypatch.setattr(keras_senet.data, "open_source", opened)
+    with pytest.raises(ValueError, match=f"Received: {given}"):
+        measure_input(dataclasses.replace(RECIPE, **given))
+
+
 def test_seconds_must_be_positive():
     with pytest.raises(ValueError, match="seconds=0"):
         measure_input(RECIPE, seconds=0)

@@ -7,24 +7,13 @@ import types
 import pytest
 
 import keras_senet
-from keras_senet import opening
-from keras_senet.cli import benchmark, benchmark_data, main
-
-
-@pytest.fixture
-def shell(capsys):
-    def call(*words):
-        code = main(["benchmark", *map(str, words)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+from keras_senet.cli import benchmark, benchmark_data
 
 
 def test_a_network_beside_its_host(shell, tmp_path):
     file = tmp_path / "times.json"
     words = ("--forms", "memory", "--batches", 1, 2, "--rounds", 3, "--output", file)
-    code, out, err = shell("se_resnet20", *words)
+    code, out, err = shell("benchmark", "se_resnet20", *words)
     assert (code, err) == (0, "")
     assert "plain host, ms" in out
     figures = json.loads(file.read_text())
@@ -43,21 +32,22 @@ def test_a_file_beside_its_host_and_beside_a_model(shell, tmp_path):
     host = keras_senet.SEResNet20(weights=None, input_shape=(8, 8, 3), se=False)
     host.save(tmp_path / "host.keras")
     words = ("--batches", 1, "--rounds", 1)
-    code, out, _ = shell(file, *words)
+    code, out, _ = shell("benchmark", file, *words)
     assert code == 0
     assert "float32 plain host, ms" in out
-    code, out, _ = shell(tmp_path / "host.keras", *words, "--forms", "memory")
+    plain = ("benchmark", tmp_path / "host.keras", *words)
+    code, out, _ = shell(*plain, "--forms", "memory")
     assert code == 0
     assert "plain host" not in out
-    code, out, _ = shell(tmp_path / "host.keras", *words, "--beside", file)
+    code, out, _ = shell(*plain, "--beside", file)
     assert code == 0
     assert "tflite" in out
 
 
 def test_forms_of_a_file_are_refused(shell, monkeypatch):
     file = types.SimpleNamespace(kind="tflite", input_shape=(None, 8, 8, 3))
-    monkeypatch.setattr(opening, "open_model", lambda *a, **k: file)
-    code, _, err = shell("model.tflite", "--forms", "memory")
+    monkeypatch.setattr(keras_senet, "open_model", lambda *a, **k: file)
+    code, _, err = shell("benchmark", "model.tflite", "--forms", "memory")
     assert (code, "`forms` is for a Keras model" in err) == (1, True)
 
 
@@ -66,12 +56,12 @@ def test_threads_are_set_before_a_model_is_opened(shell, monkeypatch):
         monkeypatch.setenv(name, "9")
     seen = []
     monkeypatch.setattr(
-        opening,
+        keras_senet,
         "open_model",
         lambda *a, **k: seen.extend(os.environ[name] for name in benchmark.THREADS),
     )
-    assert shell("se_resnet20")[0] == 1
-    assert shell("se_resnet20", "--threads", 3)[0] == 1
+    assert shell("benchmark", "se_resnet20")[0] == 1
+    assert shell("benchmark", "se_resnet20", "--threads", 3)[0] == 1
     assert seen == ["9", "9", "3", "3"]
 
 
@@ -84,10 +74,11 @@ def test_threads_are_set_before_a_model_is_opened(shell, monkeypatch):
         (["se_resnet20", "--beside", "no.tflite"], "no model 'no.tflite'", 1),
         (["data", "--recipe"], "--recipe needs a value", 2),
         (["data", "--seconds", "-1"], "seconds=-1", 1),
+        (["data", "--data-dir", "x"], "Received: 'bundled', data_dir='x'", 1),
     ],
 )
 def test_errors_are_one_line(shell, words, message, code):
-    result = shell(*words)
+    result = shell("benchmark", *words)
     assert result[0] == code
     (line,) = result[2].splitlines()
     assert message in line
@@ -96,14 +87,23 @@ def test_errors_are_one_line(shell, words, message, code):
 def test_input_of_a_recipe(shell, tmp_path):
     file = tmp_path / "speed.json"
     code, out, err = shell(
-        *("data", "--recipe", "cifar10", "--data", "bundled", "--image-size", 16),
+        *(
+            "benchmark",
+            "data",
+            "--recipe",
+            "cifar10",
+            "--data",
+            "bundled",
+            "--image-size",
+            16,
+        ),
         *("--global-batch-size", 8, "--seconds", 0.01, "--output", file),
     )
     assert (code, err) == (0, "")
     assert out.startswith("The input of bundled (8 images of 16 pixels) gives ")
     assert json.loads(file.read_text())["input_images_per_second"] > 0
     for words in (["data", "--recipe", "cifar10"], ["se_resnet20"]):  # at once
-        code, _, err = shell(*words, "--output", file)
+        code, _, err = shell("benchmark", *words, "--output", file)
         assert (code, "must not exist yet" in err) == (1, True)
 
 
@@ -111,6 +111,6 @@ def test_an_input_beside_a_training_step(shell, monkeypatch):
     speed = {"data": "x", "batch": 8, "image_size": 32, "input_images_per_second": 1e3}
     speed |= {"model": "m", "step_images_per_second": 50, "limit": "compute"}
     monkeypatch.setattr(benchmark_data, "measure_input", lambda *a, **k: speed)
-    _, out, _ = shell("data", "--with-model")
+    _, out, _ = shell("benchmark", "data", "--with-model")
     assert "gives 1,000 images/s, a training step of m takes 50 images/s." in out
     assert "The limit is compute." in out

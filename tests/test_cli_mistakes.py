@@ -10,7 +10,6 @@ import pytest
 from conformance import cases
 from PIL import Image
 
-from keras_senet.cli import main
 from keras_senet.mistakes import Mistakes
 
 NAMES = ("top", "<trousers>", "pullover")
@@ -65,18 +64,9 @@ def test_a_model_without_a_map_has_no_overlays(tmp_path):
     assert _shapes(page) == [(160, 160)] * 3
 
 
-@pytest.fixture
-def model(tmp_path, randomize):
-    """A file of a network that guesses the ten bundled classes."""
-    options = {"input_shape": (28, 28, 3), "include_preprocessing": True}
-    network = randomize(cases.build("small", classes=10, **options))
-    network.save(tmp_path / "model.keras")
-    return tmp_path / "model.keras"
-
-
-def test_evaluate_writes_the_page(model, tmp_path, capsys):
-    words = ["evaluate", model, "--limit", 64, "--output", tmp_path / "a"]
-    assert main([*map(str, words)]) == 0
+def test_evaluate_writes_the_page(shell, small_file, tmp_path):
+    words = ["evaluate", small_file(), "--limit", 64, "--output", tmp_path / "a"]
+    assert shell(*words)[0] == 0
     assert (tmp_path / "a" / "worst.png").stat().st_size > 10_000
     page = (tmp_path / "a" / "worst.html").read_text("utf-8")
     assert page.count("<figure>") == 24
@@ -97,13 +87,13 @@ def test_a_file_has_a_page_without_overlays(tmp_path):
     assert "Without overlays: Received: &#x27;a.tflite&#x27;" in page
 
 
-def test_predict_explains(model, tmp_path, capsys):
+def test_predict_explains(shell, small_file, tmp_path):
     photo = tmp_path / "a photo.png"
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60), "uint8")
     Image.fromarray(pixels).save(photo)
-    words = ["predict", str(photo), "--model", str(model), "--explain"]
-    assert main(words) == 0
-    assert "a photo.png.explained.png" in capsys.readouterr().out.replace("\n", "")
+    code, out, _ = shell("predict", photo, "--model", small_file(), "--explain")
+    assert code == 0
+    assert "a photo.png.explained.png" in out.replace("\n", "")
     with Image.open(tmp_path / "a photo.png.explained.png") as picture:
         assert picture.size == (224, 224)  # 28 pixels, enlarged
         pixels = np.asarray(picture).astype(int)

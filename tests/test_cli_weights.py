@@ -4,7 +4,6 @@ import keras
 import pytest
 
 import keras_senet
-from keras_senet.cli import main
 from keras_senet.weights import save_weights
 
 
@@ -14,29 +13,27 @@ def weights(randomize, tmp_path):
     return save_weights(randomize(model), tmp_path / "mine.weights.h5")
 
 
-def test_convert(weights, tmp_path, capsys):
+def test_convert(weights, tmp_path, shell):
     target = tmp_path / "target.keras"
-    assert main(["convert", str(weights), str(target)]) == 0
-    assert "differ by 0.0e+00" in " ".join(capsys.readouterr().out.split())
+    code, out, _ = shell("convert", weights, target)
+    assert code == 0
+    assert "differ by 0.0e+00" in " ".join(out.split())
     assert target.is_file()
     assert "se_resnet20" in (tmp_path / "target.md").read_text()
-    assert main(["convert", str(weights), str(target)]) == 1
-    error = capsys.readouterr().err
-    assert "must not exist yet" in error
-    assert "Traceback" not in error
+    code, _, err = shell("convert", weights, target)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "must not exist yet" in err
 
 
-def test_convert_of_another_file(tmp_path, capsys):
+def test_convert_of_another_file(tmp_path, shell):
     (tmp_path / "bad.pth").write_text("no weights")
-    code = main(["convert", str(tmp_path / "bad.pth"), str(tmp_path / "t.keras")])
-    assert code == 1
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    code, _, err = shell("convert", tmp_path / "bad.pth", tmp_path / "t.keras")
+    assert (code, err.count("\n")) == (1, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["bad.pth"]
 
 
-def test_list_weights(capsys):
-    assert main(["list", "se_resnet50", "--weights"]) == 0
-    out = capsys.readouterr().out
+def test_list_weights(shell):
+    _, out, _ = shell("list", "se_resnet50", "--weights")
     rows = [line.split() for line in out.splitlines() if "se_resnet50." in line]
     assert rows[0] == ["se_resnet50.ra2_in1k", "80.26", "224", "28.1", "4.10",
                        "Apache-2.0"]  # fmt: skip
@@ -45,16 +42,14 @@ def test_list_weights(capsys):
     assert rows[-1][:2] == ["se_resnet50.keras_in1k_no_top", "-"]
 
 
-def test_info_layers(capsys):
-    assert main(["info", "se_resnet20", "--layers"]) == 0
-    out = capsys.readouterr().out
+def test_info_layers(shell):
+    _, out, _ = shell("info", "se_resnet20", "--layers")
     assert "conv3_block3_se" in out
     assert "274,847" in out
 
 
-def test_info_of_several_inputs_without_weights(tmp_path, capsys):
+def test_info_of_several_inputs_without_weights(tmp_path, shell):
     inputs = [keras.Input((4,)), keras.Input((4,))]
     network = keras.Model(inputs, [keras.layers.Add()(inputs), inputs[0]])
     network.save(tmp_path / "a.keras")
-    assert main(["info", str(tmp_path / "a.keras")]) == 0
-    assert "4, 4" in capsys.readouterr().out
+    assert "4, 4" in shell("info", tmp_path / "a.keras")[1]

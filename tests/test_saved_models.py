@@ -1,11 +1,11 @@
 """The exported networks in saved_models/ are what their records say."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ship_weights as ship
 
 import keras_senet
 from keras_senet.export import open_runner
@@ -25,15 +25,6 @@ def by_data(name):
     return [r for r in RECORDS if r["name"].partition("/")[0].endswith(f".{name}")]
 
 
-@pytest.fixture(scope="module")
-def ship():
-    path = ROOT / "scripts" / "ship_weights.py"
-    spec = importlib.util.spec_from_file_location("ship_weights", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_every_export_has_a_record():
     paths = {
         path.relative_to(FOLDER).as_posix()
@@ -44,14 +35,14 @@ def test_every_export_has_a_record():
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=ids)
-def test_file_is_unchanged(record, ship):
+def test_file_is_unchanged(record):
     path = FOLDER / record["name"]
     assert ship.fingerprint(path) == record["sha256"]
     assert sum(p.stat().st_size for p in ship.files_of(path)) == record["bytes"]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=ids)
-def test_file_gives_the_stored_scores(record, ship):
+def test_file_gives_the_stored_scores(record):
     runner = open_runner(FOLDER / record["name"])
     scores = runner.predict(ship.generated_images(runner.input_shape[1:]))
     stored = np.array(record["scores"])

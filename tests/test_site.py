@@ -1,11 +1,11 @@
 """The site: its pages are fresh, complete, and build without a warning."""
 
 import inspect
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import make_family_pages
 import pytest
 
 import keras_senet
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_family_pages_are_fresh():
-    pages = runpy.run_path(str(ROOT / "scripts" / "make_family_pages.py"))["pages"]()
+    pages = make_family_pages.pages()
     for path, text in pages.items():
         assert path.read_text("utf-8") == text, (
             "run `python scripts/make_family_pages.py`"

@@ -62,31 +62,12 @@ def _xla(model, threads):
     return lambda images: lambda: function(images).numpy()
 
 
-def _saved_model(model, threads, **options):
+def _exported(model, threads, *, export, suffix="", precision=None, **options):
     with tempfile.TemporaryDirectory() as folder:
-        path = export_saved_model(model, Path(folder, "saved_model"), **options)
-        return _memory(path, threads)
-
-
-def _onnx(model, threads):
-    with tempfile.TemporaryDirectory() as folder:
-        return _memory(export_onnx(model, Path(folder, "model.onnx")), threads)
-
-
-def _openvino(model, threads, precision=None, **options):
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_openvino(
-            model, Path(folder, "model.xml"), **_calibrated(model, options)
-        )
+        path = Path(folder, f"model{suffix}")
+        export(model, path, **_calibrated(model, options))
         runner = open_runner(path, threads=threads, precision=precision)
         return _memory(runner, threads)
-
-
-def _tflite(model, threads, **options):
-    options = _calibrated(model, options)
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_tflite(model, Path(folder, "model.tflite"), **options)
-        return _memory(path, threads)
 
 
 def _calibrated(model, options):
@@ -129,11 +110,11 @@ def _torch(network, threads, *, training=False, channels_last=False):
     return opened
 
 
-def _of(function, **options):
-    return functools.partial(function, **options)
-
-
-_TORCH_TRAINING = _of(_torch, training=True)
+_of = functools.partial
+_saved_model = _of(_exported, export=export_saved_model)
+_tflite = _of(_exported, export=export_tflite, suffix=".tflite")
+_openvino = _of(_exported, export=export_openvino, suffix=".xml")
+_torch_training = _of(_torch, training=True)
 
 FORMS: dict[str, Form] = {
     "memory": Form(_memory),
@@ -144,7 +125,7 @@ FORMS: dict[str, Form] = {
     "constants": Form(_of(_saved_model, fold=False)),
     "litert": Form(_tflite),
     "litert_int8": Form(_of(_tflite, quantization="int8"), exact=False),
-    "onnx": Form(_onnx),
+    "onnx": Form(_of(_exported, export=export_onnx, suffix=".onnx")),
     "openvino": Form(_openvino),
     "openvino_bfloat16": Form(_of(_openvino, precision="bfloat16"), exact=False),
     "openvino_int8": Form(_of(_openvino, quantization="int8"), exact=False),
@@ -152,8 +133,8 @@ FORMS: dict[str, Form] = {
     "torch_channels_last": Form(_of(_torch, channels_last=True), changes=True),
     "training": Form(_training, exact=False, changes=True),
     "training_xla": Form(_of(_training, jit_compile=True), exact=False, changes=True),
-    "torch_training": Form(_TORCH_TRAINING, exact=False, changes=True),
+    "torch_training": Form(_torch_training, exact=False, changes=True),
     "torch_training_channels_last": Form(
-        _of(_TORCH_TRAINING, channels_last=True), exact=False, changes=True
+        _of(_torch_training, channels_last=True), exact=False, changes=True
     ),
 }

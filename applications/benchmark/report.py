@@ -12,6 +12,7 @@ from parts import GOALS, PARTS, Goal, Group
 
 from keras_senet.benchmark import Ratio, ratio
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pages import write_block
 
 FORMAT = 1
@@ -238,7 +239,7 @@ def goals_table(report: Report) -> str:
         if o.goal.part in report.parts
     ]
     columns = ("part", "ratio", ">batch", ">goal", ">measured", ">default form", "")
-    return _table(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def part_table(name: str, result: Result) -> str:
@@ -259,15 +260,8 @@ def part_table(name: str, result: Result) -> str:
     skipped = [f"\nSkipped: {s}. {why}" for s, why in sorted(result.skipped.items())]
     packages = ", ".join(f"{name} {v}" for name, v in result.versions.items())
     facts = f"Load before: {result.load:.1f}; took {result.seconds:.0f} s; {packages}."
-    table = _table(("what", ">batch", f">{unit}", ">ratio"), rows)
+    table = markdown_table(("what", ">batch", f">{unit}", ">ratio"), rows)
     return "\n".join([table, *skipped, f"\n{facts}"])
-
-
-def _table(columns, rows):
-    rule = ["---:" if name.startswith(">") else "---" for name in columns]
-    head = [name.lstrip(">") for name in columns]
-    lines = (" | ".join(map(str, cells)) for cells in (head, rule, *rows))
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 def machine_line(report: Report) -> str:

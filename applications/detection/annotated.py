@@ -99,9 +99,10 @@ def _open_coco(folder, split):
     counts["images missing"] = len(missing)
     records = tuple(v for key, v in images.items() if key not in set(missing))
     if not any(record.boxes for record in records):
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         raise ValueError(
             "There must be an image with a box of a known class. Received: "
-            f"{str(file)!r}, with {len(records)} images. {_said(counts)}"
+            f"{str(file)!r}, with {len(records)} images. {said}"
         )
     counts["images without boxes"] = sum(not record.boxes for record in records)
     counts["boxes"] = sum(len(record.boxes) for record in records)
@@ -113,10 +114,6 @@ def _open_coco(folder, split):
         read=lambda: _read_records(records),
         records=records,
     )
-
-
-def _said(counts):
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def _add(annotation, images, labels, counts):

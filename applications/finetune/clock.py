@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -155,7 +154,9 @@ class Clock:
         network.predict(parts[1][0].take(1), verbose=0)
         for _ in range(self.rounds):
             for name, call in (("inference", inference), ("probe", probe)):
-                times[name].append(_seconds(call))
+                begin = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - begin)
         found = {name: statistics.median(values) for name, values in times.items()}
         found["fit"] = statistics.median(fits)
         found["updates"] = (
@@ -231,7 +232,7 @@ class Clock:
         if self.torch_python is None:
             return {}
         command = [self.torch_python, Path(__file__).with_name("torch_probe.py")]
-        words = [folder / "photos", self.batch, cores()]
+        words = [folder / "photos", self.batch, describe_machine()["cores"]]
         done = subprocess.run(
             [*map(str, command + words)], capture_output=True, text=True, check=False
         )
@@ -282,8 +283,8 @@ class Clock:
             rows.append((title, passes * steps * found[name], note))
         lines = [
             f"`{self.model}`, random weights, {self.photos:,} photographs of "
-            f"{self.side} pixels, steps of {self.batch}; {cores()} cores, load "
-            f"before {found['load']:.1f}.",
+            f"{self.side} pixels, steps of {self.batch}; {found['machine']['cores']} "
+            f"cores, load before {found['load']:.1f}.",
             "",
             "| what | minutes | how it is known |",
             "|---|--:|---|",
@@ -329,17 +330,6 @@ def _compiled(network, rate):
         jit_compile=False,
     )
     return network
-
-
-def _seconds(call: Callable) -> float:
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
 
 
 def make_photos(folder: Path, count: int, size: tuple[int, int]) -> None:

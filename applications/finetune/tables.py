@@ -50,7 +50,8 @@ def best_of_grid(task: Task, results: Results) -> str | None:
 
 def difference(task: Task, results: Results) -> float | None:
     """Returns how many points the default is above the better of the two others."""
-    if not _is_complete(task, results):
+    arms = ["default", *(GRID if task.weights else ())]
+    if not all((task, arm) in results for arm in arms):
         return None
     default = results[task, "default"]
     others = [default["probe"]["report"]]
@@ -58,11 +59,6 @@ def difference(task: Task, results: Results) -> float | None:
     if best is not None:
         others.append(results[task, best]["report"])
     return 100 * (default["report"] - max(others))
-
-
-def _is_complete(task, results):
-    arms = ["default", *(GRID if task.weights else ())]
-    return all((task, arm) in results for arm in arms)
 
 
 def _row(task, results):

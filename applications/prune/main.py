@@ -19,7 +19,7 @@ import keras_senet
 from keras_senet.data import Source, open_source
 from keras_senet.opening import open_model
 from keras_senet.utils.files import atomic_path, read_json, write_json
-from keras_senet.utils.pages import write_block
+from keras_senet.utils.pages import read_block, write_block
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,8 @@ class Pruning:
             if any(report.key(row) == way for row in rows):
                 continue
             rows.append(self._measure(*way, rows, source))
-            self._store(rows)
+            stored = {"options": self._options(), "rows": rows}
+            write_json(self.output / "results.json", stored, overwrite=True)
             print(report.line(rows[-1:]), flush=True)
             keras.backend.clear_session()
         self._write([row for row in rows if report.key(row) in wanted])
@@ -87,13 +88,7 @@ class Pruning:
                     f"`keep` must lie between 0 and 1. Received: keep={keep!r}"
                 )
         if self.docs is not None:
-            page = self.docs.read_text("utf-8")
-            marks = ("<!-- pruning -->", "<!-- end of the pruning -->")
-            if any(page.count(mark) != 1 for mark in marks):
-                raise ValueError(
-                    f"The page must have the marks {marks[0]!r} and {marks[1]!r}, each "
-                    f"once. Received: {str(self.docs)!r}, which has not."
-                )
+            read_block(self.docs, "pruning")
         opened = open_model(self.model, self.weights)
         card = opened.card
         if card.outputs not in ("softmax", "logits"):
@@ -184,10 +179,6 @@ class Pruning:
             jit_compile=False,
         )
         model.fit(training, epochs=self.epochs, shuffle=False, verbose=0)
-
-    def _store(self, rows):
-        stored = {"options": self._options(), "rows": rows}
-        write_json(self.output / "results.json", stored, overwrite=True)
 
     def _write(self, rows):
         limit = "all" if self.limit is None else f"{self.limit:,}"

@@ -12,14 +12,14 @@ from keras_senet.utils.markdown import markdown_table
 from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.report_page import Picture, Report
 
-_ALTS = {
+ALTS = {
     "classes": "Lines of mean gates over channels, one panel for each layer.",
     "deviations": "Mean gates of two classes, with bands of the standard deviation.",
     "maps": "Heat maps of mean gates: a row for each class, a column for each channel.",
     "course": "Curves along the SE layers, one panel for each measure.",
     "activations": "Images; beside each, the parts that support its class.",
 }
-_TEXTS = {
+TEXTS = {
     "course": "Selectivity is the share of the gates' variance that lies between the "
     "classes. The deviation shows how much a gate differs from its channel's mean; if "
     "it is near 0, a constant could replace the gate. The distance is that from a gate "
@@ -203,8 +203,8 @@ def _page(statistics, removal, files, tables, data):
         about=f"{about}, {data}." if data else f"{about}.",
         files=["gates.csv", "layers.csv"] + ["removal.csv"] * (removal is not None),
         pictures=[
-            Picture(files[name], _ALTS[name], _TEXTS[name])
-            for name in _TEXTS
+            Picture(files[name], ALTS[name], TEXTS[name])
+            for name in TEXTS
             if name in files
         ],
         tables=tables,

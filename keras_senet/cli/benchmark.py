@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from tyro.conf import Positional
 
+import keras_senet
 from keras_senet.benchmark import (
     THREADS,
     Form,
@@ -116,9 +117,7 @@ class Benchmark:
         return 0
 
     def _open(self, name, weights=None):
-        from keras_senet.opening import open_model
-
-        opened = open_model(
+        opened = keras_senet.open_model(
             name,
             weights,
             trained=False,

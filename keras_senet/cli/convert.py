@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+import keras_senet
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 
@@ -32,9 +33,7 @@ class Convert:
     overwrite: bool = False
 
     def run(self) -> int:
-        from keras_senet.hub import convert
-
-        done = convert(
+        done = keras_senet.hub.convert(
             self.source, self.target, model=self.model, overwrite=self.overwrite
         )
         make_console().print(

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_data_dir, check_new
+from keras_senet.cli.reports import check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,6 @@ class Evaluate:
         from keras_senet.utils.files import atomic_path
 
         check_new(self.output)
-        check_data_dir(self.data, self.data_dir)
         model = open_model(
             self.model,
             self.weights,

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from tyro.conf import Positional
 
+import keras_senet
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_data_dir, check_new
+from keras_senet.cli.reports import check_new
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,19 +58,15 @@ class Explain:
     TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
-        from keras_senet.data import open_source
         from keras_senet.data.failures import explained
-        from keras_senet.opening import open_model
 
         check_new(self.output)
-        check_data_dir(self.data, self.data_dir)
-        opened = open_model(self.model, self.weights)
-        source = open_source(self.data, data_dir=self.data_dir)
+        opened = keras_senet.open_model(self.model, self.weights)
+        source = keras_senet.data.open_source(self.data, data_dir=self.data_dir)
         with explained(source):
             return self._run(opened, source)
 
     def _run(self, opened, source):
-        from keras_senet import analysis
         from keras_senet.analysis import plots, report
 
         model = opened.keras_model()
@@ -81,7 +78,7 @@ class Explain:
             crop_fraction=self.crop_fraction,
         )
         dataset = view.batches(self.split, batch_size=self.batch_size, limit=self.limit)
-        statistics = analysis.excitation_statistics(
+        statistics = keras_senet.analysis.excitation_statistics(
             model, dataset, class_names=source.class_names
         )
         # Wrong names are found before the long measurement.
@@ -96,7 +93,7 @@ class Explain:
             )
         removal = None
         if self.removal:
-            removal = analysis.removal_accuracy(
+            removal = keras_senet.analysis.removal_accuracy(
                 model,
                 dataset if is_own else dataset.map(_without_labels),
                 statistics,
@@ -137,7 +134,6 @@ def _draw_activations(model, dataset, source, classes, is_own):
     """
     import numpy as np
 
-    from keras_senet import analysis
     from keras_senet.analysis import plots
 
     if source.multi_label:
@@ -151,7 +147,8 @@ def _draw_activations(model, dataset, source, classes, is_own):
             break
     labels = [label for label, found in wanted.items() for _ in found]
     images = np.stack([image for found in wanted.values() for image in found])
-    where = analysis.class_activation(model, images, labels if is_own else None)
+    explained = labels if is_own else None
+    where = keras_senet.analysis.class_activation(model, images, explained)
     names = [source.class_names[label] for label in labels]
     return plots.draw_activations(images, where, names)
 

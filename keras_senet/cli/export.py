@@ -7,14 +7,10 @@ from typing import ClassVar, Literal
 
 from tyro.conf import Positional
 
+import keras_senet
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.reports import (
-    check_data_dir,
-    first_images,
-    has_classes,
-    print_verifications,
-)
+from keras_senet.cli.reports import first_images, has_classes, print_verifications
 from keras_senet.containers import SUFFIXES
 
 
@@ -70,15 +66,11 @@ class Export:
     TITLES: ClassVar = {"quantization": "Quantisation", "data": "Images"}
 
     def run(self) -> int:
-        from keras_senet.export import verify
-        from keras_senet.opening import open_model
-
-        opened = open_model(self.model, self.weights)
         self._check()
+        opened = keras_senet.open_model(self.model, self.weights)
         if self.rgb_input:
-            from keras_senet.surgery import rgb_input
-
-            opened = open_model(rgb_input(opened.keras_model()))
+            model = keras_senet.surgery.rgb_input(opened.keras_model())
+            opened = keras_senet.open_model(model)
         # Before anything is written, so that what is wrong with them leaves no file.
         if self.images:
             model = opened.keras_model()
@@ -88,7 +80,7 @@ class Export:
         console.print(f"Written: {output}")
         if not self.images:
             return 0
-        report = verify(model, output, images, labels)
+        report = keras_senet.verify(model, output, images, labels)
         print_verifications(console, [report])
         return 0 if report.passed else 1
 
@@ -99,13 +91,12 @@ class Export:
 
     def _check(self):
         kind, suffix = self._kind, self.output.suffix
-        check_data_dir(self.data or "bundled", self.data_dir)
         needs_images = self.images or self.quantization.startswith("int8")
-        if not needs_images and (self.data is not None or self.split != "test"):
+        given = self.data or self.data_dir or self.split != "test"
+        if given and not needs_images:
             raise ValueError(
-                "`data` and `split` are for the verification and for int8. Received: "
-                f"data={self.data!r}, split={self.split!r}, images=0. Leave out "
-                "--images 0, or the data."
+                "`data`, `data_dir` and `split` are for the verification and for int8. "
+                "Received: one of them, and images=0. Leave out --images 0, or them."
             )
         for name, plain, kinds in (
             ("quantization", "none", ("tflite", "openvino")),
@@ -136,8 +127,6 @@ class Export:
             )
 
     def _write(self, opened):
-        from keras_senet import export
-
         kind = self._kind
         arguments = {"labels": opened.class_names(), "fold": self.fold}
         arguments["batch_size"] = self.batch_size
@@ -152,11 +141,9 @@ class Export:
             quantization = None if self.quantization == "none" else self.quantization
             arguments["quantization"] = quantization
             arguments["representative_dataset"] = self._calibration(opened)
-        return getattr(export, f"export_{kind}")(model, self.output, **arguments)
+        return getattr(keras_senet, f"export_{kind}")(model, self.output, **arguments)
 
     def _search(self, opened, arguments):
-        from keras_senet.export import search_int8
-
         images, targets = self._images(opened, self.split, self.images or None)
         if self.quantization != "int8" or targets is None:
             raise ValueError(
@@ -164,7 +151,7 @@ class Export:
                 f"classes. Received: quantization={self.quantization!r}, "
                 f"data={self.data!r}"
             )
-        found = search_int8(
+        found = keras_senet.search_int8(
             opened.keras_model(),
             self.output,
             images,
@@ -192,9 +179,8 @@ class Export:
 
     @functools.cached_property
     def _source(self):
-        from keras_senet.data import open_source
-
-        return open_source(self.data or "bundled", data_dir=self.data_dir)
+        name = self.data or "bundled"
+        return keras_senet.data.open_source(name, data_dir=self.data_dir)
 
 
 parse = functools.partial(parse_arguments, Export, "export")

@@ -10,11 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.reports import (
-    check_data_dir,
-    first_images,
-    print_verifications,
-)
+from keras_senet.cli.reports import first_images, print_verifications
 from keras_senet.cli.train import (
     EXIT_STOPPED,
     RECIPE_TITLES,
@@ -68,7 +64,6 @@ class Finetune:
         from keras_senet.training.report import write_report
         from keras_senet.training.strategies import is_chief
 
-        check_data_dir(self.data, self.data_dir)
         console, strategy = make_console(), make_strategy()
         call = functools.partial(
             finetune, recipe=self.values, probe=self.probe, strategy=strategy

@@ -26,7 +26,7 @@ _SHARED = {
     "model": "A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml "
     "(OpenVINO) file, or the name of a network.",
     "weights": "For a network: a preset or a file.",
-    "data_dir": "The folder of the data, if not the usual one.",
+    "data_dir": "The folder of the tensorflow_datasets data, if not the usual one.",
     "trust": "Open a SavedModel that may do more than compute.",
 }
 _ALWAYS = {

@@ -29,9 +29,9 @@ class Info:
     trust: bool = False
 
     def run(self) -> int:
-        from keras_senet.opening import open_model
-
-        opened = open_model(self.model, self.weights, trained=False, trust=self.trust)
+        opened = keras_senet.open_model(
+            self.model, self.weights, trained=False, trust=self.trust
+        )
         rows = _model_rows(opened) if opened.kind == "keras" else _file_rows(opened)
         console = make_console()
         print_table(console, opened.name, ("", ""), rows)

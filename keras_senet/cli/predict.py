@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+import keras_senet
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import as_integer
@@ -47,19 +48,15 @@ class Predict:
     def run(self) -> int:
         import numpy as np
 
-        from keras_senet.data import read_image
-        from keras_senet.opening import open_model
-
         as_integer("top", self.top)
-        runner = open_model(self.model, self.weights, trust=self.trust)
+        runner = keras_senet.open_model(self.model, self.weights, trust=self.trust)
         names = runner.class_names()
         if self.labels is not None:
             names = _read_labels(self.labels)
         prepare = _preparation(runner)
-        channels = runner.input_shape[-1]
         model = runner.keras_model() if self.explain else None
-        pairs = [prepare(read_image(path, channels=channels)) for path in self.images]
-        scores = [self._scores(runner, image[np.newaxis]) for _, image in pairs]
+        pairs = [prepare(path) for path in self.images]
+        scores = [_scores(runner, image[np.newaxis]) for _, image in pairs]
         names = _names(names, len(scores[0]), runner.name)
         known = runner.card.outputs not in (None, "features")
         console = make_console()
@@ -82,27 +79,27 @@ class Predict:
         if self.explain:
             for path, pair, values in zip(self.images, pairs, scores, strict=True):
                 written = _explain(model, path, *pair, values)
-                text = f"Picture of what supports the first class: {written}"
-                console.print(text)
+                console.print(f"Picture of what supports the first class: {written}")
         return 0
-
-    def _scores(self, runner, images):
-        """Returns the probabilities of one image, or raw scores if unknown."""
-        outputs = runner.predict(images)
-        if isinstance(outputs, dict) or outputs.ndim != 2:
-            raise ValueError(
-                "Predictions need a model with one output (N, classes). Received: "
-                f"{runner.name}, which has other outputs"
-            )
-        if runner.card.outputs in (None, "features"):
-            return outputs[0]
-        return runner.card.scores(outputs)[0]
 
     def _best(self, values, card):
         """Returns the numbers of the classes to show."""
         order = (-values).argsort(kind="stable")
         likely = (values > 0.5).sum() if card.multi_label else 0
         return order[: max(self.top, likely)]
+
+
+def _scores(runner, images):
+    """Returns the probabilities of one image, or raw scores if unknown."""
+    outputs = runner.predict(images)
+    if isinstance(outputs, dict) or outputs.ndim != 2:
+        raise ValueError(
+            "Predictions need a model with one output (N, classes). Received: "
+            f"{runner.name}, which has other outputs"
+        )
+    if runner.card.outputs in (None, "features"):
+        return outputs[0]
+    return runner.card.scores(outputs)[0]
 
 
 def _explain(model, path, picture, image, values) -> Path:
@@ -151,7 +148,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _preparation(runner):
-    """Returns what makes the cropped picture and the model's input of an image."""
+    """Returns what makes the cropped picture and the model's input of a file."""
     import numpy as np
 
     from keras_senet.preprocessing import PLAIN, preprocess_input, resize_and_crop
@@ -172,7 +169,8 @@ def _preparation(runner):
     record = record or PLAIN
     record = dataclasses.replace(record, image_size=shape[1] or record.image_size)
 
-    def prepare(image):
+    def prepare(path):
+        image = keras_senet.data.read_image(path, channels=shape[-1])
         picture = image = np.asarray(resize_and_crop(image, record))
         if bare:
             image = preprocess_input(image, "channels_last", preset=record)

@@ -22,18 +22,6 @@ def check_new(output: Path | None) -> None:
         )
 
 
-def check_data_dir(data: str, data_dir: Path | None) -> None:
-    """Raises a ValueError if `data_dir` is given for data that has its own place."""
-    from keras_senet.data.catalog import is_path
-
-    if data_dir is not None and (data == "bundled" or is_path(data)):
-        raise ValueError(
-            "`data_dir` is only for the data sets of tensorflow_datasets. Received: "
-            f"data={data!r}, data_dir={str(data_dir)!r}. Name such a data set, or "
-            "leave out --data-dir."
-        )
-
-
 def first_images(source, split, model, limit):
     """Returns images of a source as a model takes them, and their labels.
 

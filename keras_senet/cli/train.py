@@ -10,7 +10,6 @@ from tyro.conf import OmitArgPrefixes
 
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console
-from keras_senet.cli.reports import check_data_dir
 from keras_senet.training.recipe import Recipe
 from keras_senet.training.recipes import RECIPES, load_recipe
 
@@ -66,11 +65,12 @@ class Train:
     def run(self) -> int:
         from keras_senet.training import train
 
-        if not self.smoke:
-            check_data_dir(self.values.data, self.data_dir)
-        console = make_console()
-        recipe = self.values.smoke() if self.smoke else self.values
-        result = run_training(self, "train", console, train, recipe, self.run_folder)
+        console, command = make_console(), self
+        if self.smoke:  # on the bundled images, which have their own place
+            values = self.values.smoke()
+            command = dataclasses.replace(self, values=values, data_dir=None)
+        recipe = command.values
+        result = run_training(command, "train", console, train, recipe, self.run_folder)
         if result is None:
             return EXIT_STOPPED
         accuracies = result.history["val_accuracy"]

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from tyro.conf import Positional
 
+import keras_senet
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
-from keras_senet.cli.reports import check_data_dir
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,17 +51,11 @@ class Variants:
     TITLES: ClassVar = {"data": "Images"}
 
     def run(self) -> int:
-        from keras_senet.data import open_source
-        from keras_senet.export import compare_variants
-        from keras_senet.opening import open_model
-
-        check_data_dir(self.data, self.data_dir)
-        opened = open_model(self.model, self.weights)
-        source = open_source(self.data, data_dir=self.data_dir)
-        report = compare_variants(
+        opened = keras_senet.open_model(self.model, self.weights)
+        report = keras_senet.compare_variants(
             opened.keras_model(),
             self.output,
-            source,
+            keras_senet.data.open_source(self.data, data_dir=self.data_dir),
             split=self.split,
             limit=self.limit,
             variants=self.variants or None,

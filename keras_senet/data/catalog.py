@@ -55,7 +55,8 @@ def open_source(
 
     Raises:
         FileNotFoundError: If `name` is a path that does not exist.
-        ValueError: If there is no such data, or it has no images with classes.
+        ValueError: If there is no such data, it has no images with classes, or it is
+            not of tensorflow_datasets and `data_dir` is given.
         OSError: If a data set cannot be downloaded or prepared.
 
     Example:
@@ -72,9 +73,16 @@ def open_source(
         raise ValueError(
             f"`held_out` must lie between 0 and 1. Received: held_out={held_out!r}."
         )
+    has_own_place = name == "bundled" or is_path(name)
+    if has_own_place and data_dir is not None:
+        raise ValueError(
+            "`data_dir` is only for the data sets of tensorflow_datasets. Received: "
+            f"{str(name)!r}, data_dir={str(data_dir)!r}. Name such a data set, or "
+            "leave out `data_dir`."
+        )
     if name == "bundled":
         return open_bundled()
-    if is_path(name):
+    if has_own_place:
         options = {"on_error": on_error, "held_out": held_out}
         if tables := find_tables(Path(name).expanduser()):
             source = open_tables(name, tables, **options)

@@ -120,50 +120,43 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
 
 
-class _Lock:
-    """The system's lock of a folder; it ends with the process, killed or not.
+@contextlib.contextmanager
+def _locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Has the system's lock of a folder; it ends with the process, killed or not.
 
     Raises:
         BlockingIOError: If another one has it.
         OSError: If there is no such folder, or its file system has no locks.
     """
-
-    def __init__(self, folder: Path):
-        self._descriptor = None
-        if fcntl is None:
-            return
-        self._descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = None
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def _own_folder(prefix: str, place: Path) -> Iterator[Path]:
     """Yields a new folder, locked, and removes it."""
-    lock = None
-    while lock is None:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    with contextlib.ExitStack() as lock:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+            try:
+                lock.enter_context(_locked(folder))
+            except (BlockingIOError, FileNotFoundError):
+                continue  # Another process took it for a leftover.
+            except OSError:
+                pass  # a file system without locks
+            if folder.exists():
+                break
         try:
-            lock = _Lock(folder)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # Another process took it for a leftover.
-        except OSError:  # a file system without locks
-            lock = contextlib.ExitStack()
-        if not folder.exists():
-            lock = lock.close()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.close()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _nobodys(prefix: str, place: Path) -> Iterator[Path]:
@@ -174,7 +167,7 @@ def _nobodys(prefix: str, place: Path) -> Iterator[Path]:
     except OSError:
         return
     for folder in found if fcntl else ():
-        with contextlib.suppress(OSError), contextlib.closing(_Lock(folder)):
+        with contextlib.suppress(OSError), _locked(folder):
             yield Path(folder)
 
 
@@ -205,27 +198,28 @@ def locked_folder(folder: str | os.PathLike, what: str) -> Iterator[None]:
         BlockingIOError: If another process is in it, or another thread.
     """
     holder = Path(folder) / HOLDER
-    try:
-        lock = _Lock(Path(folder))
-    except BlockingIOError:
+    with contextlib.ExitStack() as lock:
         try:
-            name = holder.read_text("utf-8")[:200]
-        except OSError:
-            name = "another process"
-        raise BlockingIOError(
-            f"The {what} must be used by one at a time. Received: {str(folder)!r}, "
-            f"which {name!r} is using. Wait until it has ended, or choose another."
-        ) from None
-    except OSError:  # a file system without locks
-        yield
-        return
-    try:
-        with disk_full_explained(holder):
-            holder.write_text(f"process {os.getpid()} on {platform.node()}", "utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.close()
+            lock.enter_context(_locked(folder))
+        except BlockingIOError:
+            try:
+                name = holder.read_text("utf-8")[:200]
+            except OSError:
+                name = "another process"
+            raise BlockingIOError(
+                f"The {what} must be used by one at a time. Received: {str(folder)!r}, "
+                f"which {name!r} is using. Wait until it has ended, or choose another."
+            ) from None
+        except OSError:  # a file system without locks
+            yield
+            return
+        try:
+            with disk_full_explained(holder):
+                name = f"process {os.getpid()} on {platform.node()}"
+                holder.write_text(name, "utf-8")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
 
 
 def _check_kind(source: Path, target: Path, what: str) -> None:
@@ -344,7 +338,9 @@ def check_archive(path: str | os.PathLike) -> None:
 
 def write_csv(path: Path, rows: Iterable[Sequence]) -> Path:
     """Writes rows of values, the head first, replacing an older file."""
-    with atomic_path(path, overwrite=True) as temporary:  # noqa: SIM117
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(map(in_csv, row) for row in rows)
+    with (
+        atomic_path(path, overwrite=True) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file).writerows(map(in_csv, row) for row in rows)
     return path

@@ -1,24 +1,15 @@
 """docs/complexity.md says what the networks of today cost."""
 
-import importlib.util
 import json
 from pathlib import Path
 
+import make_complexity_page as script
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def script():
-    path = ROOT / "scripts" / "make_complexity_page.py"
-    spec = importlib.util.spec_from_file_location("make_complexity_page", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_page_has_the_rows_of_the_script(script):
+def test_page_has_the_rows_of_the_script():
     page = script.PAGE.read_text("utf-8")
     assert script.line(script.Row(network="se_resnet20")) in page
     for row in script.ROWS:
@@ -36,7 +27,7 @@ def test_page_has_the_rows_of_the_script(script):
                 assert "| {} → {} |".format(*published) in line
 
 
-def test_times_come_from_a_report(script, tmp_path):
+def test_times_come_from_a_report(tmp_path):
     seconds = {
         ("se_resnet50 plain, inference", 1): (0.010, 0.010, 0.020),
         ("se_resnet50 with SE, inference", 1): (0.011, 0.012, 0.022),

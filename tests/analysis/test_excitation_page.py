@@ -1,23 +1,17 @@
 """docs/excitation.md is written from a report."""
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
+import make_excitation_page as module
 import numpy as np
 import pytest
 from PIL import Image
-
-PATH = Path(__file__).parents[2] / "scripts" / "make_excitation_page.py"
 
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """The script, its page in an empty folder, and a report instead of a network."""
-    spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     made, docs = tmp_path / "made", tmp_path / "docs"
     made.mkdir()
     docs.mkdir()
@@ -40,7 +34,7 @@ def script(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "DOCS", docs)
     monkeypatch.setattr(module, "main", explain)
-    module.picture = picture
+    monkeypatch.setattr(module, "picture", picture, raising=False)
     return module
 
 
@@ -53,7 +47,7 @@ def test_page_and_pictures(script):
     assert page.endswith("<!-- end of the excitation -->\n\nafter\n")
     assert "make_excitation_page.py small --split 'train[:9%]'\n```" in page
     assert "`small` on cats, test: 1,200 images of 2 classes, 87.50 % of" in page
-    assert "| se |\n\nAll.\n\n![Curves of" in page
+    assert "| se |\n\nAll.\n\n![Lines of" in page
     for name in script.PICTURES:
         assert f"](images/excitation-{name}.png)" in page
         with Image.open(script.DOCS / "images" / f"excitation-{name}.png") as file:

@@ -10,12 +10,15 @@ import pytest
 def modules(request, monkeypatch):
     """Makes what lies beside the test module's `PROGRAM` importable, for one test.
 
-    Names as `report` belong to several programs: each test begins without them, and
-    leaves what others had imported.
+    And what is in its folder `SHARED`, if it has one. Names as `report` belong to
+    several programs: each test begins without them, and leaves what others had
+    imported.
     """
-    folder = request.module.PROGRAM.parent
-    names = [path.stem for path in folder.glob("*.py")]
-    monkeypatch.syspath_prepend(folder)
+    own = request.module.PROGRAM.parent
+    folders = [getattr(request.module, "SHARED", own), own]
+    names = {path.stem for folder in folders for path in folder.glob("*.py")}
+    for folder in folders:
+        monkeypatch.syspath_prepend(folder)
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield

@@ -318,7 +318,7 @@ def test_table_of_a_part(app, report):
     table = app("report").part_table("training", report.parts["training"])
     assert table.splitlines()[:6] == [
         "| what | batch | ms | ratio |",
-        "| --- | ---: | ---: | ---: |",
+        "| --- | --: | --: | --: |",
         "| keras.applications.ResNet50 | 8 | 1000.0 | 1 |",
         "| plain host | 8 | 500.0 | 0.500 |",
         "| SEResNet50 | 8 | 800.0 | 0.800 |",

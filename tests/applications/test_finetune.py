@@ -1,25 +1,13 @@
 """The comparison of fine-tuning with training from scratch, as a program."""
 
 import json
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "applications" / "finetune"
-
-
-def run(*words):
-    return subprocess.run(
-        [sys.executable, FOLDER / "main.py", *map(str, words)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+PROGRAM = FOLDER / "main.py"
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(100, 60), (500, 12)])
@@ -63,12 +51,11 @@ def done(tmp_path):
     return tmp_path
 
 
-def test_table_of_known_results(done):
+def test_table_of_known_results(done, run, capsys):
     docs = done / "docs.md"
     docs.write_text("before <!-- comparison --> <!-- end of the comparison --> after")
-    result = run("--output", done, "--images", 10, "--seeds", 0, 1, "--docs", docs)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count(": was done") == 6
+    run("--output", done, "--images", 10, "--seeds", 0, 1, "--docs", docs)
+    assert capsys.readouterr().out.count(": was done") == 6
     for page in (done / "finetune.md", docs):
         text = page.read_text()
         assert "| 10 | pre-trained | 62.00 | 2.83 | 60.00, 64.00 |" in text
@@ -81,21 +68,19 @@ def test_table_of_known_results(done):
     assert [row["arm"] for row in rows][::2] == ["pre-trained", "scratch 0.01"]
 
 
-def test_another_recipe_is_refused(done):
-    result = run("--output", done, "--images", 10, "--seeds", 0, "--weights", "other")
-    assert result.returncode == 1
-    assert "which was made with others" in result.stderr
+def test_another_recipe_is_refused(done, run):
+    with pytest.raises(SystemExit, match="which was made with others"):
+        run("--output", done, "--images", 10, "--seeds", 0, "--weights", "other")
 
 
 @pytest.mark.slow
-def test_smoke_can_be_repeated(tmp_path):
-    first = run("--output", tmp_path, "--smoke")
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.count(": done") == 2
+def test_smoke_can_be_repeated(tmp_path, run, capsys):
+    run("--output", tmp_path, "--smoke")
+    assert capsys.readouterr().out.count(": done") == 2
     page = (tmp_path / "finetune.md").read_text()
     assert page.count("| 1 | ") == 2
-    again = run("--output", tmp_path, "--smoke")
-    assert again.stdout.count(": was done") == 2
+    run("--output", tmp_path, "--smoke")
+    assert capsys.readouterr().out.count(": was done") == 2
     cell = tmp_path / "pre-trained" / "images-1" / "seed-0"
     assert (cell / "curves.png").exists()
     assert not [path for path in cell.parent.iterdir() if path.name != "seed-0"]

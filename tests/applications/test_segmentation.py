@@ -1,7 +1,6 @@
 """The segmenter's program: its labels, one step of it, and what it exports."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,10 @@ SHARED = PROGRAM.parents[1] / "detection"
 
 
 @pytest.fixture
-def shared(modules, monkeypatch):
+def shared(modules):
     """The modules of detection, which the program reaches by itself too."""
     pytest.importorskip("keras_hub")
     pytest.importorskip("pycocotools")
-    names = [path.stem for path in SHARED.glob("*.py") if path.stem != "main"]
-    monkeypatch.setattr(sys, "path", [*sys.path, str(SHARED)])
-    for name in names:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture

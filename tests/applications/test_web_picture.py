@@ -1,4 +1,4 @@
-"""The page's pixels: `picture.js` in Node.js against `resize_and_crop`."""
+"""The page's modules in Node.js: `camera.js`, and `picture.js` beside our cropping."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "applications" / "web" / "page"
 
 # A canvas that gives back the pixels that it is handed: what a browser's does where the
 # decoder's pixels are the same.
-PROGRAM = """
+PREPARE = """
 import { readFileSync, writeFileSync } from "node:fs";
 globalThis.OffscreenCanvas = class {
   getContext() {
@@ -34,6 +34,81 @@ for (const { file, width, height, ...description } of JSON.parse(process.argv[3]
 }
 """
 
+# A button, a camera of which `open` says what it gives, and what the page is told.
+CAMERA = """
+const { Camera } = await import(process.argv[2]);
+const soon = () => new Promise(setImmediate);
+globalThis.requestAnimationFrame = setImmediate;
+const video = { play: async () => {} };
+globalThis.document = { createElement: () => video };
+const page = {};
+Object.defineProperty(globalThis, "navigator", { value: page });
+const log = [];
+const button = { disabled: true, setAttribute: (name, on) => (button.pressed = on) };
+button.addEventListener = (event, listener) => (button[event] = listener);
+let frames = 0, broken = false;
+const camera = new Camera(button, {
+  frame: async () => {
+    if (broken) throw new Error("lost");
+    return ++frames;
+  },
+  calm: (found) => log.push(found),
+  trouble: (text) => text && log.push(text),
+});
+const state = () => log.push(`${button.textContent}, ${button.pressed}`);
+camera.enable();
+button.click();
+page.mediaDevices = { getUserMedia: async () => { throw new Error("denied"); } };
+button.click();
+await soon();
+const track = { stop: () => log.push("stopped") };
+const stream = { getTracks: () => [track] };
+page.mediaDevices = { getUserMedia: async () => stream };
+button.click();
+while (frames < 3) await soon();
+state();
+button.click();
+for (const _ of Array(9)) await soon();
+const last = frames;
+state();
+for (const _ of Array(9)) await soon();
+log.push(frames === last);
+broken = true;
+button.click();
+for (const _ of Array(9)) await soon();
+state();
+console.log(JSON.stringify([...log, button.disabled]));
+"""
+
+
+def run_in_node(folder, program, module, *words):
+    """Runs a program with a module of the page, and returns what it prints."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip(f"{module}.js is run by Node.js, which is not installed")
+    (folder / "run.mjs").write_text(program)
+    shutil.copy(PAGE / f"{module}.js", folder / f"{module}.mjs")
+    command = [node, "run.mjs", f"./{module}.mjs", *words]
+    return subprocess.run(
+        command, cwd=folder, check=True, timeout=60, stdout=subprocess.PIPE
+    ).stdout
+
+
+def test_the_camera_runs_until_it_is_stopped_or_breaks(tmp_path):
+    assert json.loads(run_in_node(tmp_path, CAMERA, "camera")) == [
+        "The camera needs an https page or localhost.",
+        "There is no camera to use: denied",
+        1,  # the first frame is announced, and no other one within two seconds
+        "Stop camera, true",
+        "stopped",
+        "Use camera, false",
+        True,  # no frame after that
+        "stopped",
+        "The camera was stopped: lost",
+        "Use camera, false",
+        False,  # the button can be used again
+    ]
+
 
 def photo(height, width):
     """Edges, noise and a gradient: what resizing has to get right."""
@@ -46,9 +121,6 @@ def photo(height, width):
 
 
 def test_the_page_gives_the_network_the_pixels_of_python(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("picture.js is run by Node.js, which is not installed")
     shapes = [(48, 64), (301, 160), (97, 131), (40, 500), (700, 30), (28, 28)]
     cases = []
     for number, (height, width) in enumerate(shapes):
@@ -71,10 +143,7 @@ def test_the_page_gives_the_network_the_pixels_of_python(tmp_path):
                     "interpolation": interpolation,
                 }
             )
-    (tmp_path / "run.mjs").write_text(PROGRAM)
-    shutil.copy(PAGE / "picture.js", tmp_path / "picture.mjs")
-    words = [node, "run.mjs", "./picture.mjs", json.dumps(cases)]
-    subprocess.run(words, cwd=tmp_path, check=True, timeout=60)
+    run_in_node(tmp_path, PREPARE, "picture", json.dumps(cases))
     for case in cases:
         image = Image.fromarray(photo(case["height"], case["width"]))
         pixels = np.asarray(image.convert("L" if case["channels"] == 1 else "RGB"))

@@ -1,7 +1,7 @@
-import importlib.util
 import os
 from pathlib import Path
 
+import make_bundled_data as script
 import numpy as np
 import pytest
 
@@ -11,20 +11,12 @@ from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.utils.files import sha256
 
 ROOM = Path(keras_senet.data.__file__).parent
-SCRIPT = Path(__file__).parents[2] / "scripts/make_bundled_data.py"
 FILE = ROOM / "fashion_mnist_subset.npz"
 SHA256 = "35acccf98f28fbc13ae7954272539b5e3b46952b6e878d0749344ccfe660a584"
 
 
 def digests(images):
     return {image.tobytes() for image in images}
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("make_bundled_data", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_file_is_the_one_that_was_made():
@@ -83,7 +75,6 @@ def test_notice_keeps_the_licence():
 
 @pytest.mark.data
 def test_script_makes_the_same_file(tmp_path):
-    script = load_script()
     made = script.draw(*script.official_training_split())
     assert made.keys() == arrays().keys()
     for name, array in made.items():

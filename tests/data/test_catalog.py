@@ -42,6 +42,12 @@ def test_an_unknown_name_is_answered_in_one_line(tmp_path, name, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["bundled", "."])
+def test_a_place_for_data_that_have_their_own_is_refused(name):
+    with pytest.raises(ValueError, match="`data_dir` is only for"):
+        open_source(name, data_dir="x")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

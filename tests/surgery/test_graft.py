@@ -1,8 +1,8 @@
-import importlib.util
 import json
 import pathlib
 
 import keras
+import make_graft_places
 import numpy as np
 import pytest
 from conformance import cases
@@ -13,17 +13,6 @@ from keras_senet.export import open_runner
 from keras_senet.surgery import places
 
 TESTS = pathlib.Path(__file__).parents[1]
-
-
-def _script():
-    path = TESTS.parent / "scripts" / "make_graft_places.py"
-    spec = importlib.util.spec_from_file_location("make_graft_places", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
 GOLDEN = json.loads((TESTS / "goldens" / "surgery" / "graft_places.json").read_text())
 QUICK = ("EfficientNetV2B0", "InceptionV3", "MobileNetV2", "ResNet50", "VGG16")
 
@@ -74,17 +63,17 @@ def randomised(model):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_places_are_the_goldens(name):
-    assert SCRIPT.record(SCRIPT.build(name)) == GOLDEN[name]
+    assert make_graft_places.record(make_graft_places.build(name)) == GOLDEN[name]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in GOLDEN if n not in QUICK])
 def test_places_are_the_goldens_everywhere(name):
-    assert SCRIPT.record(SCRIPT.build(name)) == GOLDEN[name]
+    assert make_graft_places.record(make_graft_places.build(name)) == GOLDEN[name]
 
 
 def test_golden_is_complete():
-    assert sorted(GOLDEN) == sorted(SCRIPT.networks())
+    assert sorted(GOLDEN) == sorted(make_graft_places.networks())
     expected = {
         "InceptionV3": 11,
         "InceptionResNetV2": 40,
@@ -98,14 +87,14 @@ def test_golden_is_complete():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in GOLDEN if GOLDEN[n]["count"]])
 def test_every_application_keeps_its_output(name):
-    model = SCRIPT.build(name)
+    model = make_graft_places.build(name)
     x = values(model)[:1]
     equal(model, keras_senet.graft(model), x)
 
 
 @pytest.mark.slow
 def test_mobilenet_keeps_its_output_compiled():
-    model = SCRIPT.build("MobileNetV2")
+    model = make_graft_places.build("MobileNetV2")
     grafted = keras_senet.graft(model, reduction=8)
     x = values(model)[:1]
     equal(model, grafted, x)

@@ -4,10 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import http.server
-import runpy
 import threading
 from pathlib import Path
 
+import check_published
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +16,6 @@ from keras_senet.preprocessing import imagenet_classes
 from keras_senet.weights import catalogue, find_preset, store
 from keras_senet.weights.presets import File
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "regnet_timm.safetensors"
 NAME = "regnety_002.pycls_in1k"
 
@@ -68,13 +67,8 @@ def preset(mirror, monkeypatch):
     return made
 
 
-@pytest.fixture
-def script():
-    return runpy.run_path(str(ROOT / "scripts" / "check_published.py"))
-
-
-def test_what_is_well_and_what_is_not(preset, mirror, script, capsys, monkeypatch):
-    assert script["main"]([NAME]) == 0
+def test_what_is_well_and_what_is_not(preset, mirror, capsys, monkeypatch):
+    assert check_published.main([NAME]) == 0
     table = Path("published.md").read_text()
     digest = hashlib.sha256(GOLDEN.read_bytes()).hexdigest()[:16]
     assert f"| first.safetensors | {digest} | no hash published, " in table
@@ -83,31 +77,31 @@ def test_what_is_well_and_what_is_not(preset, mirror, script, capsys, monkeypatc
     assert "1 of 1 presets are well" in capsys.readouterr().out
     # The second file is another, then it is gone; the network is there all the same.
     answer = "class 3, 50 %", 71.5
-    monkeypatch.setitem(script["main"].__globals__, "classify", lambda *_: answer)
+    monkeypatch.setattr(check_published, "classify", lambda *_: answer)
     store.cache_folder().joinpath("second.safetensors").unlink()
     content = bytearray(GOLDEN.read_bytes())
     content[-1] ^= 1
     (mirror / "second.safetensors").write_bytes(content)
-    assert script["main"]([NAME, "--output", "again.md"]) == 1
+    assert check_published.main([NAME, "--output", "again.md"]) == 1
     table = Path("again.md").read_text()
     assert "is not the published file: its SHA-256 must begin with" in table
     assert "| says class 3, 50 % | 71.50 | 70.29 |" in table
     assert "0 of 1 presets are well" in capsys.readouterr().out
     (mirror / "second.safetensors").unlink()
-    *_, (_, _, happened, is_well) = script["check_files"](preset)
+    *_, (_, _, happened, is_well) = check_published.check_files(preset)
     assert not is_well and "answered HTTP 404" in happened
 
 
-def test_files_of_other_weights_are_told(preset, mirror, script):
+def test_files_of_other_weights_are_told(preset, mirror):
     content = bytearray(GOLDEN.read_bytes())
     content[-1] ^= 1
     (mirror / "first.safetensors").write_bytes(content)
-    found = list(script["check_files"](preset))
+    found = list(check_published.check_files(preset))
     assert [is_well for *_, is_well in found] == [True, False]
     assert found[1][2].endswith("others than in the first file")
 
 
-def test_the_accuracy_counts_every_image(tmp_path, script, capsys):
+def test_the_accuracy_counts_every_image(tmp_path, capsys):
     """Of each class's folder, in ImageNet's order."""
     for number, (wordnet, _) in enumerate(imagenet_classes()):
         (tmp_path / wordnet).mkdir()
@@ -116,13 +110,13 @@ def test_the_accuracy_counts_every_image(tmp_path, script, capsys):
                 tmp_path / wordnet / "a.png"
             )
     small = find_preset("regnety_002.pycls_in1k")
-    (images, labels), rest = script["batches"](tmp_path, small, size=2)
+    (images, labels), rest = check_published.batches(tmp_path, small, size=2)
     assert images.shape == (2, 224, 224, 3) and labels.tolist() == [0, 7]
     assert rest[1].tolist() == [999] and np.unique(rest[0]).tolist() == [999 % 256]
     with pytest.raises(SystemExit):
-        script["main"](["--data", str(tmp_path / "nowhere"), NAME])
+        check_published.main(["--data", str(tmp_path / "nowhere"), NAME])
     with pytest.raises(SystemExit):
-        script["main"](["regnety_02.pycls_in1k"])
+        check_published.main(["regnety_02.pycls_in1k"])
     error = capsys.readouterr().err
     assert "--data must have a folder for each class" in error
     assert "no preset fits 'regnety_02.pycls_in1k'. Did you mean" in error

@@ -2,9 +2,9 @@
 
 import importlib.util
 import json
-import runpy
 from pathlib import Path
 
+import make_accuracy_page
 import pytest
 
 from keras_senet.utils.networks import known_networks
@@ -27,19 +27,16 @@ def test_table_is_generated():
     assert {x.strip() for x in lines if not any(m in x for m in measured)} <= {*large}
 
 
-@pytest.fixture(scope="module")
-def choice():
-    return runpy.run_path(str(ROOT / "scripts" / "make_accuracy_page.py"))
-
-
-def test_the_choice_is_generated(choice):
+def test_the_choice_is_generated():
     text = (ROOT / "docs" / "weights.md").read_text()
-    assert choice["block"]() in text, "run: python scripts/make_accuracy_page.py"
-    assert choice["PICTURE"].is_file()
+    assert make_accuracy_page.block() in text, (
+        "run: python scripts/make_accuracy_page.py"
+    )
+    assert make_accuracy_page.PICTURE.is_file()
 
 
-def test_every_preset_is_counted(choice):
-    costs = json.loads(choice["TABLE"].read_text())
+def test_every_preset_is_counted():
+    costs = json.loads(make_accuracy_page.TABLE.read_text())
     again = "run: python scripts/make_accuracy_page.py --count"
     assert list(costs) == list_weights(), again
     networks = known_networks()
@@ -62,7 +59,7 @@ def test_every_preset_is_counted(choice):
         "regnety_2560.seer_ft_in1k",
     ],
 )
-def test_costs(choice, name):
+def test_costs(name):
     preset = find_preset(name)
-    counted = choice["count"](preset)
+    counted = make_accuracy_page.count(preset)
     assert counted == (preset.parameters, preset.multiply_adds)
