@@ -21,6 +21,7 @@ from keras_senet.models._records import Option, options_of
 from keras_senet.network import Network
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.meaning import outputs_of, takes_raw_images
+from keras_senet.weights.catalogue import IMAGENET
 
 
 def pooled_head(b: Blocks, x, classes: int, options: Options):
@@ -243,6 +244,9 @@ class Spec:
             )
         stored = architecture(**{**table, **from_file})
         there, here = stored.to_json(), row.to_json()
+        gates = (keras.activations.get(values["gate"]) for values in (there, here))
+        if len(set(gates)) == 1:  # Keras has two names for some
+            here["gate"] = there["gate"]
         differences = [
             f"{name} is {there[name]!r} in the file and {here[name]!r} {where}"
             for names, where in (
@@ -338,7 +342,7 @@ def constructor(
         frame=_with_defaults(
             Options,
             {
-                "weights": weights_room.default_weights(network),
+                "weights": "imagenet" if network in IMAGENET else None,
                 "name": network,
                 "dropout_rate": family.dropout_rate
                 if dropout_rate is None

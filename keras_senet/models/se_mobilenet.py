@@ -20,7 +20,7 @@ from keras_senet.models._builder import (
 )
 from keras_senet.models._input import Options
 from keras_senet.models._records import option
-from keras_senet.weights import find_host
+from keras_senet.weights.catalogue import HOSTS
 
 # Width of the pointwise and strides of the depthwise convolution; table 1.
 _BLOCKS = (
@@ -122,7 +122,7 @@ FAMILY = Family(
     momentum=0.99,
     dropout_rate=1e-3,
     drops_paths=False,
-    preprocessing=find_host("se_mobilenet").card.preprocessing,
+    preprocessing=HOSTS["se_mobilenet"].card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

@@ -19,10 +19,15 @@ _ALIASES = {
 
 def nearest(name: str, options: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the nearest of `options`, or ""."""
-    options, lower = list(options), str(name).lower()
-    same = [o for o in options if o.lower() in (lower, _ALIASES.get(lower))]
+    options, plain = list(options), _plain(name)
+    same = [o for o in options if _plain(o) in (plain, _ALIASES.get(plain))]
     matches = same or difflib.get_close_matches(str(name), options, n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def _plain(name):
+    """A name without what differs between a class and a function, SEResNet50."""
+    return str(name).lower().replace("_", "")
 
 
 def not_installed(what: str, error: ImportError, *packages: str) -> ImportError:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keras_senet.card import Card, Preprocessing
 from keras_senet.utils.errors import nearest
+from keras_senet.utils.networks import check_network
 from keras_senet.weights.presets import Accuracy, File, Host, Preset
 from keras_senet.weights.shipped import shipped_presets
 
@@ -399,11 +400,16 @@ def list_weights(constructor: str | None = None) -> list[str]:
     Args:
         constructor: A name of `keras_senet.list_models()`, or None for all.
 
+    Raises:
+        ValueError: If there is no such network.
+
     Example:
 
     >>> "se_resnet20.cifar10" in keras_senet.list_weights("se_resnet20")
     True
     """
+    if constructor is not None:
+        check_network(constructor)
     return [
         name
         for name, preset in PRESETS.items()
@@ -428,11 +434,15 @@ def default_weights(constructor: str) -> str | None:
     Args:
         constructor: A name of `keras_senet.list_models()`.
 
+    Raises:
+        ValueError: If there is no such network.
+
     Example:
 
     >>> keras_senet.weights.default_weights("se_resnet50")
     'imagenet'
     """
+    check_network(constructor)
     return "imagenet" if constructor in IMAGENET else None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_senet.utils.networks import check_network
 from keras_senet.weights import layouts, repository
 from keras_senet.weights.catalogue import (
     HOSTS,
@@ -97,11 +98,15 @@ def find_host(constructor: str) -> Host | None:
     Args:
         constructor: A name of `keras_senet.list_models()`.
 
+    Raises:
+        ValueError: If there is no such network.
+
     Example:
 
     >>> keras_senet.weights.find_host("se_vgg16").application
     'VGG16'
     """
+    check_network(constructor)
     return HOSTS.get(constructor)
 
 
