@@ -4,9 +4,7 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -182,7 +180,12 @@ def _check_size(found: Checkpoint) -> None:
 
 def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
     card, known = found.card, preset.card
-    differences = _differences(card.architecture, known.architecture)
+    row = card.architecture
+    differences = ", ".join(
+        f"{name} is {row[name]!r} instead of {value!r}"
+        for name, value in known.architecture.items()
+        if row.get(name, value) != value
+    )
     if differences:
         raise ValueError(
             f"{str(found.path)!r} must be the network of the preset {preset.name!r}. "
@@ -191,18 +194,10 @@ def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
     card = dataclasses.replace(
         card,
         constructor=known.constructor,
-        architecture={**card.architecture, **known.architecture},
+        architecture={**row, **known.architecture},
         preprocessing=known.preprocessing,
         labels=known.labels or card.labels,
         preset=preset.name,
         licence=known.licence,
     )
     return dataclasses.replace(found, card=card, untold=())
-
-
-def _differences(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} is {row[name]!r} instead of {other[name]!r}"
-        for name in row
-        if name in other and row[name] != other[name]
-    )
