@@ -121,12 +121,27 @@ def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     size = image_size
     if not isinstance(size, tuple | list) and not getattr(size, "shape", ()):
         size = (size, size)
-    if len(size) != 2 or not all(is_positive_integer(side) for side in size):
+    sides = tuple(integer_or_none(side) or 0 for side in size)
+    if len(sides) != 2 or min(sides) < 1:
         raise ValueError(
             "`image_size` must be a positive integer or two, (height, width). "
             f"Received: image_size={image_size!r}."
         )
-    return tuple(map(operator.index, size))
+    return sides
+
+
+def checked_data_format(data_format: str | None) -> str:
+    """Returns a data format, for None Keras' setting."""
+    if data_format is None:
+        import keras
+
+        return keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last', 'channels_first' or None. "
+            f"Received: data_format={data_format!r}"
+        )
+    return data_format
 
 
 def first_line(error: BaseException) -> str:
@@ -140,9 +155,3 @@ def damaged(path: str | os.PathLike, error: BaseException) -> ValueError:
         f"{str(path)!r} cannot be read. It may be truncated or damaged: "
         f"{first_line(error)[:200]}"
     )
-
-
-def is_positive_integer(value: object) -> bool:
-    """Whether a value is a whole number above 0; True is none."""
-    number = integer_or_none(value)
-    return number is not None and number > 0
