@@ -154,8 +154,7 @@ def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
                 own = _name(variables)
                 if own is not None:
                     path = [*names, own]
-                    numbers = _numbers(variables)
-                    for name, n in zip(_variables(key, numbers), numbers, strict=True):
+                    for name, n in _variables(key, variables):
                         yield "/".join([*path, name]), _descend(variables, n)
             yield from walk(child, path, depth + 1)
 
@@ -173,27 +172,19 @@ def _name(variables: h5py.Group) -> str | None:
     return name
 
 
-def _numbers(variables: h5py.Group) -> list[str]:
-    """The keys of a layer's variables, "0", "1" and so on."""
-    keys = list(variables)
-    expected = [str(i) for i in range(len(keys))]
-    if set(keys) != set(expected):
+def _variables(kind: str, variables: h5py.Group) -> Iterable[tuple[str, str]]:
+    """Names of a layer's variables, which the file does not give, and their keys."""
+    keys = [str(i) for i in range(len(variables))]
+    if set(variables) != set(keys):
         raise Unreadable(
             f"the variables in {short(variables.name)} are not numbered from 0"
         )
-    return expected
-
-
-def _variables(group: str, variables: list[str]) -> list[str]:
-    """The names of a layer's variables, which the file does not give."""
-    if group.startswith("batch_normalization"):
+    names = ["kernel", "bias"]
+    if kind.startswith("batch_normalization"):
         names = ["gamma", "beta", "moving_mean", "moving_variance"]
         # Inception's normalisations have no scale.
-        return names if len(variables) == 4 else names[1 : 1 + len(variables)]
-    names = ["kernel", "bias"]
-    if len(variables) > len(names):
-        return [str(i) for i in range(len(variables))]
-    return names[: len(variables)]
+        names = names if len(keys) == 4 else names[1:]
+    return zip(names if len(keys) <= len(names) else keys, keys, strict=False)
 
 
 def _legacy_datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:

@@ -40,7 +40,7 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     arrays = _plain_names(arrays)
     if _MARKS["resnet"] in arrays:
         arrays = _without_biases(arrays)
-        return arrays, describe_resnet(arrays, stride_on="1x1", stem_pool="padded")
+        return arrays, describe_resnet(arrays, stride_on="1x1")
     if _MARKS["vgg16"] in arrays:
         return arrays, {"se": False, "batch_norm": False}
     return arrays, {"se": False, "alpha": arrays["conv1/kernel"].shape[3] / 32}

@@ -8,12 +8,7 @@ from typing import Any
 
 from keras_senet.utils.errors import short
 from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
-from keras_senet.weights.layouts._torch import (
-    UNIT,
-    TorchNames,
-    plain_names,
-    translate,
-)
+from keras_senet.weights.layouts._torch import UNIT, TorchNames, plain_names, translate
 
 NAMES = TorchNames(
     stem={"conv1": "conv1_conv", "bn1": "conv1_bn"},
@@ -66,11 +61,5 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         for name, array in arrays.items()
     )
     arrays = translate(arrays, NAMES, deep="conv1.0.weight" in arrays, average=average)
-    row = describe_resnet(
-        arrays,
-        divisor=8,
-        average_shortcut=average,
-        stride_on="3x3",
-        stem_pool="padded",
-    )
+    row = describe_resnet(arrays, divisor=8, average_shortcut=average, stride_on="3x3")
     return arrays, row
