@@ -69,8 +69,8 @@ def save_pretrained(
     'mine'
     """
     target = None if push_to_hub is None else _repository(push_to_hub, token=token)
-    changes = {"labels": labels, "licence": licence}
-    changes = {name: value for name, value in changes.items() if value}
+    changes = {} if labels is None else {"labels": labels}
+    changes |= {"licence": licence} if licence else {}
     card = weights_room.network_card(model, **changes)
     if card.normalises and card.preprocessing is None:
         raise ValueError(

@@ -117,6 +117,7 @@ def check_preset(preset: Preset, constructor: str | None) -> None:
     own = preset.card.constructor
     if own in _GENERIC and constructor.startswith(own[:6]):
         return
+    check_network(constructor)
     families = {"regnety": ("regnety",)}.get(constructor, ("se_res", "senet"))
     if constructor in _GENERIC and own.startswith(families):
         return
