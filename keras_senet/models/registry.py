@@ -95,8 +95,8 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     """
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name](**kwargs)
-    preset = weights_room.find_preset(name) if "." in name else None
-    if preset is None and not name.startswith(SCHEME):
+    preset = weights_room.find_preset(name) if "." in str(name) else None
+    if preset is None and not str(name).startswith(SCHEME):
         raise ValueError(
             "`name` must be a network of keras_senet.list_models(), a preset of "
             "keras_senet.list_weights() or 'hf://user/model'. "
