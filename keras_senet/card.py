@@ -209,9 +209,9 @@ class Card:
     version: str = __version__
 
     def __post_init__(self):
-        for name in ("labels", "input_shape"):
+        for name, kind in (("labels", str), ("input_shape", _plain)):
             value = getattr(self, name)
-            value = None if value is None else tuple(map(_plain, value))
+            value = None if value is None else tuple(map(kind, value))
             object.__setattr__(self, name, value)
         object.__setattr__(self, "classes", _plain(self.classes))
         if isinstance(self.architecture, Mapping):

@@ -13,6 +13,7 @@ import numpy as np
 from keras_senet import weights as weights_room
 from keras_senet.containers import CONFIG, WEIGHTS
 from keras_senet.models import CONSTRUCTORS, constructor_of, network_of
+from keras_senet.models._builder import pooling_of
 from keras_senet.opening import load_folder
 from keras_senet.utils.files import atomic_path, sha256, write_json
 from keras_senet.utils.graph import data_format
@@ -68,8 +69,8 @@ def save_pretrained(
     'mine'
     """
     target = None if push_to_hub is None else _repository(push_to_hub, token=token)
-    changes = {"labels": labels, "licence": licence}
-    changes = {name: value for name, value in changes.items() if value}
+    changes = {} if labels is None else {"labels": labels}
+    changes |= {"licence": licence} if licence else {}
     card = weights_room.network_card(model, **changes)
     if card.normalises and card.preprocessing is None:
         raise ValueError(
@@ -79,8 +80,7 @@ def save_pretrained(
     with atomic_path(folder, overwrite=overwrite, what="folder") as temporary:
         temporary.mkdir()
         weights_room.save_weights(model, temporary / WEIGHTS, card)
-        pools = {"avg_pool": "avg", "max_pool": "max"}  # the builder's names
-        pooling = None if card.include_top else pools.get(model.layers[-1].name)
+        pooling = None if card.include_top else pooling_of(model)
         facts = {"pooling": pooling, "data_format": data_format(model)}
         config = {"library_name": "keras_senet", **card.to_json(), **facts}
         write_json(temporary / CONFIG, config)
@@ -309,10 +309,8 @@ def _snapshot(folder):
 
 def _readme(name, card, description, facts=None):
     """A model card: what the hub reads from its head, then text for people."""
-    head = ["---", MARK, "pipeline_tag: image-classification"]
-    if card.licence:
-        head.append(f"license: {card.licence.lower()}")
-    head += ["tags:", "- keras", "- squeeze-and-excitation", "---", ""]
+    licence = f"license: {card.licence.lower()}\n" if card.licence else ""
+    text = f"{description}\n\n" if description else ""
     rows = {
         "constructor": card.constructor,
         "input": " x ".join(str(n or "any") for n in card.input_shape),
@@ -321,32 +319,33 @@ def _readme(name, card, description, facts=None):
         **(facts or {}),
     }
     record = card.preprocessing
-    if not card.normalises:
-        images = "Images must be normalised before they are given to the network"
-        images += f": mean {record.mean}, std {record.std}." if record else "."
-    else:
+    how = f": mean {record.mean}, std {record.std}" if record else ""
+    images = f"Images must be normalised before they are given to the network{how}."
+    if card.normalises:
         kind = "grey" if 1 in card.input_shape else "RGB"
         images = f"The network takes raw {kind} images, 0..255, and normalises them"
-        images += " itself"
-        images += f": mean {record.mean}, std {record.std} on 0..1." if record else "."
-    return "\n".join(
-        [
-            *head,
-            f"# {in_markdown(name)}",
-            "",
-            *([description, ""] if description else []),
-            markdown_table(("", ""), rows.items()),
-            "",
-            images,
-            "EXIF orientation is not applied.",
-            "",
-            "Architecture:",
-            "",
-            "```json",
-            json.dumps(card.architecture.to_json()),
-            "```",
-            "",
-            f"Written by keras_senet {__version__}.",
-            "",
-        ]
-    )
+        images += f" itself{how} on 0..1." if record else " itself."
+    return f"""\
+---
+{MARK}
+pipeline_tag: image-classification
+{licence}tags:
+- keras
+- squeeze-and-excitation
+---
+
+# {in_markdown(name)}
+
+{text}{markdown_table(("", ""), rows.items())}
+
+{images}
+EXIF orientation is not applied.
+
+Architecture:
+
+```json
+{json.dumps(card.architecture.to_json())}
+```
+
+Written by keras_senet {__version__}.
+"""

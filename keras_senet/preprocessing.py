@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from keras_senet.card import Preprocessing
-from keras_senet.layers.squeeze_excite import standardize_data_format
-from keras_senet.utils.errors import as_integer
-from keras_senet.weights import Host, Preset, find_host, find_preset
+from keras_senet.utils.errors import as_integer, checked_data_format
+from keras_senet.weights import Host, Preset, find_preset
+from keras_senet.weights.catalogue import HOSTS
 
 # For a network that does not say how its images are prepared: resized, no more.
 PLAIN = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
@@ -33,7 +33,7 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
     if isinstance(preset, Preset | Host):
         return preset.card.preprocessing
     name = str(preset)
-    found = find_preset(name) or find_preset("imagenet", name) or find_host(name)
+    found = find_preset(name) or find_preset("imagenet", name) or HOSTS.get(name)
     if found is None:
         raise ValueError(
             "`preset` must be a Preprocessing record, a preset of "
@@ -72,7 +72,7 @@ def preprocess_input(x, data_format: str | None = None, *, preset):
     (1, 224, 224, 3)
     """
     record = find_preprocessing(preset)
-    data_format = standardize_data_format(data_format)
+    data_format = checked_data_format(data_format)
     axis = -1 if data_format == "channels_last" else -3
     if not isinstance(x, np.ndarray) and not _is_tensorflow(x):
         x = ops.convert_to_tensor(x)

@@ -39,7 +39,7 @@ FLOORS = {
 
 # A private module has two importers, or a subject of its own: which.
 SUBJECTS = {
-    "surgery._expansion": "the mathematics of SE in front of an expansion",
+    "surgery._expansion": "the layers of this package in Keras' own layers",
     "training._fields": "what the fields of a recipe may be",
 }
 

@@ -63,7 +63,11 @@ def test_a_record_that_others_apply_stays_one(randomize, images, tmp_path):
 
 
 def test_labels_stay_with_their_classes(model, tmp_path):
-    folder = keras_senet.save_pretrained(model, tmp_path / "mine", labels=LABELS)
+    labels = np.arange(len(LABELS))
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine", labels=labels)
+    assert keras_senet.load_pretrained(folder).labels == tuple(map(str, labels))
+    labels = np.array(LABELS)
+    keras_senet.save_pretrained(model, folder, labels=labels, overwrite=True)
     copy = keras_senet.load_pretrained(folder)
     again = keras_senet.save_pretrained(copy, tmp_path / "again")
     assert keras_senet.load_pretrained(again).labels == tuple(LABELS)
@@ -134,6 +138,8 @@ def test_bad_folders(model, tmp_path):
         keras_senet.load_pretrained(tmp_path / "nothing")
     with pytest.raises(ValueError, match="`labels` must name the 5 classes"):
         keras_senet.save_pretrained(model, tmp_path / "mine", labels=["a"])
+    with pytest.raises(ValueError, match=r"must be a keras\.Model"):
+        keras_senet.save_pretrained(None, tmp_path / "mine")
     folder = keras_senet.save_pretrained(model, tmp_path / "mine")
     config = json.loads((folder / "config.json").read_text())
     config["constructor"] = "se_resnett"

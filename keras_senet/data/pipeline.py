@@ -25,7 +25,7 @@ from keras_senet.data.source import Part, Source
 from keras_senet.utils.errors import (
     check_counts,
     checked_size,
-    is_positive_integer,
+    integer_or_none,
     nearest,
 )
 
@@ -260,7 +260,7 @@ def _check_sizes(batch_size, limit, channels, crop_fraction, interpolation):
 
 def _check_place(step, epoch, worker, batch_size, drop_remainder):
     """Raises if there is no such place in an epoch, or no such part of a batch."""
-    counted = step == 0 or (is_positive_integer(step) and epoch is not None)
+    counted = step == 0 or ((integer_or_none(step) or 0) > 0 and epoch is not None)
     rule = "be an integer from 0 and belongs to `epoch`"
     _require(counted, rule, step=step, epoch=epoch)
     index, workers = worker

@@ -11,34 +11,20 @@ import tensorflow as tf
 
 
 class Normalized(NamedTuple):
-    """How batch normalization made its output in a training step.
+    """How batch normalization made its output in a training step."""
 
-    Attributes:
-        x: The maps that were normalised, (N, H, W, C).
-        gamma: Scale, (C,).
-        beta: Offset, (C,).
-        mean: The batch's mean, (C,).
-        deviation: The square root of its variance plus epsilon, (C,).
-    """
-
-    x: tf.Tensor
+    x: tf.Tensor  # the maps, (N, H, W, C); all others are (C,)
     gamma: tf.Tensor
     beta: tf.Tensor
-    mean: tf.Tensor
-    deviation: tf.Tensor
+    mean: tf.Tensor  # the batch's
+    deviation: tf.Tensor  # the square root of its variance plus epsilon
 
 
 def normalize_batch(x, gamma, beta, epsilon: float):
     """Batch normalization by the statistics of the batch, in one kernel.
 
-    Args:
-        x: Maps, (N, H, W, C), of type float32, float16 or bfloat16.
-        gamma: Scale, (C,), float32.
-        beta: Offset, (C,), float32.
-        epsilon: Added to the variance.
-
-    Returns:
-        The normalised maps, and the batch's mean and (biased) variance, (C,).
+    Returns the normalised maps, and the batch's mean and (biased) variance. Maps are
+    (N, H, W, C), of type float32, float16 or bfloat16; all others (C,), float32.
     """
     nothing = tf.zeros([0])
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -50,7 +36,7 @@ def normalize_batch(x, gamma, beta, epsilon: float):
 
 
 def normalize(x, gamma, beta, mean, variance, epsilon: float):
-    """Batch normalization by given statistics; the arguments are as above."""
+    """Batch normalization by given statistics; types as of `normalize_batch`."""
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,

@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from keras_senet.layers.squeeze_excite import standardize_data_format
-from keras_senet.utils.errors import as_integer
+from keras_senet.utils.errors import as_integer, checked_data_format
 
 
 @keras.saving.register_keras_serializable("keras_senet")
@@ -44,7 +43,7 @@ class ChannelShuffle(keras.layers.Layer):
     def __init__(self, groups: int, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
         self.groups = as_integer("groups", groups)
-        self.data_format = standardize_data_format(data_format)
+        self.data_format = checked_data_format(data_format)
 
     def build(self, input_shape):
         axis = 1 if self.data_format == "channels_first" else 3

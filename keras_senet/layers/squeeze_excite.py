@@ -7,7 +7,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import keras
 from keras import ops
 
-from keras_senet.utils.errors import as_integer, nearest
+from keras_senet.utils.errors import as_integer, checked_data_format, nearest
 
 # The form that is one operation with the normalisation before it, see `call`.
 _FUSED = ("avg", "channels_last", "float32")
@@ -106,15 +106,10 @@ class SqueezeExcite(keras.layers.Layer):
             use_bias=use_bias,
             identity_start=identity_start,
         )
-        self.reduction = form["reduction"]
-        self.squeeze_filters = form["squeeze_filters"]
-        self.divisor = form["divisor"]
-        self.squeeze = form["squeeze"]
+        for name, value in form.items():
+            setattr(self, name, value)
         self.activation = as_activation("activation", activation)
-        self.gate = form["gate"]
-        self.identity_start = form["identity_start"]
-        self.use_bias = form["use_bias"]
-        self.data_format = standardize_data_format(data_format)
+        self.data_format = checked_data_format(data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -340,18 +335,6 @@ def names_reduction(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return function(*args, **kwargs)
 
     return checked
-
-
-def standardize_data_format(data_format: str | None) -> str:
-    """Returns a data format, for None Keras' setting; raises if it is no such."""
-    if data_format is None:
-        return keras.config.image_data_format()
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            "`data_format` must be 'channels_last', 'channels_first' or None. "
-            f"Received: data_format={data_format!r}"
-        )
-    return data_format
 
 
 def _fresh(initializer):

@@ -83,15 +83,16 @@ class Architecture:
     def __post_init__(self):
         check_form(**self.se_arguments())  # the messages of the layer come first
         check_options(self)
-        if self.se_stages != "all":
-            object.__setattr__(self, "se_stages", tuple(sorted(self.se_stages)))
-        if self.se_stages != "all" and not (
-            self.se_stages and set(self.se_stages) <= set(self.stages)
-        ):
+        if self.se_stages == "all":
+            return
+        stages = tuple(sorted(set(self.se_stages)))
+        if not stages or not set(stages) <= set(self.stages):
             raise ValueError(
                 f"`se_stages` must be 'all' or a tuple of stages from {self.stages}. "
                 f"Received: se_stages={self.se_stages!r}"
             )
+        stages = "all" if stages == self.stages else stages  # one network, one row
+        object.__setattr__(self, "se_stages", stages)
 
     def has_se(self, stage: int) -> bool:
         """Whether the blocks of a stage have SE."""

@@ -87,32 +87,28 @@ class Blocks:
             x = layers.Permute((3, 1, 2), name=f"{name}_to_first")(x)
         return x
 
-    def depthwise(
-        self, x, kernel_size: int = 3, strides: int = 1, *, name: str, padding="same"
-    ):
-        """Depthwise convolution that pads as `conv` does.
+    def depthwise(self, x, strides: int = 1, *, name: str, padding="same"):
+        """Depthwise 3x3 convolution that pads as `conv` does.
 
         Keras counts all channels as inputs of each kernel, which has only one: He's
         initialisation is spelled out.
         """
         if strides > 1 and padding == "same":
-            x = self.pad(x, (kernel_size - 1) // 2, name.replace("_conv", "_pad"))
+            x = self.pad(x, 1, name.replace("_conv", "_pad"))
             padding = "valid"
         return layers.DepthwiseConv2D(
-            kernel_size,
+            3,
             strides,
             padding=padding,
             use_bias=False,
-            depthwise_initializer=initializers.RandomNormal(0.0, 2**0.5 / kernel_size),
+            depthwise_initializer=initializers.RandomNormal(0.0, 2**0.5 / 3),
             data_format=self.data_format,
             name=name,
         )(x)
 
     def norm(self, x, name: str, **kwargs):
-        normalization = layers.BatchNormalization
-        if self.fused:
-            normalization = BatchNormalization
-        return normalization(
+        kind = BatchNormalization if self.fused else layers.BatchNormalization
+        return kind(
             axis=self.axis,
             momentum=self.momentum,
             epsilon=self.epsilon,
@@ -159,7 +155,7 @@ class Blocks:
     def se_at(self, placement: str, x, stage: int, name: str):
         """SE, where `placement` is the row's."""
         return (
-            self.se(x, stage, name) if self.architecture.placement == placement else x
+            self.se(x, stage, name) if placement == self.architecture.placement else x
         )
 
     def drop_path(self, x, rate: float, name: str):
@@ -180,7 +176,7 @@ class Unit:
     Attributes:
         stage: The stage's number.
         name: The prefix of its layers' names.
-        filters: Width of the stage; a bottleneck's output is `expansion` times that.
+        filters: Width of the stage; a bottleneck's output is four times that.
         strides: 1 or 2.
         dilation: Of its 3x3 convolutions up to the one that strides.
         dilation_behind: Of those behind it.

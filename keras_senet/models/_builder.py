@@ -21,11 +21,12 @@ from keras_senet.models._records import Option, options_of
 from keras_senet.network import Network
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.meaning import outputs_of, takes_raw_images
+from keras_senet.weights.catalogue import IMAGENET
 
 
 def pooled_head(b: Blocks, x, classes: int, options: Options):
     """Global average pooling, dropout, one dense layer."""
-    x = layers.GlobalAveragePooling2D(data_format=b.data_format, name="avg_pool")(x)
+    x = pool(x, "avg", b.data_format)
     if options.dropout_rate:
         x = layers.Dropout(options.dropout_rate, name="dropout")(x)
     return predictions(x, classes, options)
@@ -243,6 +244,9 @@ class Spec:
             )
         stored = architecture(**{**table, **from_file})
         there, here = stored.to_json(), row.to_json()
+        gates = (keras.activations.get(values["gate"]) for values in (there, here))
+        if len(set(gates)) == 1:  # Keras has two names for some
+            here["gate"] = there["gate"]
         differences = [
             f"{name} is {there[name]!r} in the file and {here[name]!r} {where}"
             for names, where in (
@@ -338,7 +342,7 @@ def constructor(
         frame=_with_defaults(
             Options,
             {
-                "weights": weights_room.default_weights(network),
+                "weights": "imagenet" if network in IMAGENET else None,
                 "name": network,
                 "dropout_rate": family.dropout_rate
                 if dropout_rate is None
@@ -409,7 +413,7 @@ def _assemble(family, network, row, options, checkpoint):
     if options.include_top:
         x = family.head(blocks, x, classes, options)
     elif options.pooling:
-        x = _pool(x, options)
+        x = pool(x, options.pooling, options.data_format)
     card = Card(
         constructor=network,
         architecture=row.to_json(),
@@ -438,10 +442,16 @@ def _assemble(family, network, row, options, checkpoint):
     return model
 
 
-def _pool(x, options):
-    pool = {
-        "avg": (layers.GlobalAveragePooling2D, "avg_pool"),
-        "max": (layers.GlobalMaxPooling2D, "max_pool"),
-    }
-    layer, name = pool[options.pooling]
-    return layer(data_format=options.data_format, name=name)(x)
+# `pooling` -> the pool, whose name is "avg_pool" or "max_pool".
+_POOLS = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
+
+
+def pool(x, kind: str, data_format: str):
+    """Global pooling."""
+    return _POOLS[kind](data_format=data_format, name=f"{kind}_pool")(x)
+
+
+def pooling_of(model: keras.Model) -> str | None:
+    """Returns the `pooling` of a network without a top."""
+    last = model.layers[-1].name
+    return next((kind for kind in _POOLS if last == f"{kind}_pool"), None)

@@ -7,6 +7,7 @@ or a file says of them is read from its fields, which are the only list of them.
 import dataclasses
 import functools
 import inspect
+import math
 import numbers
 import os
 import textwrap
@@ -157,8 +158,8 @@ def _as(value, kind, least):
         number = integer_or_none(value)
         return _UNFIT if number is None or number < least else number
     if kind is float:
-        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        return float(value) if is_number else _UNFIT
+        known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return float(value) if known and math.isfinite(value) else _UNFIT
     if kind is bool:
         return bool(value) if isinstance(value, (bool, np.bool_)) else _UNFIT
     return value if kind is Any or isinstance(value, origin) else _UNFIT

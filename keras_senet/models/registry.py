@@ -24,6 +24,7 @@ from keras_senet.models import (
 from keras_senet.models._architecture import Architecture
 from keras_senet.models._records import Option, options_of
 from keras_senet.utils.errors import nearest
+from keras_senet.utils.networks import check_network
 from keras_senet.weights.catalogue import PRESETS, by_accuracy
 from keras_senet.weights.repository import SCHEME
 
@@ -94,8 +95,8 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     """
     if name in CONSTRUCTORS:
         return CONSTRUCTORS[name](**kwargs)
-    preset = weights_room.find_preset(name) if "." in name else None
-    if preset is None and not name.startswith(SCHEME):
+    preset = weights_room.find_preset(name) if "." in str(name) else None
+    if preset is None and not str(name).startswith(SCHEME):
         raise ValueError(
             "`name` must be a network of keras_senet.list_models(), a preset of "
             "keras_senet.list_weights() or 'hf://user/model'. "
@@ -136,11 +137,7 @@ def constructor_of(network: str) -> Callable[..., keras.Model]:
     >>> keras_senet.models.constructor_of("se_resnet20") is keras_senet.SEResNet20
     True
     """
-    if network not in CONSTRUCTORS:
-        raise ValueError(
-            "The network must be one of keras_senet.list_models(). "
-            f"Received: {network!r}.{nearest(str(network), CONSTRUCTORS)}"
-        )
+    check_network(network, CONSTRUCTORS)
     return CONSTRUCTORS[network]
 
 
@@ -155,7 +152,8 @@ def architecture_options(network: str) -> dict[str, Option]:
     >>> list(keras_senet.models.architecture_options("se_vgg16"))[:2]
     ['se', 'reduction']
     """
-    return {option.name: option for option in CONSTRUCTORS[network].spec.architecture}
+    spec = constructor_of(network).spec
+    return {option.name: option for option in spec.architecture}
 
 
 def stages_of(network: str) -> tuple[int, ...]:
@@ -171,7 +169,7 @@ def stages_of(network: str) -> tuple[int, ...]:
     >>> keras_senet.models.stages_of("se_resnet50")
     (2, 3, 4, 5)
     """
-    return CONSTRUCTORS[network].spec.family.architecture.stages
+    return constructor_of(network).spec.family.architecture.stages
 
 
 def network_of(card: Card) -> str | None:

@@ -21,7 +21,7 @@ from keras_senet.models._inception import (
     stem,
 )
 from keras_senet.models._records import option
-from keras_senet.weights import find_host
+from keras_senet.weights.catalogue import HOSTS
 
 _REDUCTION_A: Branches = {
     "3x3": (Conv(384, 3, 2),),
@@ -127,7 +127,7 @@ FAMILY = Family(
     min_size=75,
     epsilon=1e-3,
     momentum=0.99,
-    preprocessing=find_host("se_inception_resnet_v2").card.preprocessing,
+    preprocessing=HOSTS["se_inception_resnet_v2"].card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

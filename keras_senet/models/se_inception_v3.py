@@ -19,7 +19,7 @@ from keras_senet.models._inception import (
     module,
     stem,
 )
-from keras_senet.weights import find_host
+from keras_senet.weights.catalogue import HOSTS
 
 _REDUCTION_A: Branches = {
     "3x3": (Conv(384, 3, 2),),
@@ -85,7 +85,7 @@ FAMILY = Family(
     epsilon=1e-3,
     momentum=0.99,
     drops_paths=False,
-    preprocessing=find_host("se_inception_v3").card.preprocessing,
+    preprocessing=HOSTS["se_inception_v3"].card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

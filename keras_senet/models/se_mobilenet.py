@@ -20,7 +20,7 @@ from keras_senet.models._builder import (
 )
 from keras_senet.models._input import Options
 from keras_senet.models._records import option
-from keras_senet.weights import find_host
+from keras_senet.weights.catalogue import HOSTS
 
 # Width of the pointwise and strides of the depthwise convolution; table 1.
 _BLOCKS = (
@@ -79,11 +79,10 @@ def network(b: Blocks, x):
 def separable(b: Blocks, x, filters: int, strides: int, stage: int, index: int):
     """3x3 depthwise, 1x1, SE; each convolution with a ReLU6."""
     name = f"conv_dw_{index}"
-    if strides == 1:
-        x = b.depthwise(x, name=name)
-    else:
+    padding = "same" if strides == 1 else "valid"
+    if strides > 1:
         x = b.pad(x, ((0, 1), (0, 1)), f"conv_pad_{index}")
-        x = b.depthwise(x, 3, strides, padding="valid", name=name)
+    x = b.depthwise(x, strides, padding=padding, name=name)
     x = _norm_relu6(b, x, name)
     name = f"conv_pw_{index}"
     x = _norm_relu6(b, b.conv(x, filters, name=name), name)
@@ -122,7 +121,7 @@ FAMILY = Family(
     momentum=0.99,
     dropout_rate=1e-3,
     drops_paths=False,
-    preprocessing=find_host("se_mobilenet").card.preprocessing,
+    preprocessing=HOSTS["se_mobilenet"].card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

@@ -61,7 +61,7 @@ def shuffled(b: Blocks, x, unit: Unit):
     def branch(x):
         x = b.conv_norm_relu(x, inner, groups=groups, name=f"{name}_1")
         x = ChannelShuffle(_GROUPS, b.data_format, name=f"{name}_shuffle")(x)
-        x = b.depthwise(x, 3, unit.strides, name=f"{name}_2_conv")
+        x = b.depthwise(x, unit.strides, name=f"{name}_2_conv")
         x = b.se_at("3x3", b.norm(x, f"{name}_2_bn"), unit.stage, name)
         return b.conv_norm(x, out, groups=_GROUPS, name=f"{name}_3")
 

@@ -21,7 +21,7 @@ from keras_senet.models._builder import (
 )
 from keras_senet.models._input import Options
 from keras_senet.models._records import option
-from keras_senet.weights import find_host
+from keras_senet.weights.catalogue import HOSTS
 
 # Convolutions of each block and their width.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -87,7 +87,7 @@ FAMILY = Family(
     head=head,
     flattens=True,
     drops_paths=False,
-    preprocessing=find_host("se_vgg16").card.preprocessing,
+    preprocessing=HOSTS["se_vgg16"].card.preprocessing,
 )
 preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 

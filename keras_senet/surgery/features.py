@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_senet.card import Card
@@ -59,11 +60,8 @@ def features(
     graph.check_one_input(model)
     found = _last_maps(model)
     available = [level for level in sorted(found) if level >= 2]
-    if integer_or_none(levels) is not None:
-        levels = [levels]
-    wanted = available if levels is None else sorted(levels)
-    missing = [level for level in wanted if level not in found]
-    if missing or not wanted:
+    wanted = available if levels is None else np.ravel(levels).tolist()
+    if not wanted or not set(map(integer_or_none, wanted)) <= set(found):
         raise ValueError(
             f"`levels` must be some of {sorted(found)}, the stages of {model.name!r}. "
             f"Received: levels={levels!r}"
@@ -78,7 +76,7 @@ def features(
     )
     return Features(
         graph.graph_of(model).input,
-        {f"P{level}": found[level] for level in wanted},
+        {f"P{level}": found[level] for level in sorted(wanted)},
         name=name or f"{model.name}_features",
         dtype=dtype,
         card=card,

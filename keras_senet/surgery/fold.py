@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_senet.layers import ChannelShuffle, SqueezeExcite
 from keras_senet.network import derived
-from keras_senet.surgery._expansion import Excitation, shuffle
+from keras_senet.surgery._expansion import excitation, shuffle
 from keras_senet.surgery._linear import (
     NORMALIZATIONS,
     Affine,
@@ -172,6 +172,8 @@ class _Fold:
             inner = plan.inner.get(call)
             if inner is not None:
                 return copy(x, entered[inner])
+            if not isinstance(copy, keras.Operation):
+                return copy(x)
             return copy(*args, **kwargs)
 
         inputs, outputs = net.replay(run)
@@ -183,7 +185,7 @@ class _Fold:
         layer = call.layer
         if _is_excitation(call):
             inner = plan.inner[call]
-            return Excitation(
+            return excitation(
                 layer,
                 len(call.inputs[0].shape),
                 name,

@@ -145,7 +145,13 @@ def _selector(after, nets):
     if callable(after):
         return after
     if isinstance(after, (str, re.Pattern)):
-        pattern = re.compile(after)
+        try:
+            pattern = re.compile(after)
+        except re.error as error:
+            raise ValueError(
+                "`after` must be a regular expression. Received: "
+                f"after={after!r}: {error}. Use re.escape(name) for a name as it is."
+            ) from None
         if not any(map(pattern.fullmatch, names)):
             raise ValueError(
                 "`after` must match the whole name of a layer. Received: "

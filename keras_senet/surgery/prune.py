@@ -74,7 +74,14 @@ def prune(
     >>> keras_senet.complexity(small).gflops / keras_senet.complexity(model).gflops
     0.53
     """
-    _check(model, keep, importance)
+    graph.check_one_input(model)
+    if not 0 < keep <= 1:
+        raise ValueError(f"`keep` must be above 0, at most 1. Received: keep={keep!r}")
+    if importance not in IMPORTANCES:
+        raise ValueError(
+            f"`importance` must be one of {', '.join(map(repr, IMPORTANCES))}. "
+            f"Received: importance={importance!r}"
+        )
     channels = find_channels(model)
     free = channels.free()
     if not free:
@@ -89,17 +96,6 @@ def prune(
         order = np.argsort(-scores[space], kind="stable")
         kept[space] = np.sort(order[:count])
     return _rebuild(model, channels, kept, name)
-
-
-def _check(model, keep, importance):
-    graph.check_one_input(model)
-    if not 0 < keep <= 1:
-        raise ValueError(f"`keep` must be above 0, at most 1. Received: keep={keep!r}")
-    if importance not in IMPORTANCES:
-        raise ValueError(
-            f"`importance` must be one of {', '.join(map(repr, IMPORTANCES))}. "
-            f"Received: importance={importance!r}"
-        )
 
 
 # One value a channel in, the same channel out; weights, if any, are a channel's own.
@@ -246,19 +242,18 @@ def _scores(model, channels, free, data, importance):
     magnitudes = {space: _magnitude(channels, space) for space in free}
     if importance == "weights":
         return magnitudes
-    if importance == "outgoing":
-        judge = _Judge(channels, None)
-        return {space: judge.score(space) for space in free}
-    if data is None:
-        raise ValueError(
-            f"`data` must be images for importance={importance!r}, because the gates "
-            "depend on them. Received: data=None. Pass images, or use "
-            "importance='weights'."
-        )
-    gates = mean_gates(model, data)
+    gates = None
+    if importance != "outgoing":
+        if data is None:
+            raise ValueError(
+                f"`data` must be images for importance={importance!r}, because the "
+                "gates depend on them. Received: data=None. Pass images, or use "
+                "importance='weights'."
+            )
+        gates = mean_gates(model, data)
     judge = _Judge(channels, gates)
     scores = {space: judge.score(space) for space in free}
-    if not judge.used:
+    if gates is not None and not judge.used:
         raise ValueError(
             f"importance={importance!r} needs SE inside the unit or at the end of its "
             "branch, so that gates act on the channels that are pruned. Received: "
@@ -291,9 +286,8 @@ class _Judge:
     def score(self, space):
         """One number for each channel of a space."""
         if space not in self.known:
-            self.known[space] = self._own(space)
-            if self.known[space] is None:
-                self.known[space] = self._through_weights(space)
+            own = self._own(space)
+            self.known[space] = self._through_weights(space) if own is None else own
         return self.known[space]
 
     def _own(self, space):

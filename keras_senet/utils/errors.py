@@ -19,10 +19,15 @@ _ALIASES = {
 
 def nearest(name: str, options: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the nearest of `options`, or ""."""
-    options, lower = list(options), str(name).lower()
-    same = [o for o in options if o.lower() in (lower, _ALIASES.get(lower))]
+    options, plain = list(options), _plain(name)
+    same = [o for o in options if _plain(o) in (plain, _ALIASES.get(plain))]
     matches = same or difflib.get_close_matches(str(name), options, n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def _plain(name):
+    """A name without what differs between a class and a function, SEResNet50."""
+    return str(name).lower().replace("_", "")
 
 
 def not_installed(what: str, error: ImportError, *packages: str) -> ImportError:
@@ -116,12 +121,27 @@ def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     size = image_size
     if not isinstance(size, tuple | list) and not getattr(size, "shape", ()):
         size = (size, size)
-    if len(size) != 2 or not all(is_positive_integer(side) for side in size):
+    sides = tuple(integer_or_none(side) or 0 for side in size)
+    if len(sides) != 2 or min(sides) < 1:
         raise ValueError(
             "`image_size` must be a positive integer or two, (height, width). "
             f"Received: image_size={image_size!r}."
         )
-    return tuple(map(operator.index, size))
+    return sides
+
+
+def checked_data_format(data_format: str | None) -> str:
+    """Returns a data format, for None Keras' setting."""
+    if data_format is None:
+        import keras
+
+        return keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last', 'channels_first' or None. "
+            f"Received: data_format={data_format!r}"
+        )
+    return data_format
 
 
 def first_line(error: BaseException) -> str:
@@ -135,9 +155,3 @@ def damaged(path: str | os.PathLike, error: BaseException) -> ValueError:
         f"{str(path)!r} cannot be read. It may be truncated or damaged: "
         f"{first_line(error)[:200]}"
     )
-
-
-def is_positive_integer(value: object) -> bool:
-    """Whether a value is a whole number above 0; True is none."""
-    number = integer_or_none(value)
-    return number is not None and number > 0

@@ -163,14 +163,9 @@ def calls(model: keras.Model) -> Iterator[Call]:
 
 
 def shapes(model: keras.Model, inputs: list[tuple]) -> Mapping[int, tuple]:
-    """Infers the shape of every tensor of a model for other input shapes.
+    """Returns the shape of every tensor, by its `id`, for other shapes of the inputs.
 
-    Args:
-        model: A functional or sequential model; it stays as it is.
-        inputs: The shape of each input, with the batch axis.
-
-    Returns:
-        The shape of each tensor, by the tensor's `id`.
+    The model is functional or sequential, and stays as it is; shapes have the batch.
     """
     graph = graph_of(model)
     tensors = [t for call in calls(model) for t in call.outputs]

@@ -6,12 +6,13 @@ What a function takes as `data` beside a source of keras_senet.data:
 - anything that yields batches (images, labels) each time it is gone through, as a
   tf.data dataset or a list of pairs does; a tuple is that where its second member is
   such a batch;
+- a mapping of arrays, as tensorflow_datasets makes of a whole split;
 - a function without arguments that returns one of these, as TFLite's guide has it;
 - where no labels are needed, also an array of images, batches of images alone, and
   longer tuples, of which the first member counts.
 
-A batch may be a mapping, as tensorflow_datasets makes them: its "image" or "images" and
-its "label" or "labels" are taken.
+A batch may be a mapping, too: its "image" or "images" and its "label" or "labels" are
+taken.
 
 What comes out is NumPy arrays with the values and types that went in. Labels are
 integers, (N,) or (N, 1), or rows, (N, classes); `class_numbers` makes integers of them.
@@ -20,6 +21,8 @@ integers, (N,) or (N, 1), or rows, (N, classes); `class_numbers` makes integers 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+from keras_senet.utils.errors import short
 
 
 def read_labelled(
@@ -45,14 +48,7 @@ def read_images(
 ) -> Iterator[np.ndarray]:
     """Yields batches of images, never an empty one; labels beside them are not read.
 
-    Args:
-        data: See the module's text.
-        batch_size: How arrays are divided; batches stay as they are.
-        limit: How many images to take at most.
-        name: What the caller's argument is called, for the message.
-
-    Raises:
-        ValueError: If there are no images.
+    As `read_labelled`; `name` is what the caller's argument is called, for messages.
     """
     parts = (part[:1] for part in _parts(data, batch_size))
     yield from (images for (images,) in _limited(parts, limit, name))
@@ -83,7 +79,12 @@ def class_numbers(labels: np.ndarray) -> np.ndarray:
 def _limited(batches, limit, name) -> Iterator[list[np.ndarray]]:
     left, images = limit, 0
     for parts in batches:
-        batch = [np.asarray(part)[:left] for part in parts]
+        batch = [np.asarray(part) for part in parts]
+        if not batch or not batch[0].ndim:
+            raise ValueError(
+                f"`{name}` must hold images. Received: a batch of {short(parts)}"
+            )
+        batch = [part[:left] for part in batch]
         if not len(batch[0]):
             continue
         images += len(batch[0])
@@ -103,6 +104,8 @@ def _parts(data, batch_size) -> Iterator[tuple]:
     """Yields the parts of each batch as they are given: images first, labels."""
     if callable(data):
         data = data()
+    if isinstance(data, Mapping):
+        data = _members(data)
     if hasattr(data, "shape"):
         data = (data,)
     if isinstance(data, tuple) and not any(map(_is_batch, data[1:2])):
@@ -116,7 +119,7 @@ def _parts(data, batch_size) -> Iterator[tuple]:
     except TypeError:
         raise ValueError(
             "Images must be an array, batches of images, or a function that returns "
-            f"one of these. Received: {data!r} (of type {type(data).__name__})"
+            f"one of these. Received: {short(data)} (of type {type(data).__name__})"
         ) from None
     for batch in batches:
         if isinstance(batch, Mapping):
@@ -131,7 +134,7 @@ def _members(batch):
     found = [[batch[name] for name in pair if name in batch][:1] for pair in names]
     if not found[0]:
         raise ValueError(
-            'A batch with names must have "image" or "images" among them. Received: '
+            'A mapping must have "image" or "images" among its names. Received: '
             f"{', '.join(map(str, batch))}"
         )
     return (*found[0], *found[1])

@@ -14,11 +14,7 @@ def hits(scores: np.ndarray, labels: np.ndarray, top: int = 1) -> np.ndarray:
     """Returns for each image whether its class is among the `top` highest scores.
 
     Of classes with the same score the first ones count as higher, as in `argmax`.
-
-    Args:
-        scores: `(N, classes)`.
-        labels: Integers `(N,)`.
-        top: How many classes count.
+    `scores` are `(N, classes)`, `labels` integers `(N,)`.
     """
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     before = np.arange(scores.shape[1]) < labels[:, None]
@@ -28,11 +24,8 @@ def hits(scores: np.ndarray, labels: np.ndarray, top: int = 1) -> np.ndarray:
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
     """Returns the mean of the precisions at each step of recall; nan of no positives.
 
-    The sum of (R_n - R_n-1) P_n over the thresholds, as scikit-learn has it.
-
-    Args:
-        scores: `(N,)`.
-        positive: Booleans `(N,)`.
+    The sum of (R_n - R_n-1) P_n over the thresholds, as scikit-learn has it; `scores`
+    are `(N,)`, and so are the booleans `positive`.
     """
     found, seen = _at_thresholds(scores, positive)
     if not positive.any():
@@ -44,18 +37,16 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
 def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Returns the area under the ROC curve; nan where one of the two sides is empty.
 
-    It is the share of pairs of a positive and a negative whose scores are in order.
-
-    Args:
-        scores: `(N,)`.
-        positive: Booleans `(N,)`.
+    It is the share of pairs of a positive and a negative whose scores are in order;
+    `scores` and `positive` as of `average_precision`.
     """
     found, seen = _at_thresholds(scores, positive)
     if positive.all() or not positive.any():
         return float("nan")
     sides = np.stack([found, seen - found]) / [[found[-1]], [seen[-1] - found[-1]]]
     true, false = np.concatenate([np.zeros((2, 1)), sides], axis=1)
-    return float(np.trapezoid(true, false))
+    # NumPy 1 calls its `trapezoid` otherwise.
+    return float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
 
 
 def _at_thresholds(scores, positive) -> tuple[np.ndarray, np.ndarray]:

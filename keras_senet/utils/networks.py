@@ -2,8 +2,11 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
+
+from keras_senet.utils.errors import nearest
 
 
 @functools.cache
@@ -15,3 +18,13 @@ def known_networks() -> dict[str, dict[str, Any]]:
     """
     file = resources.files("keras_senet.utils") / "networks.json"
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def check_network(name: str, networks: Iterable[str] | None = None) -> None:
+    """Raises a ValueError unless a network, by default a known one, has the name."""
+    networks = known_networks() if networks is None else networks
+    if name not in networks:
+        raise ValueError(
+            "The network must be one of keras_senet.list_models(). "
+            f"Received: {name!r}.{nearest(name, networks)}"
+        )

@@ -13,11 +13,12 @@ HEADS = ("predictions/", "conv_preds/")
 def assign(
     model: keras.Model,
     arrays: Mapping[str, np.ndarray],
-    *,
-    replace_head: bool = False,
     fresh: Sequence[str] = (),
 ) -> list[str]:
     """Gives every weight of a model its array, and every array its weight.
+
+    The classifier stays as it is where the arrays' has another number of classes; a
+    warning says so.
 
     A kernel that reads an RGB image also fits a model with one channel or four: for
     one, its three slices are summed (the response to a grey image stays); for four,
@@ -26,8 +27,6 @@ def assign(
     Args:
         model: A built model.
         arrays: `variable.path` -> array. Every one must have its place.
-        replace_head: Whether the classifier may stay as it is when the arrays' has
-            another number of classes; a warning says so.
         fresh: Parts of paths of variables that may stay as they are, because no array
             is there for them ("_se/").
 
@@ -39,12 +38,8 @@ def assign(
             is then unchanged.
     """
     variables = {v.path: v for v in model.variables if is_weight(v)}
-    kept = _replaced_head(variables, arrays) if replace_head else []
-    kept += [
-        path
-        for path in variables
-        if path not in arrays and any(part in path for part in fresh)
-    ]
+    kept = _replaced_head(variables, arrays)
+    kept += [p for p in variables if p not in arrays and any(f in p for f in fresh)]
     wanted = {path: v for path, v in variables.items() if path not in kept}
     given = {path: a for path, a in arrays.items() if path not in kept}
     adapted = {
@@ -118,6 +113,6 @@ def _check(wanted, given, adapted):
         )
 
 
-def _first(items, count=10):
-    more = f", and {len(items) - count} more" if len(items) > count else ""
-    return ", ".join(items[:count]) + more
+def _first(items):
+    more = f", and {len(items) - 10} more" if len(items) > 10 else ""
+    return ", ".join(items[:10]) + more

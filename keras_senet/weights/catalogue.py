@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keras_senet.card import Card, Preprocessing
 from keras_senet.utils.errors import nearest
+from keras_senet.utils.networks import check_network
 from keras_senet.weights.presets import Accuracy, File, Host, Preset
 from keras_senet.weights.shipped import shipped_presets
 
@@ -221,38 +222,21 @@ def _keras(constructor, stem, md5, md5_no_top, row, published):
 # timm's other networks: constructor and row, by the name before the dot.
 _D101 = {**_DEPTH_101, **_DEEP, "width": 8, "divisor": 8}
 _OTHERS = {
-    "seresnext26t_32x4d": (
-        "se_resnext",
-        {**_DEPTH_26, **_DEEP, "divisor": 8, "stem_filters": [24, 32, 64]},
-    ),
+    "seresnext26t_32x4d": ("se_resnext",
+        {**_DEPTH_26, **_DEEP, "divisor": 8, "stem_filters": [24, 32, 64]}),
     "seresnext101d_32x8d": ("se_resnext", _D101),
     "seresnextaa101d_32x8d": ("se_resnext", {**_D101, "anti_alias": True}),
-    "seresnextaa201d_32x8d": (
-        "se_resnext",
-        {
-            **_D101,
-            "blocks": [3, 24, 36, 4],
-            "stem_filters": [64, 64, 128],
-            "anti_alias": True,
-        },
-    ),
-    "regnety_008_tv": (
-        "regnety",
-        {"blocks": [1, 3, 8, 2], "filters": [64, 144, 320, 784], "group_width": 16},
-    ),
-    "regnety_080_tv": (
-        "regnety",
-        {"blocks": [2, 4, 10, 1], "filters": [224, 448, 896, 2016], "group_width": 56},
-    ),
-    "regnety_2560": (
-        "regnety",
-        {
-            "blocks": [2, 7, 17, 1],
-            "filters": [746, 1492, 4103, 10444],
-            "group_width": 373,
-        },
-    ),
-}
+    "seresnextaa201d_32x8d": ("se_resnext",
+        {**_D101, "blocks": [3, 24, 36, 4], "stem_filters": [64, 64, 128],
+         "anti_alias": True}),
+    "regnety_008_tv": ("regnety",
+        {"blocks": [1, 3, 8, 2], "filters": [64, 144, 320, 784], "group_width": 16}),
+    "regnety_080_tv": ("regnety",
+        {"blocks": [2, 4, 10, 1], "filters": [224, 448, 896, 2016], "group_width": 56}),
+    "regnety_2560": ("regnety",
+        {"blocks": [2, 7, 17, 1], "filters": [746, 1492, 4103, 10444],
+         "group_width": 373}),
+}  # fmt: skip
 NOT_COMMERCIAL = frozenset({"CC-BY-NC-4.0", "SEER"})
 
 
@@ -308,10 +292,8 @@ _COSTS = _records("costs.json")
 
 
 def _counted(preset):
-    parameters, multiply_adds = _COSTS.get(preset.name, (0, 0))
-    return dataclasses.replace(
-        preset, parameters=parameters, multiply_adds=multiply_adds
-    )
+    parameters, products = _COSTS.get(preset.name, (0, 0))
+    return dataclasses.replace(preset, parameters=parameters, multiply_adds=products)
 
 
 PRESETS: dict[str, Preset] = {
@@ -357,7 +339,10 @@ _CAFFE_MODE = {
 }
 
 
-def _host(constructor, application, top1, top5, record, *, licence="Apache-2.0", **row):
+_CC_BY = "CC-BY-4.0"
+
+
+def _host(constructor, application, top1, top5, record, licence="Apache-2.0", **row):
     """The checkpoint leaves SE as it starts, at the exact identity."""
     card = Card(
         constructor=constructor,
@@ -380,15 +365,7 @@ HOSTS: dict[str, Host] = {
         _host("se_inception_v3", "InceptionV3", 77.9, 93.7, _LARGE),
         _host("se_inception_resnet_v2", "InceptionResNetV2", 80.3, 95.3, _LARGE),
         _host("se_mobilenet", "MobileNet", 70.4, 89.5, _UNIT),
-        _host(
-            "se_vgg16",
-            "VGG16",
-            71.3,
-            90.1,
-            _CAFFE_MODE,
-            licence="CC-BY-4.0",
-            batch_norm=False,
-        ),
+        _host("se_vgg16", "VGG16", 71.3, 90.1, _CAFFE_MODE, _CC_BY, batch_norm=False),
     )
 }
 
@@ -399,11 +376,16 @@ def list_weights(constructor: str | None = None) -> list[str]:
     Args:
         constructor: A name of `keras_senet.list_models()`, or None for all.
 
+    Raises:
+        ValueError: If there is no such network.
+
     Example:
 
     >>> "se_resnet20.cifar10" in keras_senet.list_weights("se_resnet20")
     True
     """
+    if constructor is not None:
+        check_network(constructor)
     return [
         name
         for name, preset in PRESETS.items()
@@ -428,11 +410,15 @@ def default_weights(constructor: str) -> str | None:
     Args:
         constructor: A name of `keras_senet.list_models()`.
 
+    Raises:
+        ValueError: If there is no such network.
+
     Example:
 
     >>> keras_senet.weights.default_weights("se_resnet50")
     'imagenet'
     """
+    check_network(constructor)
     return "imagenet" if constructor in IMAGENET else None
 
 
@@ -450,40 +436,29 @@ def find_preset(weights: str, constructor: str | None = None) -> Preset | None:
     'se_resnet20.cifar10'
     """
     name = str(weights)
-    if name == "imagenet":
-        tag = IMAGENET.get(constructor)
-        return PRESETS[f"{constructor}.{tag}"] if tag else None
-    if f"{constructor}.{name}" in PRESETS:
-        return PRESETS[f"{constructor}.{name}"]
-    if name in PRESETS:
-        return PRESETS[name]
-    return next((p for p in PRESETS.values() if name in p.aliases), None)
+    tag = IMAGENET.get(constructor) if name == "imagenet" else name
+    found = PRESETS.get(f"{constructor}.{tag}") or PRESETS.get(name)
+    return found or next((p for p in PRESETS.values() if name in p.aliases), None)
 
 
 def unknown_weights(weights: str, constructor: str | None) -> str:
     """Returns the message for weights that are no preset and no file."""
-    names = list_weights(constructor) if constructor else []
-    tags = [PRESETS[name].tag for name in names]
-    if constructor in IMAGENET:
-        tags = ["imagenet", *tags]
-    if constructor in HOSTS:
-        tags = [*tags, "imagenet_host"]
-    known = ", ".join(map(repr, tags)) or "no presets yet"
+    tags, known = [], "keras_senet.list_weights() names them"
+    if constructor is not None:
+        tags = [PRESETS[name].tag for name in list_weights(constructor)]
+        tags = ["imagenet"] * (constructor in IMAGENET) + tags
+        tags += ["imagenet_host"] * (constructor in HOSTS)
+        known = f"{constructor} has {', '.join(map(repr, tags)) or 'no presets yet'}"
     everything = [*tags, *PRESETS, *(a for p in PRESETS.values() for a in p.aliases)]
-    if str(weights) == "imagenet" and constructor in HOSTS:
+    if weights == "imagenet" and constructor in HOSTS:
         return (
             f"There are no published weights of {constructor} with SE. Received: "
             "weights='imagenet'. weights='imagenet_host' starts from "
             f"keras.applications.{HOSTS[constructor].application} with SE at the "
             "identity."
         )
-    if constructor is None:
-        known = "keras_senet.list_weights() names them"
-    else:
-        known = f"{constructor} has {known}"
     return (
         f"`weights` must be None, a preset ({known}), the path of an existing file or "
         "a model on the Hugging Face hub, 'hf://user/model'. "
-        f"Received: weights={str(weights)!r}."
-        f"{nearest(str(weights), everything)}"
+        f"Received: weights={weights!r}.{nearest(weights, everything)}"
     )

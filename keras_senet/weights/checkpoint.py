@@ -55,10 +55,8 @@ class Checkpoint:
     def __post_init__(self):
         kernels = (self.arrays.get(f"{head}kernel") for head in HEADS)
         head = next((kernel for kernel in kernels if kernel is not None), None)
-        card = dataclasses.replace(
-            self.card,
-            architecture=self.card.architecture or {},
-        )
+        row = self.card.architecture or {}
+        card = dataclasses.replace(self.card, architecture=row)
         if not self.by_order:  # whose names are not the model's
             card = dataclasses.replace(
                 card,
@@ -105,7 +103,7 @@ class Checkpoint:
             )
         if self.by_order:
             arrays = _renamed(arrays, model, self.fresh)
-        kept = assign(model, arrays, replace_head=True, fresh=self.fresh)
+        kept = assign(model, arrays, self.fresh)
         gates = [path for path in kept if any(part in path for part in self.fresh)]
         if gates:
             warnings.warn(

@@ -4,12 +4,11 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
+from keras_senet.utils.networks import check_network
 from keras_senet.weights import layouts, repository
 from keras_senet.weights.catalogue import (
     HOSTS,
@@ -97,11 +96,15 @@ def find_host(constructor: str) -> Host | None:
     Args:
         constructor: A name of `keras_senet.list_models()`.
 
+    Raises:
+        ValueError: If there is no such network.
+
     Example:
 
     >>> keras_senet.weights.find_host("se_vgg16").application
     'VGG16'
     """
+    check_network(constructor)
     return HOSTS.get(constructor)
 
 
@@ -114,6 +117,7 @@ def check_preset(preset: Preset, constructor: str | None) -> None:
     own = preset.card.constructor
     if own in _GENERIC and constructor.startswith(own[:6]):
         return
+    check_network(constructor)
     families = {"regnety": ("regnety",)}.get(constructor, ("se_res", "senet"))
     if constructor in _GENERIC and own.startswith(families):
         return
@@ -177,7 +181,12 @@ def _check_size(found: Checkpoint) -> None:
 
 def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
     card, known = found.card, preset.card
-    differences = _differences(card.architecture, known.architecture)
+    row = card.architecture
+    differences = ", ".join(
+        f"{name} is {row[name]!r} instead of {value!r}"
+        for name, value in known.architecture.items()
+        if row.get(name, value) != value
+    )
     if differences:
         raise ValueError(
             f"{str(found.path)!r} must be the network of the preset {preset.name!r}. "
@@ -186,18 +195,10 @@ def _merge(found: Checkpoint, preset: Preset) -> Checkpoint:
     card = dataclasses.replace(
         card,
         constructor=known.constructor,
-        architecture={**card.architecture, **known.architecture},
+        architecture={**row, **known.architecture},
         preprocessing=known.preprocessing,
         labels=known.labels or card.labels,
         preset=preset.name,
         licence=known.licence,
     )
     return dataclasses.replace(found, card=card, untold=())
-
-
-def _differences(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} is {row[name]!r} instead of {other[name]!r}"
-        for name in row
-        if name in other and row[name] != other[name]
-    )

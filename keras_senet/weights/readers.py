@@ -66,7 +66,7 @@ def read_file(path: str | os.PathLike) -> RawFile:
         raise FileNotFoundError(f"There is no weights file {str(path)!r}.")
     read = _reader(path)
     try:
-        found = read(path)
+        arrays, format, header = read(path)
     except (ImportError, ImplausibleArchive):
         raise
     except Unreadable as error:
@@ -74,28 +74,19 @@ def read_file(path: str | os.PathLike) -> RawFile:
     # A broken file can raise anything in the libraries that read it.
     except Exception as error:
         raise damaged(path, error) from None
-    if not found.arrays:
+    if not arrays:
         raise ValueError(f"{str(path)!r} has no weights.")
-    header = _archive_header(path) if found.format == "keras" else None
-    header = found.header if header is None else header
+    outer = read_header(path) if format == "keras" else None
+    # Keras may have saved another's network, whose card has no row.
+    if isinstance(outer, Mapping) and not outer.get("architecture"):
+        outer = None
+    header = header if outer is None else outer
     card = None if header is None else Card.parse(header, path)
-    return RawFile(arrays=found.arrays, format=found.format, card=card)
+    return RawFile(arrays=arrays, format=format, card=card)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Content:
-    """A file's arrays, and its header before it is parsed."""
-
-    arrays: dict[str, np.ndarray]
-    format: str
-    header: Any = None
-
-
-def _archive_header(path: Path) -> str | Mapping[str, Any] | None:
-    """The header of a .keras file, or None where Keras saved another's network."""
-    header = read_header(path)
-    ours = not isinstance(header, Mapping) or header.get("architecture")
-    return header if ours else None
+# A file's arrays, its format, and its header before it is parsed.
+_Content = tuple[dict[str, np.ndarray], str, Any]
 
 
 def _reader(path: Path) -> Callable[[Path], _Content]:
@@ -132,14 +123,13 @@ def _read_h5_file(file: h5py.File, path: Path) -> _Content:
         if key in file.keys():  # noqa: SIM118  `in file` follows links
             datasets = _keras3_datasets(_descend(file, key))
             arrays = _read_datasets(datasets, path)
-            return _Content(arrays=arrays, format="weights.h5", header=h5_header(file))
+            return arrays, "weights.h5", h5_header(file)
     group = file
     if "model_weights" in file.keys():  # noqa: SIM118
         group = _descend(file, "model_weights")
     if not _names(group, "layer_names"):
         raise Unreadable("it is an HDF5 file, but not of Keras' weights")
-    arrays = _read_datasets(_legacy_datasets(group), path)
-    return _Content(arrays=arrays, format="legacy_h5")
+    return _read_datasets(_legacy_datasets(group), path), "legacy_h5", None
 
 
 def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -164,8 +154,7 @@ def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
                 own = _name(variables)
                 if own is not None:
                     path = [*names, own]
-                    numbers = _numbers(variables)
-                    for name, n in zip(_variables(key, numbers), numbers, strict=True):
+                    for name, n in _variables(key, variables):
                         yield "/".join([*path, name]), _descend(variables, n)
             yield from walk(child, path, depth + 1)
 
@@ -183,27 +172,19 @@ def _name(variables: h5py.Group) -> str | None:
     return name
 
 
-def _numbers(variables: h5py.Group) -> list[str]:
-    """The keys of a layer's variables, "0", "1" and so on."""
-    keys = list(variables)
-    expected = [str(i) for i in range(len(keys))]
-    if set(keys) != set(expected):
+def _variables(kind: str, variables: h5py.Group) -> Iterable[tuple[str, str]]:
+    """Names of a layer's variables, which the file does not give, and their keys."""
+    keys = [str(i) for i in range(len(variables))]
+    if set(variables) != set(keys):
         raise Unreadable(
             f"the variables in {short(variables.name)} are not numbered from 0"
         )
-    return expected
-
-
-def _variables(group: str, variables: list[str]) -> list[str]:
-    """The names of a layer's variables, which the file does not give."""
-    if group.startswith("batch_normalization"):
+    names = ["kernel", "bias"]
+    if kind.startswith("batch_normalization"):
         names = ["gamma", "beta", "moving_mean", "moving_variance"]
         # Inception's normalisations have no scale.
-        return names if len(variables) == 4 else names[1 : 1 + len(variables)]
-    names = ["kernel", "bias"]
-    if len(variables) > len(names):
-        return [str(i) for i in range(len(variables))]
-    return names[: len(variables)]
+        names = names if len(keys) == 4 else names[1:]
+    return zip(names if len(keys) <= len(names) else keys, keys, strict=False)
 
 
 def _legacy_datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -285,8 +266,8 @@ def _read_zip(path: Path) -> _Content:
         if WEIGHTS not in names:
             raise Unreadable(f"it is a .keras file without {WEIGHTS}")
         with open_weights(archive) as file:
-            content = _read_h5_file(file, path)
-    return dataclasses.replace(content, format="keras")
+            arrays, _, header = _read_h5_file(file, path)
+    return arrays, "keras", header
 
 
 # In bfloat16 NumPy needs ml_dtypes, which comes with Keras' backends.
@@ -315,7 +296,7 @@ def _read_safetensors(path: Path) -> _Content:
     for name, array in arrays.items():
         if array.dtype.kind in "fV":
             arrays[name] = array.astype("float32")
-    return _Content(arrays=arrays, format="safetensors", header=header)
+    return arrays, "safetensors", header
 
 
 def _read_torch(path: Path) -> _Content:
@@ -350,7 +331,7 @@ def _read_torch(path: Path) -> _Content:
             raise Unreadable(f"{short(name)} has no real values")
         budget.take(name, 4 * tensor.numel())
     arrays = {name: tensor.detach().float().numpy() for name, tensor in tensors}
-    return _Content(arrays=arrays, format="pth")
+    return arrays, "pth", None
 
 
 def _check_pickle(path: Path) -> None:

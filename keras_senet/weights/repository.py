@@ -201,10 +201,9 @@ def _explained(repository: Repository, what: str) -> Iterator:
         )
     # What its HTTP library raises differs between its versions.
     except Exception as error:
-        reasons = [
-            first_line(e)[:200] for e in (error, error.__cause__) if e is not None
-        ]
-        problem = OSError(f"{what} of {repository} failed: {' '.join(reasons)}")
+        known = filter(None, (error, error.__cause__))
+        reasons = " ".join(first_line(e)[:200] for e in known)
+        problem = OSError(f"{what} of {repository} failed: {reasons}")
     else:
         return
     raise problem from None

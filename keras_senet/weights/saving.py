@@ -12,6 +12,7 @@ import keras
 
 from keras_senet.card import Card
 from keras_senet.utils.files import atomic_path
+from keras_senet.utils.graph import check_model
 
 
 def network_card(model: keras.Model, **changes) -> Card:
@@ -30,6 +31,7 @@ def network_card(model: keras.Model, **changes) -> Card:
     >>> keras_senet.weights.network_card(model, licence="Apache-2.0").licence
     'Apache-2.0'
     """
+    check_model(model)
     card = Card.of(model)
     if card.constructor is None or card.architecture is None:
         raise ValueError(

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import sys
 import urllib.error
 import urllib.parse
@@ -190,9 +191,7 @@ def _obtain(file, part):
 
 def _copy(source, part):
     try:
-        with source.open("rb") as reader, part.open("wb", buffering=0) as writer:
-            for chunk in iter(lambda: reader.read(_CHUNK), b""):
-                _write_all(writer, chunk)
+        shutil.copyfile(source, part)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(f"{source} cannot be copied: {error.strerror or error}") from None
@@ -242,18 +241,13 @@ def _write(response, part, done, total, url):
     _say(f"Downloading {url}")
     shown = int(sys.stdout.isatty() and total is not None)
     bar = keras.utils.Progbar(total, verbose=shown, unit_name="byte")
-    with _open_part(part, done) as writer:
-        while True:
+    # Without a buffer, which on a full disk would fail once more at close.
+    with _opened(part, "ab" if done else "wb", buffering=0) as writer:
+        for chunk in _chunks(response):
+            view = memoryview(chunk)
             try:
-                chunk = response.read(_CHUNK)
-            except http.client.IncompleteRead as error:
-                chunk, broken = error.partial, True
-            except (OSError, http.client.HTTPException) as error:
-                raise _Transient(str(error) or type(error).__name__) from None
-            else:
-                broken = False
-            try:
-                _write_all(writer, chunk)
+                while view:
+                    view = view[writer.write(view) :]
             except OSError as error:
                 with contextlib.suppress(OSError):
                     part.unlink()
@@ -261,26 +255,27 @@ def _write(response, part, done, total, url):
                     f"{part.parent} cannot hold {url}: {error.strerror}"
                 ) from None
             done += len(chunk)
-            if chunk:
-                bar.update(done)
-            if broken or not chunk:
-                break
-    if broken or (total is not None and done < total):
-        raise _Transient(f"{done} of {total or 'unknown'} bytes came")
+            bar.update(done)
+    if total is not None and done < total:
+        raise _Transient(f"{done} of {total} bytes came")
 
 
-def _write_all(writer, chunk):
-    """Writes without a buffer, which on a full disk would fail once more at close."""
-    view = memoryview(chunk)
-    while view:
-        view = view[writer.write(view) :]
-
-
-def _open_part(part, done):
+def _chunks(response):
+    """Yields what a server sends, also what came before the connection broke off."""
     try:
-        return part.open("ab" if done else "wb", buffering=0)
+        yield from iter(lambda: response.read(_CHUNK), b"")
+    except http.client.IncompleteRead as error:
+        yield error.partial
+        raise _Transient("the connection broke off") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _Transient(str(error) or type(error).__name__) from None
+
+
+def _opened(path, mode, **options):
+    try:
+        return path.open(mode, **options)
     except OSError as error:
-        raise OSError(f"{part.parent} cannot be written: {error.strerror}") from None
+        raise OSError(f"{path.parent} cannot be written: {error.strerror}") from None
 
 
 def _verify(part, file, path):
@@ -347,24 +342,16 @@ def _sidecar(path: Path) -> Path:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Lets one process at a time through; the system frees it if that one dies."""
-    try:
-        file = path.open("a+b")
-    except OSError as error:
-        raise OSError(f"{path.parent} cannot be written: {error.strerror}") from None
-    with file:
-        _acquire(file)
+    with _opened(path, "a+b") as file:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _acquire(file):
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _say(line):

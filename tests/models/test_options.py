@@ -276,4 +276,6 @@ def test_a_tensor_has_its_own_shape():
 
 def test_stages_are_a_set():
     row = keras_senet.models.Architecture(se_stages=(5, 4))
-    assert row == keras_senet.models.Architecture(se_stages=(4, 5))
+    assert row == keras_senet.models.Architecture(se_stages=(4, 5, 5))
+    spec = keras_senet.SEResNet20.spec
+    assert spec.row({"se_stages": (1, 2, 3)}, {"se_stages": "all"}).se_stages == "all"

@@ -93,6 +93,7 @@ def test_top_drops_out_as_the_host_does():
     ("arguments", "message"),
     [
         ({"placement": "pre"}, "no residual units"),
+        ({"alpha": float("inf")}, "`alpha` must be a number"),
         ({"alpha": 0.0}, "`alpha` must be at least 1/32"),
         ({"stem": "deep"}, "its stem is one 3x3"),
         ({"drop_path_rate": 0.1}, "needs residual branches"),

@@ -87,8 +87,10 @@ def test_chosen_levels_and_name():
     model = keras_senet.SEResNet(blocks=(1, 1, 1, 1))
     maps = keras_senet.features(model, (1, 4), name="neck")
     assert (maps.name, list(maps.output)) == ("neck", ["P1", "P4"])
-    with pytest.raises(ValueError, match="`levels` must be some of"):
-        keras_senet.features(model, (6,))
+    assert list(keras_senet.features(model, np.int64(4)).output) == ["P4"]
+    for levels in ((6,), (2.0, 3.0), (), "P3", 2.5):
+        with pytest.raises(ValueError, match="`levels` must be some of"):
+            keras_senet.features(model, levels)
 
 
 def pyramid(**kwargs):

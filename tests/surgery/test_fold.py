@@ -667,3 +667,11 @@ def test_a_frozen_excitation_stays_frozen_and_low_ranks_are_added():
     np.testing.assert_allclose(folded(x), network(x), atol=1e-5)
     network.trainable = False
     assert keras_senet.fold(network).trainable_variables == []
+
+
+def test_layers_may_be_called_by_keyword():
+    inputs = keras.Input((4, 4, 6))
+    x = keras_senet.layers.ChannelShuffle(3)(inputs=inputs)
+    model = keras.Model(inputs, keras_senet.SqueezeExcite(2)(inputs=x))
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype("float32")
+    np.testing.assert_allclose(keras_senet.fold(model)(x), model(x), atol=1e-6)

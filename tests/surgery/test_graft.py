@@ -319,6 +319,7 @@ class Subclassed(keras.Model):
         (lambda: keras.Sequential([keras.Input((3,)), layers.Dense(2)]), None, "place"),
         (residual, ["drops"], "Did you mean 'drop'"),
         (residual, "conv.*", "match the whole name"),
+        (residual, "conv[", r"must be a regular expression\..*re\.escape"),
         (branching, ["pool"], "one output of 3 to 5 axes.*'pool'"),
         (residual, lambda layer: False, "must have a place"),
     ],

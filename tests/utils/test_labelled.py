@@ -17,6 +17,7 @@ LABELLED = {
     "tuple of batches": tuple(PAIRS),
     "batches as lists": [list(pair) for pair in PAIRS],
     "mappings": [{"image": images, "label": labels} for images, labels in PAIRS],
+    "a mapping": {"image": IMAGES, "label": LABELS},
     "a function": lambda: iter(PAIRS),
     "an empty batch": [PAIRS[0], (IMAGES[:0], LABELS[:0]), PAIRS[1]],
 }
@@ -110,6 +111,14 @@ def test_labels_that_name_no_class_are_said(labels):
 @pytest.mark.parametrize("data", [None, 5, lambda: None])
 def test_what_holds_no_images_is_said(data):
     with pytest.raises(ValueError, match="or a function that returns one of these"):
+        list(read_images(data))
+
+
+@pytest.mark.parametrize("data", [["cat.jpg"], "folder", [()], [5]])
+def test_batches_of_no_images_are_said(data):
+    with pytest.raises(
+        ValueError, match=r"`data` must hold images\. Received: a batch"
+    ):
         list(read_images(data))
 
 

@@ -8,8 +8,15 @@ import pytest
 import keras_senet
 from keras_senet import Preprocessing
 from keras_senet.card import Card
-from keras_senet.models import CONSTRUCTORS, network_of
-from keras_senet.weights import default_weights, find_preset, list_weights
+from keras_senet.models import (
+    CONSTRUCTORS,
+    architecture_options,
+    constructor_of,
+    network_of,
+    stages_of,
+)
+from keras_senet.utils.networks import known_networks
+from keras_senet.weights import default_weights, find_host, find_preset, list_weights
 from keras_senet.weights.catalogue import HOSTS, IMAGENET, NOT_COMMERCIAL, PRESETS
 from keras_senet.weights.layouts import LAYOUTS
 from keras_senet.weights.opening import check_preset, open_checkpoint
@@ -140,6 +147,26 @@ def test_list_and_default():
     assert len(list_weights()) == len(LOADABLE)
     assert default_weights("se_resnet50") == "imagenet"
     assert default_weights("se_mobilenet") is None
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    [
+        architecture_options,
+        constructor_of,
+        default_weights,
+        find_host,
+        keras_senet.create_model,
+        list_weights,
+        stages_of,
+    ],
+)
+def test_names_of_no_network_are_refused(lookup):
+    assert list(known_networks()) == list(CONSTRUCTORS)
+    for network, build in CONSTRUCTORS.items():
+        if build.__name__ != network:
+            with pytest.raises(ValueError, match=f"Did you mean '{network}'?"):
+                lookup(build.__name__)
 
 
 def test_networks_with_weights_the_most_accurate_first():

@@ -76,6 +76,20 @@ def test_another_row_is_an_error(saved, argument, message):
         keras_senet.create_model("se_resnext", weights=saved[1], **argument)
 
 
+@pytest.mark.parametrize(
+    ("gate", "other"),
+    [("silu", "swish"), ("hard_silu", "hard_swish"), ("silu", "relu")],
+)
+def test_an_activation_may_have_two_names(gate, other):
+    spec = keras_senet.SEResNet20.spec
+    for told, stored in ((gate, other), (other, gate)):
+        if "relu" in (told, stored):
+            with pytest.raises(ValueError, match=f"gate is '{stored}' in the file"):
+                spec.row({"gate": told}, {"gate": stored})
+        else:
+            assert spec.row({"gate": told}, {"gate": stored}).gate == stored
+
+
 def test_another_constructor_is_an_error(saved):
     with pytest.raises(ValueError, match="must agree with the architecture"):
         keras_senet.SEResNet50(weights=saved[1])

@@ -20,6 +20,8 @@ from keras_senet.weights.readers import RawFile
 
 __all__ = ["LAYOUTS", "read_host", "recognise"]
 
+# Of each, `matches` says whether arrays have its names, and `read` returns them under
+# our names, and the architecture row as far as they tell it.
 LAYOUTS = {
     "timm_modern": timm_modern,
     "timm_legacy": timm_legacy,

@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
+# Arrays by name.
+Arrays = Mapping[str, np.ndarray]
+# Shapes of kernels: stage -> unit -> kernel -> shape.
+Units = dict[int, dict[int, dict[str, tuple]]]
+
 _UNIT = re.compile(r"conv(\d)_block(\d+)_(.+)/kernel")
 
 
 def describe_resnet(
-    arrays: Mapping[str, np.ndarray],
+    arrays: Arrays,
     *,
     divisor: int = 1,
     average_shortcut: bool = False,
@@ -41,22 +46,19 @@ def describe_resnet(
     return {**row, **known}
 
 
-def units_of(
-    arrays: Mapping[str, np.ndarray],
-) -> dict[int, dict[int, dict[str, tuple]]]:
-    """Returns the shapes of kernels: stage -> unit -> kernel -> shape.
+def units_of(arrays: Arrays) -> Units:
+    """Returns the shapes of a network's kernels.
 
     Raises:
         ValueError: If they are not of four stages with all their units.
     """
-    units: dict[int, dict[int, dict[str, tuple]]] = {}
+    units: Units = {}
     for name, array in arrays.items():
         match = _UNIT.fullmatch(name)
         if match:
             stage, index, part = match.groups()
-            units.setdefault(int(stage), {}).setdefault(int(index), {})[part] = (
-                array.shape
-            )
+            unit = units.setdefault(int(stage), {}).setdefault(int(index), {})
+            unit[part] = array.shape
     if sorted(units) != [2, 3, 4, 5] or any(
         sorted(stage) != list(range(1, len(stage) + 1)) for stage in units.values()
     ):
@@ -68,8 +70,8 @@ def units_of(
 
 
 def describe_se(
-    arrays: Mapping[str, np.ndarray],
-    units: Mapping[int, Mapping[int, Mapping[str, tuple]]],
+    arrays: Arrays,
+    units: Units,
     rule: Callable[[int, int, int], int],
     divisors: Sequence[int],
     share_of: str = "se/reduce",

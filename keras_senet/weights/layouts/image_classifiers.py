@@ -8,19 +8,18 @@ weights are the Caffe release's, trained with a stem pool in ceil mode.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
 
 _LAYER = re.compile(r"(?:.*/)?(conv2d|batch_normalization|dense)(?:_v1)?(?:_(\d+))?")
 _PREACTIVATED = re.compile(r"stage\d_unit\d+_(conv|bn|sc)\d*")
 
 
-def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether these are names of this package's files."""
+def matches(arrays: Arrays) -> bool:
     layers = _layers(arrays)
     if any(_PREACTIVATED.fullmatch(layer) for layer in layers):
         return True
@@ -31,9 +30,7 @@ def matches(arrays: Mapping[str, np.ndarray]) -> bool:
     )
 
 
-def read(
-    arrays: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     """Returns the arrays under our names, and the architecture row.
 
     Raises:

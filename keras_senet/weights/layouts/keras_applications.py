@@ -5,15 +5,13 @@ auto-named; both networks' weights are in graph order, which is the same.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_senet.weights.assign import is_weight
 from keras_senet.weights.checkpoint import Checkpoint
-from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
 from keras_senet.weights.presets import Host
 
 # A layer that only this network has.
@@ -28,8 +26,7 @@ _FIRST_KERAS = re.compile(r".*_([Wb])(_1)?")
 _EPSILON = 1.001e-5 - 1e-5
 
 
-def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether these are names of one of the networks."""
+def matches(arrays: Arrays) -> bool:
     names = _plain_names(arrays)
     if "block5_conv4/kernel" in names or any("_se/" in name for name in names):
         # VGG-19, and networks of ours without their header.
@@ -39,14 +36,11 @@ def matches(arrays: Mapping[str, np.ndarray]) -> bool:
     )
 
 
-def read(
-    arrays: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays under our names, and the architecture row."""
+def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     arrays = _plain_names(arrays)
     if _MARKS["resnet"] in arrays:
         arrays = _without_biases(arrays)
-        return arrays, describe_resnet(arrays, stride_on="1x1", stem_pool="padded")
+        return arrays, describe_resnet(arrays, stride_on="1x1")
     if _MARKS["vgg16"] in arrays:
         return arrays, {"se": False, "batch_norm": False}
     return arrays, {"se": False, "alpha": arrays["conv1/kernel"].shape[3] / 32}

@@ -5,12 +5,9 @@ and right only, and wrote the normalisation, which has no weights, into its netw
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from keras_senet.weights.layouts._resnet import describe_se, units_of
+from keras_senet.weights.layouts._resnet import Arrays, describe_se, units_of
 from keras_senet.weights.layouts._torch import TorchNames, plain_names, translate
 
 _TIMM = TorchNames(
@@ -57,15 +54,11 @@ _KERAS_UNIT = re.compile(r".*_Stage_(\d)_[XY]Block_(\d+)_(.+)")
 _KERAS_TOP = re.compile(r".*_stem_(conv|bn)|\d*(head)_dense")
 
 
-def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether these are names of one of the three."""
+def matches(arrays: Arrays) -> bool:
     return _layout(arrays) is not None
 
 
-def read(
-    arrays: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays under our names, and the architecture row."""
+def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     layout = _layout(arrays)
     if isinstance(layout, TorchNames):
         arrays = translate(plain_names(arrays), layout)

@@ -1,12 +1,9 @@
 """tf.keras.applications' ResNet-RS; its normalisation layers have no weights."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
 
 _UNIT = re.compile(r"BlockGroup(\d)__block_(\d+)_{1,2}([a-z].*)")
 _STEM = re.compile(r".*stem_(conv|batch_norm)_(\d)")
@@ -21,15 +18,11 @@ _NAMES = {
 }
 
 
-def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether these are names of this layout."""
+def matches(arrays: Arrays) -> bool:
     return any(_UNIT.fullmatch(path.rpartition("/")[0]) for path in arrays)
 
 
-def read(
-    arrays: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays under our names, and the architecture row."""
+def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     arrays = {_name(path): array for path, array in arrays.items()}
     row = describe_resnet(arrays, average_shortcut=True, stride_on="3x3")
     return arrays, {**row, "anti_alias": False}

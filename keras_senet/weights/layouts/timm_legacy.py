@@ -4,12 +4,9 @@ Stem pool in ceil mode, SE width C // 16. SE-ResNets stride on the first 1x1, th
 grouped networks on the 3x3; in the 18 and 34 SE comes after the second ReLU.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from keras_senet.weights.layouts._resnet import describe_resnet
+from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
 from keras_senet.weights.layouts._torch import UNIT, TorchNames, plain_names, translate
 
 NAMES = TorchNames(
@@ -23,15 +20,11 @@ NAMES = TorchNames(
 )
 
 
-def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether these are names of this layout."""
+def matches(arrays: Arrays) -> bool:
     return "layer0.conv1.weight" in plain_names(arrays)
 
 
-def read(
-    arrays: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays under our names, and the architecture row."""
+def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     arrays = plain_names(arrays)
     arrays = translate(arrays, NAMES, deep="layer0.conv3.weight" in arrays)
     row = describe_resnet(arrays, stem_pool="ceil")

@@ -4,19 +4,11 @@ Stride on the 3x3, stem pool padded by one pixel, SE width a multiple of 8.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from keras_senet.utils.errors import short
-from keras_senet.weights.layouts._resnet import describe_resnet
-from keras_senet.weights.layouts._torch import (
-    UNIT,
-    TorchNames,
-    plain_names,
-    translate,
-)
+from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
+from keras_senet.weights.layouts._torch import UNIT, TorchNames, plain_names, translate
 
 NAMES = TorchNames(
     stem={"conv1": "conv1_conv", "bn1": "conv1_bn"},
@@ -56,16 +48,12 @@ def named_row(name: str) -> dict[str, Any]:
     return {"anti_alias": bool(kind)}
 
 
-def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether these are names of this layout."""
+def matches(arrays: Arrays) -> bool:
     names = plain_names(arrays)
     return "layer1.0.conv1.weight" in names and "bn1.weight" in names
 
 
-def read(
-    arrays: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays under our names, and the architecture row."""
+def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     arrays = plain_names(arrays)
     # Whether a shortcut's second module is its convolution: then the first is a pool.
     average = any(
@@ -73,11 +61,5 @@ def read(
         for name, array in arrays.items()
     )
     arrays = translate(arrays, NAMES, deep="conv1.0.weight" in arrays, average=average)
-    row = describe_resnet(
-        arrays,
-        divisor=8,
-        average_shortcut=average,
-        stride_on="3x3",
-        stem_pool="padded",
-    )
+    row = describe_resnet(arrays, divisor=8, average_shortcut=average, stride_on="3x3")
     return arrays, row
