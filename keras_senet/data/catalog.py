@@ -8,7 +8,6 @@ from keras_senet.data.bundled import open_bundled
 from keras_senet.data.folders import open_folder
 from keras_senet.data.source import Source
 from keras_senet.data.tables import find_tables, open_tables
-from keras_senet.data.tfds import open_tfds
 
 
 def open_source(
@@ -83,6 +82,8 @@ def open_source(
         for note in source.notes:
             warnings.warn(note, stacklevel=2)
         return source
+    from keras_senet.data.tfds import open_tfds  # slow to import
+
     return open_tfds(name, data_dir=data_dir, held_out=held_out)
 
 
