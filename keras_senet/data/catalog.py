@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_senet.data.bundled import open_bundled
 from keras_senet.data.folders import open_folder
-from keras_senet.data.source import Source
+from keras_senet.data.source import Source, check_held_out
 from keras_senet.data.tables import find_tables, open_tables
 
 
@@ -67,10 +67,7 @@ def open_source(
         raise ValueError(
             f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}."
         )
-    if not 0 < held_out < 1:
-        raise ValueError(
-            f"`held_out` must lie between 0 and 1. Received: held_out={held_out!r}."
-        )
+    check_held_out(held_out)
     if name == "bundled":
         return open_bundled()
     if is_path(name):

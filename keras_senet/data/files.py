@@ -101,7 +101,7 @@ def find_images(
     """
     found = {key: [] for key in folders}
     others = collections.Counter()
-    within = [os.path.realpath(folder) for folder in folders.values()]
+    within = {key: os.path.realpath(folder) for key, folder in folders.items()}
     links, seen = collections.deque(), set()
 
     def add(key, path, real):
@@ -132,18 +132,19 @@ def find_images(
                     elif entry.is_file():  # and no pipe, which could be waited for
                         add(key, path, place)
 
-    for (key, folder), real in zip(folders.items(), within, strict=True):
+    for key, folder in folders.items():
         if folder.is_symlink():
             links.append((key, folder))
         else:
-            walk(key, folder, real)
-    own = dict(zip(folders, within, strict=True))
+            walk(key, folder, within[key])
     while links:
         key, path = links.popleft()
         real = os.path.realpath(path)
         if os.path.isfile(real) or not os.path.exists(real):
             add(key, path, real)
-        elif os.path.isdir(real) and (real == own[key] or not _holds(real, within)):
+        elif os.path.isdir(real) and (
+            real == within[key] or not _holds(real, within.values())
+        ):
             walk(key, path, real)
     return found, dict(others)
 
@@ -169,15 +170,11 @@ def open_files(
     """Makes a source of image files with labels.
 
     Args:
-        name: The source's name.
+        name: The source's, as are `class_names`, `multi_label` and the first `notes`.
         root: Of names in messages, and of those that the order follows from.
         listed: The files and labels of each split; of "train" alone some are held out.
-        class_names: One name a label.
-        on_error: "raise" or "skip", see `keras_senet.data.open_source`.
-        held_out: The share of images held out.
-        multi_label: Whether labels are rows.
+        on_error: As of `keras_senet.data.open_source`, like `held_out`.
         left_out: What `find_images` counted.
-        notes: What else the source's notes say, first.
 
     Raises:
         ValueError: If a file cannot be read, or a class or split has no image.
@@ -349,13 +346,12 @@ def _hold_out(
     groups = collections.defaultdict(list)
     for file in files:
         groups["" if class_names is None else class_names[file.label]].append(file)
-    train, test, alone = [], [], []
-    for name, members in sorted(groups.items()):
+    train, test = [], []
+    for _, members in sorted(groups.items()):
         count = min(max(1, round(share * len(members))), len(members) - 1)
         test += members[:count]
         train += members[count:]
-        if count == 0:
-            alone.append(name)
+    alone = sorted(name for name, members in groups.items() if len(members) == 1)
     if not test:
         raise ValueError(
             f"The folder {str(root)!r} has only one image in each class, so no image "

@@ -121,9 +121,7 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
 def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
     """Reads an image's header, and as much more as tells whether the file is whole.
 
-    Args:
-        path: The image file.
-        whole: Decode all of it: of a JPEG only that finds what is broken inside.
+    With `whole` all of it is decoded: of a JPEG only that finds what is broken inside.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -3,15 +3,15 @@
 import functools
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_senet.data.augmentation import (
     AUGMENTATIONS,
-    KERNELS,
     WINDOW_AREAS,
+    check_fit,
     covered_box,
     random_window,
     resize_and_crop,
@@ -130,9 +130,11 @@ def batches(
     random = {"rand_augment": rand_augment, "random_erasing": random_erasing}
     mixing = {"mixup": mixup, "cutmix": cutmix}
     changes = {"augmentation": augmentation, **random, **mixing}
-    _check_images(channels, crop_fraction, interpolation)
+    check_fit(crop_fraction, interpolation)
+    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
+    _require(channels in (1, 3), grey_or_rgb, channels=channels)
     _check_random(training, one_hot, {**changes, "epoch": epoch})
-    _check_place(step, epoch, worker, batch_size, drop_remainder)
+    _check_place(step, steps, epoch, worker, batch_size, drop_remainder)
     records = source.reader.records(part)
     if limit is not None:
         records = records.take(limit)
@@ -230,29 +232,11 @@ def _require(holds: bool, rule: str, **received: Any) -> None:
         raise ValueError(f"`{next(iter(received))}` must {rule}. Received: {values}.")
 
 
-def _one_of(choices: Iterable[str], **received: str) -> None:
-    ((name, value),) = received.items()
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {list(choices)}. "
-            f"Received: {name}={value!r}.{nearest(value, choices)}"
-        )
-
-
-def _check_images(channels, crop_fraction, interpolation):
-    """Raises if what is asked of every image is out of its range."""
-    _one_of(KERNELS, interpolation=interpolation)
-    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
-    _require(channels in (1, 3), grey_or_rgb, channels=channels)
-    shown = 0 < crop_fraction <= 1
-    _require(shown, "lie above 0 and at most at 1", crop_fraction=crop_fraction)
-
-
-def _check_place(step, epoch, worker, batch_size, drop_remainder):
+def _check_place(step, steps, epoch, worker, batch_size, drop_remainder):
     """Raises if there is no such place in an epoch, or no such part of a batch."""
-    counted = step == 0 or (is_positive_integer(step) and epoch is not None)
-    rule = "be an integer from 0 and belongs to `epoch`"
-    _require(counted, rule, step=step, epoch=epoch)
+    later = is_positive_integer(step) and step <= steps and epoch is not None
+    rule = f"be an integer from 0 to the {steps} of an epoch, and needs `epoch`"
+    _require(step == 0 or later, rule, step=step, epoch=epoch)
     index, workers = worker
     divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
     _require(
@@ -276,7 +260,11 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
                 f"`{name}` out."
             )
         if name == "augmentation":
-            _one_of(AUGMENTATIONS, **received)
+            if value not in AUGMENTATIONS:
+                raise ValueError(
+                    f"`augmentation` must be one of {list(AUGMENTATIONS)}. Received: "
+                    f"augmentation={value!r}.{nearest(value, AUGMENTATIONS)}"
+                )
         elif name == "epoch":
             is_number = isinstance(value, numbers.Integral) and value >= 0
             _require(value is None or is_number, "be an integer from 0", **received)

@@ -149,7 +149,10 @@ def _builder(
 ) -> "tfds.core.DatasetBuilder":
     if not hasattr(tfds, "builder"):
         raise ImportError(_why_broken())
-    data_dir = data_dir or _default_data_dir()
+    root = os.environ.get("KERAS_SENET_DATA")
+    folder = Path(root, "tfds").expanduser() if root else None
+    if not data_dir and folder and folder.is_dir():
+        data_dir = folder
     try:
         return tfds.builder(name, data_dir=data_dir)
     # What it raises for a wrong name, configuration or version differs.
@@ -204,23 +207,14 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]
 
 
-def _default_data_dir() -> Path | None:
-    root = os.environ.get("KERAS_SENET_DATA")
-    folder = Path(root, "tfds").expanduser() if root else None
-    return folder if folder and folder.is_dir() else None
-
-
 def _keys(name: str, builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
     """Returns the names of the image and the label among the features."""
     features = dict(builder.info.features.items())
     # Some sets have a third key: places365_small's is the name of the file.
     keys = (builder.info.supervised_keys or ("image", "label"))[:2]
-    kinds = tfds.features.Image, tfds.features.ClassLabel
-    fits = len(keys) == 2 and all(
-        isinstance(features.get(key), kind)
-        for key, kind in zip(keys, kinds, strict=True)
-    )
-    if not fits:
+    image, label = map(features.get, keys)
+    is_image = isinstance(image, tfds.features.Image)
+    if not is_image or not isinstance(label, tfds.features.ClassLabel):
         raise ValueError(
             "A tensorflow_datasets set must have images with one class label each. "
             f"Received: {name!r}, whose features are {sorted(features)}."
