@@ -9,39 +9,24 @@ from typing import Any, Literal
 
 from keras_senet.utils.errors import short
 
-# Field -> what a number must be.
+# What a number must be -> the fields that must be so.
 _LIMITS = {
-    "held_out": "above 0 and below 1",
-    "image_size": "at least 1 and at most 8192",
-    "classes": "at least 1",
-    "limit": "at least 1",
-    "head_epochs": "at least 0",
-    "head_learning_rate": "above 0",
-    "epochs": "at least 0",
-    "passes": "at least 1",
-    "global_batch_size": "at least 1",
-    "accumulation_steps": "at least 1",
-    "learning_rate": "above 0",
-    "reference_batch_size": "at least 1",
-    "layer_decay": "above 0 and at most 1",
-    "momentum": "at least 0 and below 1",
-    "l2": "at least 0",
-    "weight_decay": "at least 0",
-    "warmup_epochs": "at least 0",
-    "step_factor": "above 0 and below 1",
-    "patience": "at least 1",
-    "ema_momentum": "above 0 and below 1",
-    "freeze_batch_norm_epochs": "at least 0",
-    "label_smoothing": "at least 0 and below 1",
-    "rand_augment": "at least 0 and at most 1",
-    "random_erasing": "at least 0 and at most 1",
-    "mixup": "0, or at least 0.2 and at most 1",
-    "cutmix": "0, or at least 0.2 and at most 1",
-    "crop_fraction": "above 0 and at most 1",
-    "dropout_rate": "at least 0 and below 1",
-    "drop_path_rate": "at least 0 and below 1",
-    "seed": "at least 0",
+    "above 0": "head_learning_rate learning_rate",
+    "above 0 and at most 1": "layer_decay crop_fraction",
+    "above 0 and below 1": "held_out step_factor ema_momentum",
+    "at least 0": (
+        "head_epochs epochs l2 weight_decay warmup_epochs freeze_batch_norm_epochs seed"
+    ),
+    "at least 0 and at most 1": "rand_augment random_erasing",
+    "at least 0 and below 1": "momentum label_smoothing dropout_rate drop_path_rate",
+    "0, or at least 0.2 and at most 1": "mixup cutmix",
+    "at least 1": (
+        "classes limit passes global_batch_size accumulation_steps "
+        "reference_batch_size patience"
+    ),
+    "at least 1 and at most 8192": "image_size",
 }
+_LIMIT_OF = {name: limit for limit, names in _LIMITS.items() for name in names.split()}
 
 _OR_ZERO = "0, or "
 
@@ -69,11 +54,6 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
     A whole number is a number, NumPy's are Python's, a path is a string, and a list
     does for a tuple, as in JSON.
 
-    Args:
-        name: The field's name.
-        value: What was given.
-        annotation: The field's type.
-
     Raises:
         ValueError: If the value is not of the type, or out of its range.
     """
@@ -100,7 +80,7 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
         raise ValueError(
             f"`{name}` must be {expected}. Received: {name}={short(value)}"
         )
-    limits = _LIMITS.get(name, "") if value is not None else ""
+    limits = _LIMIT_OF.get(name, "") if value is not None else ""
     ends = "" if value == 0 and limits.startswith(_OR_ZERO) else limits
     for limit in filter(None, ends.removeprefix(_OR_ZERO).split(" and ")):
         words, _, number = limit.rpartition(" ")
