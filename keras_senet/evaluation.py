@@ -89,13 +89,13 @@ class Evaluation(_Evaluated):
 
     def findings(self) -> list[str]:
         """Returns sentences: the accuracy, and the most frequent mistake."""
-        found = [f"{100 * self.top1:.1f} % of {self.images:,} images are right."]
+        found = f"{100 * self.top1:.1f} % of {self.images:,} images are right."
         wrong = _off_diagonal(self.confusion)
         if not wrong.any():
-            return [*found, "There are no mistakes."]
+            return [found, "There are no mistakes."]
         row, column = np.unravel_index(wrong.argmax(), wrong.shape)
         return [
-            *found,
+            found,
             f"The most frequent mistake: {wrong[row, column]:,} of "
             f"{self.confusion[row].sum():,} images of {self.class_names[row]} are "
             f"classified as {self.class_names[column]}. Look for wrong labels among "
@@ -104,23 +104,17 @@ class Evaluation(_Evaluated):
 
     def by_class(self) -> list[dict]:
         """Returns a row for each class: images, accuracy (0..1), its worst mistake."""
-        wrong = _off_diagonal(self.confusion)
+        wrong, names = _off_diagonal(self.confusion), self.class_names
         return [
             {
                 "class": name,
-                "images": int(row.sum()),
-                "top-1": float(accuracy),
-                "most often classified as": self.class_names[errors.argmax()]
-                if errors.any()
+                "images": int(self.confusion[i].sum()),
+                "top-1": float(self.class_accuracy[i]),
+                "most often classified as": names[wrong[i].argmax()]
+                if wrong[i].any()
                 else "-",
             }
-            for name, row, errors, accuracy in zip(
-                self.class_names,
-                self.confusion,
-                wrong,
-                self.class_accuracy,
-                strict=True,
-            )
+            for i, name in enumerate(names)
         ]
 
     def save_confusion_picture(
@@ -216,14 +210,12 @@ class LabelEvaluation(_Evaluated):
     def by_class(self) -> list[dict]:
         """Returns a row for each label: its images and figures (0..1)."""
         figures = ("accuracy", "precision", "recall", "f1", "average_precision", "auc")
+        columns = {name.replace("_", " "): getattr(self, name) for name in figures}
         return [
             {
                 "label": name,
                 "images": int(self.positives[i]),
-                **{
-                    figure.replace("_", " "): float(getattr(self, figure)[i])
-                    for figure in figures
-                },
+                **{figure: float(values[i]) for figure, values in columns.items()},
             }
             for i, name in enumerate(self.class_names)
         ]
@@ -292,23 +284,22 @@ def evaluate(
         names = _checked_names(runner.card, data)
     else:
         batches = read_labelled(data, batch_size, limit=limit)
-    independent = runner.card.outputs == "sigmoid"
-    counts = LabelCounts() if independent else ClassCounts()
+    counts, record = ClassCounts(), Evaluation
+    if runner.card.outputs == "sigmoid":
+        counts, record = LabelCounts(), LabelEvaluation
     times = []
     for images, labels in batches:
         start = time.perf_counter()
         outputs = runner.predict(images, batch_size=batch_size)
         times.append((len(images), time.perf_counter() - start))
-        outputs, probabilities = _checked_outputs(
-            outputs, names, runner.card, counts.images
-        )
+        probabilities = _probabilities(outputs, names, runner.card, counts.images)
         counts.add(outputs, probabilities, labels)
         if on_batch is not None:
             on_batch(images, probabilities, labels)
         about.setdefault("image_size", _image_size(runner, images))
         counts.images += len(images)
     timed = times[1:] or times
-    return (LabelEvaluation if independent else Evaluation)(
+    return record(
         **about,
         **counts.figures(),
         model=runner.name,
@@ -320,10 +311,9 @@ def evaluate(
 
 
 def _image_size(runner, images) -> tuple[int, int]:
-    is_first = (
-        runner.kind == "keras" and data_format(runner.keras_model()) == "channels_first"
-    )
-    return tuple(images.shape[2:4] if is_first else images.shape[1:3])
+    is_keras = runner.kind == "keras"
+    first = is_keras and data_format(runner.keras_model()) == "channels_first"
+    return tuple(images.shape[2:4] if first else images.shape[1:3])
 
 
 def _read(dataset, source) -> Iterator:
@@ -343,10 +333,8 @@ def _checked_names(card: Card, source: Source) -> tuple[str, ...]:
     return theirs
 
 
-def _checked_outputs(
-    outputs, names, card, images
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns outputs (N, classes), and as probabilities where that is known."""
+def _probabilities(outputs, names, card, images) -> np.ndarray | None:
+    """Checks outputs (N, classes); returns probabilities, where they are known."""
     if isinstance(outputs, dict) or outputs.ndim != 2:
         shape = list(outputs) if isinstance(outputs, dict) else outputs.shape
         raise ValueError(
@@ -370,8 +358,7 @@ def _checked_outputs(
             "The model's scores must be finite. Received: NaN or infinity after "
             f"{images} images with finite scores."
         )
-    known = card.outputs not in (None, "features")
-    return outputs, card.scores(outputs) if known else None
+    return None if card.outputs in (None, "features") else card.scores(outputs)
 
 
 def _off_diagonal(counts: np.ndarray) -> np.ndarray:

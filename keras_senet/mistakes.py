@@ -23,11 +23,7 @@ _CAPTION = (
 
 
 class Mistakes:
-    """Keeps the images whose own class a network gave the lowest scores.
-
-    Args:
-        limit: How many of them.
-    """
+    """Keeps the `limit` images whose own class a network gave the lowest scores."""
 
     def __init__(self, limit: int = 24):
         self._limit = limit
@@ -40,26 +36,25 @@ class Mistakes:
         labels = class_numbers(labels)
         own = scores[np.arange(len(labels)), labels]
         wrong = np.flatnonzero(scores.argmax(-1) != labels)
-        rows = [(own[i], images[i], scores[i], labels[i]) for i in wrong]
+        # Copies: a view would keep its whole batch in memory.
+        rows = [
+            (own[i], np.copy(images[i]), np.copy(scores[i]), labels[i]) for i in wrong
+        ]
         rows = sorted(self._rows + rows, key=operator.itemgetter(0))
         self._rows = rows[: self._limit]
 
     def write(self, folder: Path, class_names: Sequence[str], model) -> list[dict]:
-        """Writes worst.png and worst.html, which has the overlays too.
+        """Writes worst.png and worst.html, which has the overlays too, into a folder.
 
-        Args:
-            folder: An existing folder; older pages of these names are replaced.
-            class_names: Names of the classes.
-            model: What `open_model` takes; an exported file has no overlays.
+        The model is what `open_model` takes; an exported file has no overlays. Without
+        mistakes nothing is written.
 
         Returns:
-            What each image is and what the network says, the worst first. Without
-            mistakes nothing is written.
+            What each image is and what the network says, the worst first.
         """
         if not self._rows:
             return []
         _, images, scores, labels = map(np.stack, zip(*self._rows, strict=True))
-        predicted = scores.argmax(-1)
         pictures = np.stack([as_picture(image) for image in images])
         title = "The worst mistakes"
         draw_predictions(
@@ -68,16 +63,16 @@ class Mistakes:
         rows = [
             {
                 "class": class_names[label],
-                "predicted": class_names[best],
-                "score": float(row[best]),
+                "predicted": class_names[row.argmax()],
+                "score": float(row.max()),
                 "score_of_class": float(row[label]),
             }
-            for row, label, best in zip(scores, labels, predicted, strict=True)
+            for row, label in zip(scores, labels, strict=True)
         ]
         shown = [[picture] for picture in pictures]
         try:
             network, caption = open_model(model).keras_model(), _CAPTION
-            for classes in (predicted, labels):
+            for classes in (scores.argmax(-1), labels):
                 where = class_activation(network, images, classes, batch_size=8)
                 for pair, picture, one in zip(shown, pictures, where, strict=True):
                     pair.append(overlay(picture, one))

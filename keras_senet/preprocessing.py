@@ -32,8 +32,7 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
         return preset
     if isinstance(preset, Preset | Host):
         return preset.card.preprocessing
-    name = str(preset)
-    found = find_preset(name) or find_preset("imagenet", name) or HOSTS.get(name)
+    found = _find(preset) or HOSTS.get(str(preset))
     if found is None:
         raise ValueError(
             "`preset` must be a Preprocessing record, a preset of "
@@ -41,6 +40,11 @@ def find_preprocessing(preset: "Preset | Host | Preprocessing | str") -> Preproc
             f"Received: preset={preset!r}"
         )
     return found.card.preprocessing
+
+
+def _find(preset):
+    name = str(preset)
+    return find_preset(name) or find_preset("imagenet", name)
 
 
 def preprocess_input(x, data_format: str | None = None, *, preset):
@@ -112,15 +116,11 @@ def _flip_and_cast(x):
 def along(record: Preprocessing, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the scale and offset of a normalisation, to be broadcast to images.
 
-    Args:
-        record: Says how images are normalised once their channels are in the
-            network's order.
-        axis: The channels' axis of an image: -1 or -3.
+    They are for channels in the network's order, along the axis -1 or -3.
     """
     shape = [1, 1, 1]
     shape[axis] = -1
-    scale, offset = (np.reshape(values, shape) for values in record.scale_and_offset())
-    return scale, offset
+    return tuple(np.reshape(values, shape) for values in record.scale_and_offset())
 
 
 def resize_and_crop(image, preprocessing: Preprocessing | str):
@@ -184,19 +184,16 @@ def decode_predictions(
             "Only one of `preset` and `labels` may be given. Received: "
             f"preset={preset!r}, {len(labels)} labels."
         )
-    if preset is not None and not isinstance(preset, Preset):
-        found = find_preset(str(preset)) or find_preset("imagenet", str(preset))
+    if preset is not None:
+        found = preset if isinstance(preset, Preset) else _find(preset)
         if found is None:
             raise ValueError(
                 "`preset` must be a preset of keras_senet.list_weights(). "
                 f"Received: preset={preset!r}"
             )
-        preset = found
-    if labels is None and preset is not None:
-        labels = preset.card.labels
-    if labels is None:
-        classes = imagenet_classes()
-    else:
+        labels = found.card.labels
+    classes = imagenet_classes()
+    if labels is not None:
         classes = [(str(i), str(label)) for i, label in enumerate(labels)]
     if preds.ndim != 2 or preds.shape[1] != len(classes):
         raise ValueError(

@@ -96,15 +96,12 @@ def view_source(
             f"{name}, which does not normalize them. Build it with "
             "include_preprocessing=True, or pass normalized batches."
         )
-    size = _image_size(image_size, source, card, name, default_size)
     said = record or PLAIN
-    if crop_fraction is None:
-        crop_fraction = said.crop_fraction
     return SourceView(
         source=source,
-        image_size=size,
+        image_size=_image_size(image_size, source, card, name, default_size),
         channels=shape[-1],
-        crop_fraction=crop_fraction,
+        crop_fraction=said.crop_fraction if crop_fraction is None else crop_fraction,
         interpolation=said.interpolation,
         normalisation=record if card.normalises is False else None,
     )

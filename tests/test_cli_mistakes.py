@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import weakref
 
 import keras
 import numpy as np
@@ -48,6 +49,14 @@ def test_the_worst_come_first(tmp_path):
     assert "&lt;trousers&gt; 95.0%, is top 3.0%" in page
     assert "Grad-CAM" in page
     assert len(_write(tmp_path, [0, 1, 0, 1], model, limit=1)) == 1
+
+
+def test_what_is_not_kept_of_a_batch_leaves_the_memory():
+    mistakes, batch = Mistakes(), np.copy(IMAGES)
+    mistakes.add(batch, SCORES, np.array([1, 1, 1, 0]))
+    left = weakref.ref(batch)
+    del batch
+    assert left() is None
 
 
 def test_one_hot_labels_and_no_mistakes(tmp_path):

@@ -116,17 +116,16 @@ def _write_report(folder, result):
 def _figures(result):
     height, width = result.image_size
     yield "images", f"{result.images:,} of {height} x {width} pixels"
-    if hasattr(result, "top1"):
+    one_class = hasattr(result, "top1")
+    if one_class:
         yield "top-1 accuracy", f"{100 * result.top1:.2f} %"
         if result.top_k > 1:  # else of two classes, and the same
             yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
-        yield "loss", f"{result.loss:.4f} nats"
+    elif len(result.class_names) > 1:
+        yield "mean average precision", f"{100 * result.mean_average_precision:.2f} %"
+    yield "loss", f"{result.loss:.4f} nats"
+    if one_class:
         yield "calibration error", f"{100 * result.calibration_error:.2f} %"
-    else:
-        if len(result.class_names) > 1:
-            mean = f"{100 * result.mean_average_precision:.2f} %"
-            yield "mean average precision", mean
-        yield "loss", f"{result.loss:.4f} nats"
     yield "speed", f"{result.images_per_second:.0f} images/s"
 
 

@@ -25,11 +25,7 @@ def check_new(output: Path | None) -> None:
 def first_images(source, split, model, limit):
     """Returns images of a source as a model takes them, and their labels.
 
-    Args:
-        source: A `keras_senet.data.Source`.
-        split: Its split.
-        model: What takes images; anything that `open_model` takes.
-        limit: How many images.
+    The model is anything that `open_model` takes.
 
     Returns:
         A float32 array (N, H, W, C) and an array of N labels; None for the labels
@@ -70,12 +66,9 @@ def has_classes(card, names):
 
 
 def print_verifications(console, reports, model_bytes=None):
-    """Prints a table of `keras_senet.verify` reports, and why one failed.
+    """Prints a table of `keras_senet.verify` reports of one model, and why one failed.
 
-    Args:
-        console: A rich console.
-        reports: The reports, all with the same model and images.
-        model_bytes: Size of the model's own file, where there is one.
+    `model_bytes` is the size of the model's own file, where there is one.
     """
     from rich.text import Text
 

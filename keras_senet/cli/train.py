@@ -73,10 +73,9 @@ class Train:
         result = run_training(command, "train", console, train, recipe, self.run_folder)
         if result is None:
             return EXIT_STOPPED
-        accuracies = result.history["val_accuracy"]
         console.print(
-            f"{100 * accuracies[-1]:.1f} % of the held-out images right after "
-            f"{len(accuracies)} epochs; {result.seconds:.0f} s, "
+            f"{100 * result.accuracy:.1f} % of the held-out images right after "
+            f"{len(result.history.get('loss', ()))} epochs; {result.seconds:.0f} s, "
             f"{result.images_per_second:.0f} training images/s. "
             f"Written to {result.run_folder}",
         )
@@ -86,15 +85,8 @@ class Train:
 def run_training(command, verb, console, train, *arguments):
     """Trains with a progress bar, and says how to resume a run that was stopped.
 
-    Args:
-        command: The verb's record: its run folder, data folder and checkpoints.
-        verb: The verb.
-        console: The rich console.
-        train: `keras_senet.training.train` or `finetune`.
-        *arguments: Its first arguments.
-
-    Returns:
-        What `train` returned, or None after SIGTERM.
+    `command` is the verb's record, `train` the function of `keras_senet.training`
+    with its first `arguments`. Returns what it returned, or None after SIGTERM.
     """
     from keras_senet.cli.progress import Progress
     from keras_senet.training import TrainingStopped

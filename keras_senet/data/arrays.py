@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop
-from keras_senet.data.source import Part, Reader, Source
+from keras_senet.data.source import Part, Reader, Source, check_held_out
 from keras_senet.utils.labelled import class_numbers, read_labelled
 
 
@@ -33,7 +33,7 @@ def open_arrays(
         The source, for `batches`.
 
     Raises:
-        ValueError: If the images or labels have another form.
+        ValueError: If images or labels have another form, or `held_out` is no share.
 
     Example:
 
@@ -42,6 +42,7 @@ def open_arrays(
     >>> source.splits["train"], source.splits["test"]
     (12, 4)
     """
+    check_held_out(held_out)
     images, labels = _read(data)
     parts = {"train": (images, labels)}
     if validation_data is not None:
@@ -64,11 +65,12 @@ def open_arrays(
     labels = parts["train"][1]
     ((*row,),) = widths
     classes = row[0] if row else 1 + max(int(y.max()) for _, y in parts.values())
-    names = tuple(class_names or map(str, range(classes)))
-    if len(names) < max(classes, 2) or (row and len(names) != classes):
+    names = tuple(map(str, range(classes) if class_names is None else class_names))
+    few = len(set(names)) < max(classes, 2, len(names))
+    if few or (row and len(names) != classes):
         raise ValueError(
-            f"`class_names` must name each of the {classes} classes, and there must be "
-            f"at least two. Received: {names}"
+            f"`class_names` must name each of the {classes} classes differently, and "
+            f"there must be at least two. Received: {names}"
         )
     if "test" not in parts:
         places = _held_out(labels, held_out)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_senet.utils.errors import nearest
+
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
 _LARGEST_RADIUS = 3
 _ASPECTS = (3 / 4, 4 / 3)
@@ -36,13 +38,21 @@ def resize_and_crop(
         The image, (height, width, C): unchanged if it already has this size, else
         float32 with whole numbers in 0..255.
 
+    Raises:
+        ValueError: If `image` has another form, or an argument is out of its range.
+
     Example:
 
     >>> image = keras_senet.data.read_image("cat.jpg")
     >>> keras_senet.data.resize_and_crop(image, (32, 32)).shape
     (32, 32, 3)
     """
+    check_fit(crop_fraction, interpolation)
     image = tf.convert_to_tensor(image)
+    if image.shape.rank not in (3, None):
+        raise ValueError(
+            f"`image` must be (H, W, C). Received: an image of shape {image.shape}."
+        )
     box = covered_box(size, crop_fraction)
     if image.shape[:2].as_list() == list(size) == list(box):
         return image
@@ -68,6 +78,20 @@ def resize_and_crop(
         shift = start[axis] * scale[axis] - offset[axis]
         image = _resample(image, axis, size[axis], scale[axis], shift, interpolation)
     return tf.ensure_shape(image, (*size, image.shape[-1]))
+
+
+def check_fit(crop_fraction: float, interpolation: str) -> None:
+    """Raises a ValueError if no image can be resized and cropped so."""
+    if interpolation not in KERNELS:
+        raise ValueError(
+            f"`interpolation` must be one of {list(KERNELS)}. Received: interpolation="
+            f"{interpolation!r}.{nearest(interpolation, KERNELS)}"
+        )
+    if not 0 < crop_fraction <= 1:
+        raise ValueError(
+            "`crop_fraction` must lie above 0 and at most at 1. Received: "
+            f"crop_fraction={crop_fraction!r}."
+        )
 
 
 def covered_box(size: tuple[int, int], crop_fraction: float) -> tuple[int, int]:
@@ -109,12 +133,8 @@ def random_window(
 ) -> tf.Tensor:
     """Draws the window (y, x, height, width) of a random-resized crop.
 
-    Its width over its height lies between 3/4 and 4/3.
-
-    Args:
-        shape: The image's (H, W, C).
-        seed: Two integers.
-        area: Bounds of the window's share of the image.
+    Its width over its height lies between 3/4 and 4/3, and its share of an image of
+    `shape` (H, W, C) within the bounds `area`.
     """
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
@@ -139,10 +159,6 @@ def random_shift(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.image.stateless_random_crop(padded, tf.shape(image), seed)
 
 
-def _unchanged(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    return image
-
-
 def _shift_and_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return random_flip(random_shift(image, seed), tf.random.fold_in(seed, 1))
 
@@ -152,7 +168,7 @@ WINDOW_AREAS = {"imagenet": (0.08, 1.0), "mobile": (0.25, 1.0)}
 
 # What follows the geometry.
 AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
-    "none": _unchanged,
+    "none": lambda image, seed: image,
     "flip": random_flip,
     "cifar": _shift_and_flip,
     "imagenet": random_flip,

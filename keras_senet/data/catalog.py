@@ -6,9 +6,8 @@ from pathlib import Path
 
 from keras_senet.data.bundled import open_bundled
 from keras_senet.data.folders import open_folder
-from keras_senet.data.source import Source
+from keras_senet.data.source import Source, check_held_out
 from keras_senet.data.tables import find_tables, open_tables
-from keras_senet.data.tfds import open_tfds
 
 
 def open_source(
@@ -69,10 +68,7 @@ def open_source(
         raise ValueError(
             f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}."
         )
-    if not 0 < held_out < 1:
-        raise ValueError(
-            f"`held_out` must lie between 0 and 1. Received: held_out={held_out!r}."
-        )
+    check_held_out(held_out)
     has_own_place = name == "bundled" or is_path(name)
     if has_own_place and data_dir is not None:
         raise ValueError(
@@ -91,6 +87,8 @@ def open_source(
         for note in source.notes:
             warnings.warn(note, stacklevel=2)
         return source
+    from keras_senet.data.tfds import open_tfds  # slow to import
+
     return open_tfds(name, data_dir=data_dir, held_out=held_out)
 
 

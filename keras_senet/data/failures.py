@@ -25,13 +25,9 @@ def explained(source: Source, *, several_workers: bool = False) -> Iterator[None
     Where the data are image files, the one that cannot be read any more is searched
     for, since TensorFlow does not name it.
 
-    Args:
-        source: The data.
-        several_workers: Whether several machines train together.
-
     Raises:
         OSError: If the data could not be read.
-        ConnectionError: If another worker is gone.
+        ConnectionError: If another worker of `several_workers` is gone.
     """
     try:
         yield

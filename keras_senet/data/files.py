@@ -1,6 +1,7 @@
 """Image files as a source: finding them, checking them, holding some out."""
 
 import collections
+import functools
 import hashlib
 import itertools
 import os
@@ -100,7 +101,7 @@ def find_images(
     """
     found = {key: [] for key in folders}
     others = collections.Counter()
-    within = [os.path.realpath(folder) for folder in folders.values()]
+    within = {key: os.path.realpath(folder) for key, folder in folders.items()}
     links, seen = collections.deque(), set()
 
     def add(key, path, real):
@@ -131,18 +132,19 @@ def find_images(
                     elif entry.is_file():  # and no pipe, which could be waited for
                         add(key, path, place)
 
-    for (key, folder), real in zip(folders.items(), within, strict=True):
+    for key, folder in folders.items():
         if folder.is_symlink():
             links.append((key, folder))
         else:
-            walk(key, folder, real)
-    own = dict(zip(folders, within, strict=True))
+            walk(key, folder, within[key])
     while links:
         key, path = links.popleft()
         real = os.path.realpath(path)
         if os.path.isfile(real) or not os.path.exists(real):
             add(key, path, real)
-        elif os.path.isdir(real) and (real == own[key] or not _holds(real, within)):
+        elif os.path.isdir(real) and (
+            real == within[key] or not _holds(real, within.values())
+        ):
             walk(key, path, real)
     return found, dict(others)
 
@@ -168,15 +170,11 @@ def open_files(
     """Makes a source of image files with labels.
 
     Args:
-        name: The source's name.
+        name: The source's, as are `class_names`, `multi_label` and the first `notes`.
         root: Of names in messages, and of those that the order follows from.
         listed: The files and labels of each split; of "train" alone some are held out.
-        class_names: One name a label.
-        on_error: "raise" or "skip", see `keras_senet.data.open_source`.
-        held_out: The share of images held out.
-        multi_label: Whether labels are rows.
+        on_error: As of `keras_senet.data.open_source`, like `held_out`.
         left_out: What `find_images` counted.
-        notes: What else the source's notes say, first.
 
     Raises:
         ValueError: If a file cannot be read, or a class or split has no image.
@@ -223,8 +221,9 @@ class _FilesReader(Reader):
     record_bytes = 256
 
     def __init__(self, files, channels, image_size, multi_label):
-        order = list if multi_label else _by_share
-        self._files = {split: order(listed) for split, listed in files.items()}
+        self._files = files
+        if not multi_label:
+            self._files = {k: _in_turn(v, by_share=True) for k, v in files.items()}
         self._channels = channels
         self._image_size = image_size
         self._label_type = np.float32 if multi_label else np.int64
@@ -232,7 +231,7 @@ class _FilesReader(Reader):
     def records(self, part: Part) -> tf.data.Dataset:
         files = self._files[part.split][part.start : part.stop]
         if self._label_type is np.int64:
-            files = _classes_in_turn(files)
+            files = _in_turn(files)
         # Names that are no valid Unicode survive as the bytes that they are.
         paths = np.array([os.fsencode(file.path) for file in files], dtype=object)
         plain = np.array([file.plain_jpeg for file in files])
@@ -240,9 +239,10 @@ class _FilesReader(Reader):
         return tf.data.Dataset.from_tensor_slices(((paths, plain), labels))
 
     def first_unreadable(self) -> str | None:
-        files = itertools.chain(*self._files.values())
+        pairs = [(f.path, f.label) for f in itertools.chain(*self._files.values())]
         with ThreadPoolExecutor() as pool:
-            return next(filter(None, pool.map(_trouble, files)), None)
+            read = pool.map(functools.partial(_read, whole=True), pairs)
+            return next((str(r) for r in read if isinstance(r, Exception)), None)
 
     def decode(
         self, record: tuple[tf.Tensor, tf.Tensor], window: Window | None = None
@@ -267,13 +267,14 @@ class _FilesReader(Reader):
         return image
 
 
-def _trouble(file: ImageFile) -> str | None:
-    """Says what is wrong with a file now, with its name."""
+def _read(pair: tuple[Path, Label], *, whole: bool) -> ImageFile | ValueError | OSError:
+    """Reads a file's header, or all of it; an error, which names it, is returned."""
+    path, label = pair
     try:
-        check_image(file.path, whole=True)
+        header = check_image(path, whole=whole)
+        return ImageFile(path, label, _mark(path), *header)
     except (ValueError, OSError) as error:
-        return str(error)
-    return None
+        return error
 
 
 def _checked(
@@ -283,16 +284,8 @@ def _checked(
 
     Returns the readable files in a fixed order, and what is wrong with the others.
     """
-
-    def checked(pair: tuple[Path, Label]) -> ImageFile | ValueError | OSError:
-        path, label = pair
-        try:
-            header = check_image(path, whole=on_error == "skip")
-            return ImageFile(path, label, _mark(path), *header)
-        except (ValueError, OSError) as error:
-            return error
-
     files, errors = {}, []
+    checked = functools.partial(_read, whole=on_error == "skip")
     with ThreadPoolExecutor() as pool:
         for split, pairs in listed.items():
             files[split] = []
@@ -350,18 +343,15 @@ def _hold_out(
     share: float,
 ) -> tuple[dict[str, list[ImageFile]], list[str]]:
     """Splits off the first images, of each class where there are classes."""
-    groups = {"": files}
-    if class_names is not None:
-        groups = {name: [] for name in class_names}
-        for file in files:
-            groups[class_names[file.label]].append(file)
-    train, test, alone = [], [], []
-    for name, members in groups.items():
+    groups = collections.defaultdict(list)
+    for file in files:
+        groups["" if class_names is None else class_names[file.label]].append(file)
+    train, test = [], []
+    for _, members in sorted(groups.items()):
         count = min(max(1, round(share * len(members))), len(members) - 1)
         test += members[:count]
         train += members[count:]
-        if count == 0:
-            alone.append(name)
+    alone = sorted(name for name, members in groups.items() if len(members) == 1)
     if not test:
         raise ValueError(
             f"The folder {str(root)!r} has only one image in each class, so no image "
@@ -396,21 +386,18 @@ def _duplicates(root: Path, files: Mapping[str, list[ImageFile]]) -> Iterator[st
             )
 
 
-def _by_share(files: list[ImageFile]) -> list[ImageFile]:
-    """Orders files so that each stretch has its share of every class."""
+def _in_turn(files: list[ImageFile], *, by_share: bool = False) -> list[ImageFile]:
+    """Orders files so that the classes follow each other.
+
+    As often as each other while they last, or `by_share`: then each stretch has its
+    share of every class.
+    """
     totals = collections.Counter(file.label for file in files)
     seen = collections.Counter()
 
     def place(file: ImageFile) -> tuple[float, Label]:
         seen[file.label] += 1
-        return (seen[file.label] - 0.5) / totals[file.label], file.label
+        whole = totals[file.label] if by_share else 1
+        return (seen[file.label] - 0.5) / whole, file.label
 
     return sorted(files, key=place)
-
-
-def _classes_in_turn(files: list[ImageFile]) -> list[ImageFile]:
-    by_class = {}
-    for file in sorted(files, key=lambda file: file.label):
-        by_class.setdefault(file.label, []).append(file)
-    rounds = itertools.zip_longest(*by_class.values())
-    return [file for members in rounds for file in members if file is not None]

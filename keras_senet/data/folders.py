@@ -35,16 +35,20 @@ def open_folder(
             f"{LAYOUT}"
         )
     folders = split_folders(root)
-    others, notes = subfolders(root), []
+    names, notes = [folder.name for folder in subfolders(root)], []
     if folders and subfolders(folders["train"]):
-        names = [folder.name for folder in others if folder not in folders.values()]
-        if names:
+        parts = {folder.name for folder in folders.values()}
+        if others := [name for name in names if name not in parts]:
             notes = [
                 f"Folders of {str(root)!r} were left out, because they are no part of "
-                f"the data beside {folders['train'].name}/: {', '.join(names)}."
+                f"the data beside {folders['train'].name}/: {', '.join(others)}."
             ]
+    elif names and {name.casefold() for name in names} <= {*TRAIN_NAMES, *TEST_NAMES}:
+        raise ValueError(
+            f"The folder {str(root)!r} has parts of the data, but no train/ with class "
+            f"folders. Received: {', '.join(names)}. {LAYOUT}"
+        )
     else:
-        _check_no_part(root, others)
         folders = {"train": root}
     classes = {
         (split, subfolder): subfolder
@@ -74,16 +78,6 @@ def open_folder(
         left_out=left_out,
         notes=notes,
     )
-
-
-def _check_no_part(root: Path, folders: list[Path]) -> None:
-    """Raises where folders that are meant as parts of the data would be its classes."""
-    names = [folder.name for folder in folders]
-    if names and {name.casefold() for name in names} <= {*TRAIN_NAMES, *TEST_NAMES}:
-        raise ValueError(
-            f"The folder {str(root)!r} has parts of the data, but no train/ with class "
-            f"folders. Received: {', '.join(names)}. {LAYOUT}"
-        )
 
 
 def _check_classes(

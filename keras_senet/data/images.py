@@ -8,12 +8,10 @@ import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # What it says of a broken file beside the exception would be a line without the path.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -36,6 +34,25 @@ _PIXEL_BYTES = 12
 # TensorFlow decodes as many JPEG files at a time as there are cores, so larger ones are
 # left to Pillow.
 _MOST_PIXELS_OF_PLAIN_JPEG = 2**25
+
+_UNREADABLE = (
+    OSError,  # truncated, unknown compression
+    SyntaxError,  # Pillow's word for a broken header or checksum
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+# ImageOps.exif_transpose also rewrites the EXIF data, and fails where it is broken.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageHeader(NamedTuple):
@@ -90,9 +107,11 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
             f"`channels` must be 1 (grey) or 3 (RGB). Received: channels={channels!r}."
         )
 
-    def pixels(image: "Image.Image") -> np.ndarray:
+    def pixels(image: Image.Image) -> np.ndarray:
         with _decoding(image):
-            upright = _upright(_eight_bits(image), _orientation(image))
+            turn, upright = _TURNS.get(_orientation(image)), _eight_bits(image)
+            if turn is not None:
+                upright = upright.transpose(turn)
             upright = upright.convert("L" if channels == 1 else "RGB")
             return np.array(upright).reshape(upright.height, upright.width, channels)
 
@@ -102,16 +121,14 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
 def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
     """Reads an image's header, and as much more as tells whether the file is whole.
 
-    Args:
-        path: The image file.
-        whole: Decode all of it: of a JPEG only that finds what is broken inside.
+    With `whole` all of it is decoded: of a JPEG only that finds what is broken inside.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not an image that can be read.
     """
 
-    def header(image: "Image.Image") -> ImageHeader:
+    def header(image: Image.Image) -> ImageHeader:
         if image.format not in _JPEG:
             with _decoding(image):  # also to find out how a PNG is turned
                 image.load()
@@ -129,8 +146,6 @@ def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
 
 def _with_image(path: str | os.PathLike, use):
     """Returns use(opened image); errors name the file and say what is accepted."""
-    from PIL import Image, UnidentifiedImageError
-
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no image file {str(path)!r}.")
@@ -147,13 +162,13 @@ def _with_image(path: str | os.PathLike, use):
         raise ValueError(f"{str(path)!r} is not an image. {ACCEPTED}") from None
     except PermissionError:
         raise
-    except _unreadable_errors() as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"The image {str(path)!r} cannot be read: {error}. {ACCEPTED}"
         ) from error
 
 
-def _header(image: "Image.Image") -> ImageHeader:
+def _header(image: Image.Image) -> ImageHeader:
     orientation = _orientation(image)
     return ImageHeader(
         size=image.size if orientation >= 5 else image.size[::-1],
@@ -170,7 +185,7 @@ _memory = types.SimpleNamespace(used=0, changed=threading.Condition())
 
 
 @contextlib.contextmanager
-def _decoding(image: "Image.Image") -> Iterator[None]:
+def _decoding(image: Image.Image) -> Iterator[None]:
     """Waits until an opened image's pixels fit beside those of other threads."""
     wanted = min(_PIXEL_BYTES * image.width * image.height, _DECODING_BYTES)
     with _memory.changed:
@@ -184,20 +199,7 @@ def _decoding(image: "Image.Image") -> Iterator[None]:
             _memory.changed.notify_all()
 
 
-def _unreadable_errors() -> tuple[type[Exception], ...]:
-    from PIL import Image
-
-    return (
-        OSError,  # truncated, unknown compression
-        SyntaxError,  # Pillow's word for a broken header or checksum
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    )
-
-
-def _orientation(image: "Image.Image") -> int:
+def _orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation, 1 to 8, or 1 where it is missing or broken."""
     if image.format == "TIFF":  # Pillow turns these itself.
         return 1
@@ -208,25 +210,7 @@ def _orientation(image: "Image.Image") -> int:
     return value if value in range(1, 9) else 1
 
 
-def _upright(image: "Image.Image", orientation: int) -> "Image.Image":
-    # ImageOps.exif_transpose also rewrites the EXIF data, and fails where it is broken.
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image
-
-
-def _eight_bits(image: "Image.Image") -> "Image.Image":
-    from PIL import Image
-
+def _eight_bits(image: Image.Image) -> Image.Image:
     # Pillow's older versions have 16 bits of a PNG as 32.
     if image.mode in ("I;16", "I;16L", "I;16B") or (
         image.mode == "I" and image.format == "PNG"

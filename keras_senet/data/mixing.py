@@ -18,12 +18,8 @@ def make_mixer(mixup: float, cutmix: float) -> Mixer:
 
     Each image is mixed with another one of its batch: a weighted mean (mixup, arXiv
     1710.09412), or a rectangle of the other (CutMix, arXiv 1905.04899). The weights
-    are drawn from Beta(alpha, alpha), one for each image. With both, each batch gets
-    one of them, and either is as likely.
-
-    Args:
-        mixup: The alpha of mixup; 0 is without.
-        cutmix: The alpha of CutMix; 0 is without.
+    are drawn from Beta(alpha, alpha), one for each image; an alpha of 0 is without.
+    With both, each batch gets one of them, and either is as likely.
     """
     layers = []
     if mixup:

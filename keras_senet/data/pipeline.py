@@ -3,15 +3,15 @@
 import functools
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_senet.data.augmentation import (
     AUGMENTATIONS,
-    KERNELS,
     WINDOW_AREAS,
+    check_fit,
     covered_box,
     random_window,
     resize_and_crop,
@@ -21,7 +21,7 @@ from keras_senet.data.decoding import Window, crop
 from keras_senet.data.mixing import LEAST_ALPHA, Mixer, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
-from keras_senet.data.source import Part, Source
+from keras_senet.data.source import Source
 from keras_senet.utils.errors import (
     check_counts,
     checked_size,
@@ -123,43 +123,36 @@ def batches(
     >>> next(iter(dataset))[0].shape
     (8, 32, 32, 1)
     """
-    part = source.part(split)
-    size = checked_size(image_size)
+    part, size = source.part(split), checked_size(image_size)
     channels = source.channels if channels is None else channels
-    _check_sizes(batch_size, limit, channels, crop_fraction, interpolation)
+    counts = {"batch_size": batch_size, "limit": limit}
+    steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
     random = {"rand_augment": rand_augment, "random_erasing": random_erasing}
     mixing = {"mixup": mixup, "cutmix": cutmix}
     changes = {"augmentation": augmentation, **random, **mixing}
+    check_fit(crop_fraction, interpolation)
+    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
+    _require(channels in (1, 3), grey_or_rgb, channels=channels)
     _check_random(training, one_hot, {**changes, "epoch": epoch})
-    _check_place(step, epoch, worker, batch_size, drop_remainder)
-    counts = {"batch_size": batch_size, "limit": limit}
-    steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
+    _check_place(step, steps, epoch, worker, batch_size, drop_remainder)
     records = source.reader.records(part)
     if limit is not None:
         records = records.take(limit)
-    seen = min(channels, source.channels)
-    records, make = _image_maker(
-        _decoder(source, channels),
-        records,
-        functools.partial(
-            resize_and_crop,
-            size=size,
-            crop_fraction=crop_fraction,
-            interpolation=interpolation,
-        ),
-        _augmenter(augmentation, seen, size, **random),
-        WINDOW_AREAS.get(augmentation),
-        size,
-        cache,
-        _whole_window(source, size, crop_fraction) if training else None,
-    )
-    finish = functools.partial(
-        _finished,
+    fit = functools.partial(
+        resize_and_crop,
         size=size,
-        channels=(seen, channels),
-        classes=len(source.class_names) if one_hot else None,
-        mix=make_mixer(**mixing),
+        crop_fraction=crop_fraction,
+        interpolation=interpolation,
     )
+    area = WINDOW_AREAS.get(augmentation)
+    smaller = training and area is None
+    whole = _whole_window(source, size, crop_fraction) if smaller else None
+    decode = _decoder(source, channels, whole)
+    shape = (*size, min(channels, source.channels))
+    augment = _augmenter(augmentation, shape, **random)
+    records, make = _image_maker(records, decode, fit, augment, area, size, cache)
+    classes = len(source.class_names) if one_hot else None
+    finish = _finisher(shape, channels, classes, make_mixer(**mixing))
     index, workers = worker
 
     def one_epoch(number):
@@ -167,7 +160,7 @@ def batches(
         ordered = records
         if training:
             reorders = not cache and limit is None
-            ordered = _shuffled(records, source, part, seed, key, reorders)
+            ordered = _shuffled(records, source.reader, part, seed, key, reorders)
 
         def example(place, pair):
             record, label = pair
@@ -185,7 +178,7 @@ def batches(
         examples = examples.batch(batch_size // workers, drop_remainder=drop_remainder)
         return examples.map(finish)
 
-    dataset = _epochs(one_epoch, steps, training=training, seed=seed, epoch=epoch)
+    dataset = _epochs(one_epoch, steps, seed, epoch) if training else one_epoch(0)
     options = tf.data.Options()
     # Every worker reads the same stream and keeps its part of each batch.
     options.experimental_distribute.auto_shard_policy = (
@@ -239,30 +232,11 @@ def _require(holds: bool, rule: str, **received: Any) -> None:
         raise ValueError(f"`{next(iter(received))}` must {rule}. Received: {values}.")
 
 
-def _one_of(choices: Iterable[str], **received: str) -> None:
-    ((name, value),) = received.items()
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {list(choices)}. "
-            f"Received: {name}={value!r}.{nearest(value, choices)}"
-        )
-
-
-def _check_sizes(batch_size, limit, channels, crop_fraction, interpolation):
-    """Raises if what is asked of every image or batch is out of its range."""
-    check_counts(batch_size=batch_size, limit=limit)
-    _one_of(KERNELS, interpolation=interpolation)
-    grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
-    _require(channels in (1, 3), grey_or_rgb, channels=channels)
-    shown = 0 < crop_fraction <= 1
-    _require(shown, "lie above 0 and at most at 1", crop_fraction=crop_fraction)
-
-
-def _check_place(step, epoch, worker, batch_size, drop_remainder):
+def _check_place(step, steps, epoch, worker, batch_size, drop_remainder):
     """Raises if there is no such place in an epoch, or no such part of a batch."""
-    counted = step == 0 or ((integer_or_none(step) or 0) > 0 and epoch is not None)
-    rule = "be an integer from 0 and belongs to `epoch`"
-    _require(counted, rule, step=step, epoch=epoch)
+    later = 0 < (integer_or_none(step) or 0) <= steps and epoch is not None
+    rule = f"be an integer from 0 to the {steps} of an epoch, and needs `epoch`"
+    _require(step == 0 or later, rule, step=step, epoch=epoch)
     index, workers = worker
     divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
     _require(
@@ -286,7 +260,11 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
                 f"`{name}` out."
             )
         if name == "augmentation":
-            _one_of(AUGMENTATIONS, **received)
+            if value not in AUGMENTATIONS:
+                raise ValueError(
+                    f"`augmentation` must be one of {list(AUGMENTATIONS)}. Received: "
+                    f"augmentation={value!r}.{nearest(value, AUGMENTATIONS)}"
+                )
         elif name == "epoch":
             is_number = isinstance(value, numbers.Integral) and value >= 0
             _require(value is None or is_number, "be an integer from 0", **received)
@@ -298,39 +276,23 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
             _require(0 <= value <= 1, "lie between 0 and 1", **received)
 
 
-def _shuffled(
-    records: tf.data.Dataset,
-    source: Source,
-    part: Part,
-    seed: int,
-    key: tf.Tensor,
-    reorders: bool,
-) -> tf.data.Dataset:
+def _shuffled(records, reader, part, seed, key, reorders):
     """Returns the records in the order of the epoch that `key` belongs to.
 
-    Args:
-        reorders: Whether the reader may also read them in another order.
+    With `reorders` the reader may also read them in another order.
     """
     # Of this epoch's graph: `shuffle` combines it with its seed, and cannot
     # where it is 0, as after keras.utils.set_random_seed(0).
     tf.random.set_seed(seed + 1)
     order_seed = tf.cast(tf.random.fold_in(key, 0)[0], tf.int64)
     if reorders:
-        records = source.reader.reordered(part, order_seed) or records
-    buffer = max(1, SHUFFLE_BYTES // source.reader.record_bytes)
+        records = reader.reordered(part, order_seed) or records
+    buffer = max(1, SHUFFLE_BYTES // reader.record_bytes)
     return records.shuffle(min(buffer, part.images), seed=order_seed)
 
 
-def _epochs(
-    one_epoch: Callable[[tf.Tensor | int], tf.data.Dataset],
-    steps: int,
-    *,
-    training: bool,
-    seed: int,
-    epoch: int | None,
-) -> tf.data.Dataset:
-    if not training:
-        return one_epoch(0)
+def _epochs(one_epoch, steps, seed, epoch):
+    """Returns all epochs from one on; or, if it is None, a new one each iteration."""
     if epoch is not None:
         return tf.data.Dataset.counter(epoch).flat_map(one_epoch)
     drawn = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
@@ -340,8 +302,7 @@ def _epochs(
 
 def _augmenter(
     name: str,
-    channels: int,
-    size: tuple[int, int],
+    shape: tuple[int, int, int],
     *,
     rand_augment: float,
     random_erasing: float,
@@ -350,12 +311,12 @@ def _augmenter(
     geometry = AUGMENTATIONS[name]
     changes = []
     if rand_augment:
-        changes.append(make_rand_augment(rand_augment, channels))
+        changes.append(make_rand_augment(rand_augment, shape[-1]))
     if random_erasing:
         changes.append(make_random_erasing(random_erasing))
 
     def augment(image, seed):
-        image = tf.ensure_shape(geometry(image, seed), (*size, channels))
+        image = tf.ensure_shape(geometry(image, seed), shape)
         # 1 and 2 belong to the flip and the window, 3 to the mixing of a batch.
         for number, change in enumerate(changes, 4):
             image = change(image, tf.random.fold_in(seed, number))
@@ -364,13 +325,12 @@ def _augmenter(
     return augment
 
 
-def _decoder(source: Source, channels: int) -> Callable:
+def _decoder(source: Source, channels: int, whole: Window | None) -> Callable:
     """Returns the source's decoder; colours that nobody wants become grey at once."""
-    if channels >= source.channels:
-        return source.reader.decode
 
-    def decode(record, window=None):
-        return to_grey(source.reader.decode(record, window))
+    def decode(record, window=whole):
+        image = source.reader.decode(record, window)
+        return to_grey(image) if channels < source.channels else image
 
     return decode
 
@@ -390,60 +350,52 @@ def _whole_window(
 
 
 def _image_maker(
-    decode: Callable,
     records: tf.data.Dataset,
-    fit: Callable[[tf.Tensor], tf.Tensor],
-    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    decode: Callable,
+    fit: Callable,
+    augment: Callable,
     area: tuple[float, float] | None,
     size: tuple[int, int],
     cache: bool,
-    whole: Window | None,
 ) -> tuple[tf.data.Dataset, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
     """Returns records to iterate and the function (record, seed) -> image.
 
     With `cache` the records are the images as they are before anything random.
     """
 
-    def load(record):
-        return decode(record) if area else fit(decode(record, whole))
+    def load(record, label):
+        return decode(record) if area else fit(decode(record)), label
 
     if cache:
-        records = records.map(
-            lambda record, label: (load(record), label),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        ).cache()
-    loaded = (lambda image: image) if cache else load
-    part = crop if cache else decode
+        records = records.map(load, num_parallel_calls=tf.data.AUTOTUNE).cache()
 
     def make(record, seed):
-        return augment(loaded(record), seed)
+        if area:
+            key = tf.random.fold_in(seed, 2)
+            place = functools.partial(random_window, seed=key, area=area)
+            part = (crop if cache else decode)(record, Window(place, size))
+            image = fit(part, crop_fraction=1.0)
+        else:
+            image = record if cache else fit(decode(record))
+        return augment(image, seed)
 
-    def make_from_window(record, seed):
-        key = tf.random.fold_in(seed, 2)
-        place = functools.partial(random_window, seed=key, area=area)
-        window = Window(place, size)
-        return augment(fit(part(record, window), crop_fraction=1.0), seed)
-
-    return records, make_from_window if area else make
+    return records, make
 
 
-def _finished(
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    seeds: tf.Tensor,
-    *,
-    size: tuple[int, int],
-    channels: tuple[int, int],
-    classes: int | None,
-    mix: Mixer,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    have, wanted = channels
-    images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *size, have))
-    if have < wanted:
-        images = tf.image.grayscale_to_rgb(images)
-    if classes is None:
-        return images, labels
-    if labels.shape.rank == 1:  # else they are rows already, of several classes
-        labels = tf.one_hot(labels, classes)
-    # The first image's place in the epoch tells the batches apart.
-    return mix(images, labels, tf.random.fold_in(seeds[0], 3))
+def _finisher(
+    shape: tuple[int, int, int], channels: int, classes: int | None, mix: Mixer
+) -> Callable:
+    """Returns the function (images, labels, seeds) -> a batch, one-hot for classes."""
+
+    def finish(images, labels, seeds):
+        images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *shape))
+        if shape[-1] < channels:
+            images = tf.image.grayscale_to_rgb(images)
+        if classes is None:
+            return images, labels
+        if labels.shape.rank == 1:  # else they are rows already, of several classes
+            labels = tf.one_hot(labels, classes)
+        # The first image's place in the epoch tells the batches apart.
+        return mix(images, labels, tf.random.fold_in(seeds[0], 3))
+
+    return finish

@@ -16,11 +16,7 @@ GREY = 128
 
 
 class Draws(keras.random.SeedGenerator):
-    """Seeds for Keras' random layers that follow from one key and nothing else.
-
-    Args:
-        key: Two integers.
-    """
+    """Seeds for Keras' random layers that follow from a key of two integers alone."""
 
     def __init__(self, key: tf.Tensor):
         self.key = key
@@ -91,14 +87,10 @@ def rand_augment(
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the function (image, seed) -> image of RandAugment.
 
-    Two operations, drawn for each image, follow each other. Of the layer
-    `keras.layers.RandAugment` it differs in that only these two are computed, that
-    rotations end at 30 degrees, and that shifts go both ways.
-
-    Args:
-        strength: From 0 to 1; each operation draws how far it goes up to this share of
-            its range.
-        channels: 1 or 3; grey images lose no colours.
+    Two operations, drawn for each image, follow each other. Each draws how far it goes
+    up to the share `strength` of its range. Of the layer `keras.layers.RandAugment` it
+    differs in that only these two are computed, that rotations end at 30 degrees, and
+    that shifts go both ways; grey images lose no colours.
     """
     operations = _operations(strength, channels)
 
@@ -125,10 +117,8 @@ def rand_augment(
 def random_erasing(share: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the function (image, seed) -> image of random erasing.
 
-    A rectangle of 2 to 33 % of the image is filled with noise (arXiv 1708.04896).
-
-    Args:
-        share: The share of the images that it happens to.
+    In a share of the images, a rectangle of 2 to 33 % is filled with noise (arXiv
+    1708.04896).
     """
     layer = keras.layers.RandomErasing((share, share), seed=0)
 

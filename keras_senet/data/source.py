@@ -148,11 +148,7 @@ class Source:
         return Part(name, start, stop)
 
     def check_splits(self, train: str, validation: str) -> None:
-        """Checks the training images and the held-out images.
-
-        Args:
-            train: The split or slice for training.
-            validation: The split or slice for the evaluation.
+        """Checks the splits or slices for training and for the evaluation.
 
         Raises:
             ValueError: If the source has no such splits, or they share images.
@@ -164,6 +160,14 @@ class Source:
                 f"{train!r} and {validation!r}, which share {min(b, d) - max(a, c):,}. "
                 "Use slices such as 'train[:90%]' and 'train[90%:]'."
             )
+
+
+def check_held_out(held_out: float) -> None:
+    """Raises a ValueError if a share of images leaves none on one of two sides."""
+    if not 0 < held_out < 1:
+        raise ValueError(
+            f"`held_out` must lie between 0 and 1. Received: held_out={held_out!r}."
+        )
 
 
 def _place(end: str, images: int) -> int:

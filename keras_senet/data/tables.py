@@ -25,9 +25,8 @@ _EXPECTED = (
 def find_tables(path: Path) -> dict[str, Path]:
     """Returns the CSV file of each split, "train" alone where nothing is held out.
 
-    Args:
-        path: A CSV file, a folder with `labels.csv`, or one with train/ and test/ (or
-            val/) that have one each. Of anything else there are none.
+    It is `path` itself, `labels.csv` in this folder, or one in each of its folders
+    train/ and test/ (or val/). Of anything else there are none.
 
     Raises:
         ValueError: If train/ has such a file and a held-out folder has none.

@@ -3,17 +3,14 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from keras_senet.data.decoding import Window, decode_image
 from keras_senet.data.source import Part, Reader, Source
 from keras_senet.utils.errors import nearest
-
-if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
 
 # Mean and standard deviation a channel of the training images: of the first two
 # computed from them, of ImageNet those that everybody uses (torchvision).
@@ -29,20 +26,19 @@ def open_tfds(
 ) -> Source:
     """Opens a tensorflow_datasets name; see `keras_senet.data.open_source`."""
     builder = _builder(name, data_dir)
-    image_key, label_key = _keys(name, builder)
+    keys = _keys(name, builder)
     _prepare(name, builder)
-    image = builder.info.features[image_key]
-    *size, channels = image.shape
-    reader = _TfdsReader(builder, image_key, label_key, held_out)
+    reader = _TfdsReader(builder, keys, held_out)
+    *size, channels = reader.shape
     mean, std = STATISTICS.get(builder.name, (None, None))
     return Source(
         name=name,
-        class_names=tuple(builder.info.features[label_key].names),
+        class_names=tuple(builder.info.features[keys[1]].names),
         splits={
             split: builder.info.splits[whole].num_examples
             for split, whole in reader.wholes.items()
         },
-        channels=1 if channels == 1 else 3,
+        channels=channels,
         image_size=None if None in size else tuple(size),
         mean=mean,
         std=std,
@@ -56,15 +52,13 @@ class _TfdsReader(Reader):
     def __init__(
         self,
         builder: "tfds.core.DatasetBuilder",
-        image_key: str,
-        label_key: str,
+        keys: tuple[str, str],
         held_out: float,
     ):
         self._builder = builder
-        self._keys = image_key, label_key
-        *size, channels = builder.info.features[image_key].shape
-        self._channels = 1 if channels == 1 else 3
-        self._shape = (*size, self._channels)
+        self._keys = keys
+        *size, channels = builder.info.features[keys[0]].shape
+        self.shape = (*size, 1 if channels == 1 else 3)
         self.wholes = self._choose_wholes(held_out)
         first = builder.info.splits[next(iter(self.wholes.values()))]
         self.record_bytes = max(1, first.num_bytes // max(1, first.num_examples))
@@ -73,8 +67,6 @@ class _TfdsReader(Reader):
         return self._read(self._instruction(part))
 
     def reordered(self, part: Part, seed: tf.Tensor) -> tf.data.Dataset | None:
-        import tensorflow_datasets as tfds
-
         info = self._builder.info
         pieces = info.splits[self._instruction(part)].file_instructions
         if len(pieces) == 1:
@@ -103,18 +95,18 @@ class _TfdsReader(Reader):
         return examples.map(parsed, **parallel)
 
     def decode(self, record: tf.Tensor, window: Window | None = None) -> tf.Tensor:
-        image = decode_image(record, channels=self._channels, window=window)
-        if window is None:
-            return tf.ensure_shape(image, self._shape)
-        return tf.ensure_shape(image, (None, None, self._channels))
+        *size, channels = self.shape if window is None else (None, None, self.shape[-1])
+        image = decode_image(record, channels=channels, window=window)
+        return tf.ensure_shape(image, (*size, channels))
 
     def _choose_wholes(self, held_out: float) -> dict[str, str]:
         """Returns our split -> tfds split; what is not there is cut from "train"."""
         splits = self._builder.info.splits
+        # ImageNet's test split has the label -1 everywhere.
         labelled = [
             name
             for name in ("test", "validation")
-            if name in splits and self._is_labelled(name)
+            if name in splits and all(y >= 0 for _, y in self._read(name).take(1))
         ]
         parts = {"train": "train"} if "train" in splits else {}
         if labelled:
@@ -128,10 +120,6 @@ class _TfdsReader(Reader):
         percent = min(99, max(1, round(100 * (1 - held_out))))
         return {"train": f"train[:{percent}%]", "test": f"train[{percent}%:]"}
 
-    def _is_labelled(self, part: str) -> bool:
-        """Whether labels are given: ImageNet's test split has -1 everywhere."""
-        return all(label >= 0 for _, label in self._read(part).take(1))
-
     def _instruction(self, part: Part) -> str:
         """Returns what tensorflow_datasets calls a part."""
         splits, whole = self._builder.info.splits, self.wholes[part.split]
@@ -144,8 +132,6 @@ class _TfdsReader(Reader):
         return f"{name}[{first + part.start}:{first + part.stop}]"
 
     def _read(self, part: str) -> tf.data.Dataset:
-        import tensorflow_datasets as tfds
-
         examples = self._builder.as_dataset(
             split=part,
             decoders={self._keys[0]: tfds.decode.SkipDecoding()},
@@ -161,11 +147,12 @@ class _TfdsReader(Reader):
 def _builder(
     name: str, data_dir: str | os.PathLike | None
 ) -> "tfds.core.DatasetBuilder":
-    import tensorflow_datasets as tfds
-
     if not hasattr(tfds, "builder"):
         raise ImportError(_why_broken())
-    data_dir = data_dir or _default_data_dir()
+    root = os.environ.get("KERAS_SENET_DATA")
+    folder = Path(root, "tfds").expanduser() if root else None
+    if not data_dir and folder and folder.is_dir():
+        data_dir = folder
     try:
         return tfds.builder(name, data_dir=data_dir)
     # What it raises for a wrong name, configuration or version differs.
@@ -197,8 +184,6 @@ def _why_broken() -> str:
 
 
 def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
-    import tensorflow_datasets as tfds
-
     try:
         builder.download_and_prepare()
     # Whatever a data set's own script may raise, the user needs the same line.
@@ -222,25 +207,14 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]
 
 
-def _default_data_dir() -> Path | None:
-    root = os.environ.get("KERAS_SENET_DATA")
-    folder = Path(root, "tfds").expanduser() if root else None
-    return folder if folder and folder.is_dir() else None
-
-
 def _keys(name: str, builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
     """Returns the names of the image and the label among the features."""
-    import tensorflow_datasets as tfds
-
     features = dict(builder.info.features.items())
     # Some sets have a third key: places365_small's is the name of the file.
     keys = (builder.info.supervised_keys or ("image", "label"))[:2]
-    kinds = tfds.features.Image, tfds.features.ClassLabel
-    fits = len(keys) == 2 and all(
-        isinstance(features.get(key), kind)
-        for key, kind in zip(keys, kinds, strict=True)
-    )
-    if not fits:
+    image, label = map(features.get, keys)
+    is_image = isinstance(image, tfds.features.Image)
+    if not is_image or not isinstance(label, tfds.features.ClassLabel):
         raise ValueError(
             "A tensorflow_datasets set must have images with one class label each. "
             f"Received: {name!r}, whose features are {sorted(features)}."

@@ -70,11 +70,6 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
     A whole number is a number, NumPy's are Python's, a path is a string, and a list
     does for a tuple, as in JSON.
 
-    Args:
-        name: The field's name.
-        value: What was given.
-        annotation: The field's type.
-
     Raises:
         ValueError: If the value is not of the type, or out of its range.
     """

@@ -80,16 +80,22 @@ def fit_arrays(
     >>> trained.output_shape
     (None, 4)
     """
-    images, labels = np.asarray(images), np.asarray(labels)
-    _check(recipe, images, labels)
+    given = [(images, labels), *([] if validation is None else [validation])]
+    pairs = [(np.asarray(x), np.asarray(y)) for x, y in given]
+    _check(recipe, pairs)
+    images, labels = pairs[0]
     classes = recipe.classes or int(np.max(labels)) + 1
     if classes < 2:
         raise ValueError(
             f"There must be at least two classes. Received: {classes}. For two classes "
             "with one output, use keras_senet.training.train (with TensorFlow)."
         )
-    for held in (labels, *(validation or ())[1:]):
-        _check_labels(held, classes)
+    for _, y in pairs:
+        if np.min(y) < 0 or np.max(y) >= classes:
+            raise ValueError(
+                f"Labels must be from 0 to {classes - 1} for {classes} classes. "
+                f"Received: labels from {np.min(y)} to {np.max(y)}."
+            )
     recipe = dataclasses.replace(
         recipe,
         image_size=images.shape[1],
@@ -104,13 +110,11 @@ def fit_arrays(
         model = build_model(recipe, _statistics(images))
         compile_model(model, recipe, steps)
     ours = [keras.callbacks.TerminateOnNaN(raise_error=True)]
-    if plateau := make_plateau(recipe, "val_loss" if validation else "loss"):
+    if plateau := make_plateau(recipe, "val_loss" if pairs[1:] else "loss"):
         ours.append(plateau)
     if keras.backend.backend() == "torch":
         ours.append(keras.callbacks.LambdaCallback(on_epoch_begin=_reseed(recipe.seed)))
-    if validation is not None:
-        x, y = validation
-        validation = (x, keras.utils.to_categorical(y, classes))
+    held_out = [(x, keras.utils.to_categorical(y, classes)) for x, y in pairs[1:]]
     used = np.random.default_rng(recipe.seed).permutation(len(images))
     used = np.sort(used[: steps * recipe.step_batch_size])
     history = model.fit(
@@ -118,7 +122,7 @@ def fit_arrays(
         keras.utils.to_categorical(labels[used], classes),
         batch_size=recipe.step_batch_size,
         epochs=recipe.epochs,
-        validation_data=validation,
+        validation_data=held_out[0] if held_out else None,
         callbacks=[*ours, *callbacks, LearningRateLog()],
         verbose=verbose,
     )
@@ -126,19 +130,25 @@ def fit_arrays(
     return model, history.history
 
 
-def _check(recipe, images, labels):
-    shape = np.shape(images)
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] not in (1, 3):
-        raise ValueError(
-            "`images` must be square, (N, H, W, 1) or (N, H, W, 3). "
-            f"Received: images of shape {shape}."
-        )
-    if np.shape(labels) != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            "`labels` must be one integer for each of the images. Received: labels of "
-            f"shape {np.shape(labels)} and dtype {labels.dtype} for {len(images)} "
-            "images."
-        )
+def _check(recipe, pairs):
+    images = pairs[0][0]
+    for x, y in pairs:
+        shape = x.shape
+        if len(shape) != 4 or shape[1] != shape[2] or shape[3] not in (1, 3):
+            raise ValueError(
+                "`images` must be square, (N, H, W, 1) or (N, H, W, 3). "
+                f"Received: images of shape {shape}."
+            )
+        if shape[1:] != images.shape[1:]:
+            raise ValueError(
+                "The images of `validation` must have the shape of the others. "
+                f"Received: shapes {shape} and {images.shape}."
+            )
+        if y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise ValueError(
+                "`labels` must be one integer for each of the images. Received: labels "
+                f"of shape {y.shape} and dtype {y.dtype} for {len(x)} images."
+            )
     if len(images) < recipe.step_batch_size:
         raise ValueError(
             "There must be at least `global_batch_size` images. "
@@ -155,14 +165,6 @@ def _check(recipe, images, labels):
                 f"`{name}` must be {wanted!r} for arrays. Received: {name}={value!r}. "
                 "keras_senet.training.train supports other values (with TensorFlow)."
             )
-
-
-def _check_labels(labels, classes):
-    if np.min(labels) < 0 or np.max(labels) >= classes:
-        raise ValueError(
-            f"Labels must be from 0 to {classes - 1} for {classes} classes. Received: "
-            f"labels from {np.min(labels)} to {np.max(labels)}."
-        )
 
 
 def _seed(seed):
@@ -187,12 +189,10 @@ def _reseed(seed):
 
 def _statistics(images):
     """What a source says of its images: each channel's mean and deviation, in 0..1."""
-    axes = (0, 1, 2)
-    mean = np.mean(images, axes, dtype=np.float64) / 255
-    std = np.std(images, axes, dtype=np.float64) / 255
+    mean, std = (
+        tuple(map(float, of(images, (0, 1, 2), dtype=np.float64) / 255))
+        for of in (np.mean, np.std)
+    )
     return types.SimpleNamespace(
-        mean=tuple(map(float, mean)),
-        std=tuple(map(float, std)),
-        class_names=None,
-        multi_label=False,
+        mean=mean, std=std, class_names=None, multi_label=False
     )

@@ -12,11 +12,7 @@ from keras_senet.training.recipe import Recipe
 
 
 class LearningRateLog(keras.callbacks.Callback):
-    """Adds the classifier's learning rate at the end of each epoch to its logs.
-
-    Args:
-        phase: The number of the training's phase, for the logs too.
-    """
+    """Adds the classifier's learning rate, and a phase's number, to an epoch's logs."""
 
     def __init__(self, phase: int | None = None):
         super().__init__()
@@ -42,12 +38,9 @@ def make_plateau(
 class StopOnNaN(keras.callbacks.TerminateOnNaN):
     """Ends the training with an error when the loss is not a finite number.
 
-    Args:
-        checkpoint: The file of the last good checkpoint, for the message.
-
     Raises:
         FloatingPointError: From the step that gave the loss; it names the step, the
-            learning rate and the checkpoint.
+            learning rate and the last good checkpoint.
     """
 
     def __init__(self, checkpoint: Path):
@@ -69,11 +62,9 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
         # Of a variable there may be a copy on each device.
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         rate = classifier_rate(self.model.optimizer)
-        saved = (
-            f"The last good checkpoint is {self.checkpoint}."
-            if self.checkpoint.exists()
-            else "There is no checkpoint before it."
-        )
+        saved = "There is no checkpoint before it."
+        if self.checkpoint.exists():
+            saved = f"The last good checkpoint is {self.checkpoint}."
         return (
             f"The loss became {loss} in step {step} (epoch {self.epoch + 1}) at the "
             f"learning rate {rate:g}. {saved} Try a lower `learning_rate` or a longer "
@@ -82,13 +73,10 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
 
 
 class FreezeBatchNormalization(keras.callbacks.Callback):
-    """Keeps the statistics, scales and shifts of batch normalization in late epochs.
+    """Keeps statistics, scales and shifts of batch normalization from an epoch on.
 
     Between epochs the layers are trainable, as the optimizer's averages and what is
     saved expect.
-
-    Args:
-        first_epoch: The first epoch, from 0, in which they are kept.
     """
 
     def __init__(self, first_epoch: int):
@@ -113,13 +101,7 @@ class FreezeBatchNormalization(keras.callbacks.Callback):
 
 
 class Curves(keras.callbacks.Callback):
-    """Draws the curves of history.csv, at most once a minute and at the end.
-
-    Args:
-        history: The CSV file of the history.
-        picture: The PNG file to write.
-        title: Stands above the curves.
-    """
+    """Draws the curves of a history.csv, at most once a minute and at the end."""
 
     def __init__(self, history: Path, picture: Path, title: str):
         super().__init__()

@@ -95,7 +95,7 @@ class Checkpoints(keras.callbacks.Callback):
         prepare=lambda model: None,
     ):
         super().__init__()
-        self.folder = folder
+        self.last, self.best = folder / "last.weights.h5", folder / "best.weights.h5"
         self.write_best = write_best
         progress, self.metrics, self.best_weights = resumed
         self.progress = {"best": -math.inf, **progress}
@@ -143,10 +143,10 @@ class Checkpoints(keras.callbacks.Callback):
         self.prepare(self.model)
 
     def on_test_end(self, logs=None):
-        value = logs.get("accuracy", -math.inf)
-        if math.isfinite(logs["loss"]) and value > self.progress["best"]:
-            self.progress["best"] = value
-            self._write(self.write_best, self.folder / "best.weights.h5")
+        accuracy = logs.get("accuracy", -math.inf)
+        if math.isfinite(logs["loss"]) and accuracy > self.progress["best"]:
+            self.progress["best"] = accuracy
+            self._write(self.write_best, self.best)
         if self.patience is None:
             return
         self.progress["wait"] += 1
@@ -175,21 +175,21 @@ class Checkpoints(keras.callbacks.Callback):
             return
         if step:
             self.prepare(self.model)
-        last = self.folder / "last.weights.h5"
         self.progress["step"] = step
-        self._write(save_state, self.model, last, self.progress, self.best_weights)
+        self._write(save_state, self.model, self.last, self.progress, self.best_weights)
 
     def _write(self, write, *arguments):
         try:
             write(*arguments)
         except DiskFull as error:
-            last = self.folder / "last.weights.h5"
-            kept = f" The state before, {last}, is whole." if last.exists() else ""
+            kept = ""
+            if self.last.exists():
+                kept = f" The state before, {self.last}, is whole."
             raise DiskFull(f"{error}{kept} Make room, then {RESUME}.") from error
 
     def _stop_if_asked(self):
         if self.termination.requested:
             raise TrainingStopped(
                 f"Stopped by SIGTERM in epoch {int(self.progress['epoch']) + 1}. "
-                f"The state is in {self.folder / 'last.weights.h5'}: {RESUME}."
+                f"The state is in {self.last}: {RESUME}."
             )

@@ -11,11 +11,7 @@ _TRAINING, _VALIDATION, _RATE = "#8c96a3", "#1b5e9e", "#b3561d"
 
 
 def read_history(path: str | os.PathLike) -> dict[str, list[float]]:
-    """Returns the columns of a history.csv, one value an epoch.
-
-    Args:
-        path: A file that Keras' CSVLogger wrote.
-    """
+    """Returns the columns of a history.csv of Keras' CSVLogger, one value an epoch."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
@@ -26,11 +22,8 @@ def plot_curves(
 ) -> None:
     """Draws loss, accuracy and learning rate over the epochs into a PNG file.
 
-    Args:
-        history: Values of each epoch, named as Keras names them; "val_" is put before
-            a name for the held-out images.
-        path: The file to write; an older one is replaced.
-        title: Stands above the curves.
+    The values are named as Keras names them; "val_" is put before a name for the
+    held-out images. An older file is replaced.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,7 +1,6 @@
 """A recipe's data: what it leaves to them, and the batches."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -26,13 +25,9 @@ from keras_senet.weights import open_checkpoint
 def resolve_recipe(recipe: Recipe, source: data.Source, devices: int = 1) -> Recipe:
     """Fills in what a recipe leaves to its weights and to the data.
 
-    Args:
-        recipe: The recipe.
-        source: Its data.
-        devices: Those that share a batch.
-
     Raises:
-        ValueError: If the recipe contradicts the data or the weights.
+        ValueError: If the recipe contradicts the data or the weights, or the devices
+            cannot share its batches.
         FileNotFoundError: If there are no such weights.
     """
     source.check_splits(recipe.train_split, recipe.validation_split)
@@ -51,6 +46,7 @@ def resolve_recipe(recipe: Recipe, source: data.Source, devices: int = 1) -> Rec
         parts = recipe.accumulation_steps * devices
         batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
         recipe = dataclasses.replace(recipe, global_batch_size=batch)
+    _check_devices(recipe, devices)
     if recipe.epochs is not None:
         return recipe
     epochs, passes = epochs_and_passes(
@@ -136,9 +132,6 @@ def make_datasets(
         class_weights: How much an image of each class counts in training; None is the
             same for all, without a third part of the batches.
     """
-    replicas = count_devices(strategy)
-    check_devices(recipe, replicas)
-    finished = functools.partial(_finished, recipe=recipe, source=source)
 
     def training_part(worker=(0, 1)):
         batches = data.batches(
@@ -158,20 +151,21 @@ def make_datasets(
             drop_remainder=True,
             **_common(recipe),
         )
-        return finished(batches, class_weights=class_weights)
+        return _finished(batches, recipe, source, class_weights)
+
+    validation = inference_batches(recipe, source, recipe.validation_split)
+    if count_devices(strategy) > 1:
+        images = data_images(recipe, source, recipe.validation_split)
+        share = _divisible if keras.backend.backend() == "jax" else _shared_out
+        validation = share(validation, images, recipe.step_batch_size, strategy)
+    if not is_multi_worker(strategy):
+        return training_part(), validation
 
     def training_of_worker(context):
         worker = (context.input_pipeline_id, context.num_input_pipelines)
         size = context.get_per_replica_batch_size(recipe.step_batch_size)
         return training_part(worker).rebatch(size)
 
-    validation = inference_batches(recipe, source, recipe.validation_split)
-    if replicas > 1:
-        images = data_images(recipe, source, recipe.validation_split)
-        share = _divisible if keras.backend.backend() == "jax" else _shared_out
-        validation = share(validation, images, recipe.step_batch_size, strategy)
-    if not is_multi_worker(strategy):
-        return training_part(), validation
     return strategy.distribute_datasets_from_function(training_of_worker), validation
 
 
@@ -181,10 +175,7 @@ def inference_batches(
     split: str,
     class_weights: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
-    """Returns a split once, in its order, without any random change.
-
-    The arguments are those of `make_datasets`.
-    """
+    """Returns a split once, in its order, without any random change."""
     batches = data.batches(
         source, split, batch_size=recipe.step_batch_size, **_common(recipe)
     )
@@ -243,8 +234,7 @@ def weigh_classes(recipe: Recipe, source: data.Source) -> tuple[float, ...] | No
     return tuple(share / n if n else 1.0 for n in counts)
 
 
-def check_devices(recipe: Recipe, replicas: int) -> None:
-    """Raises a ValueError if so many devices cannot share a recipe's batches."""
+def _check_devices(recipe, replicas):
     if recipe.accumulation_steps > 1 and replicas > 1:
         raise ValueError(
             "`accumulation_steps` must be 1 on "

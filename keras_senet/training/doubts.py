@@ -15,10 +15,7 @@ _GAP = 0.15
 def is_at_chance(right: float, images: float, share: float) -> bool:
     """Whether an accuracy could be that of always naming the most frequent class.
 
-    Args:
-        right: Share of the held-out images that are right.
-        images: How many they are.
-        share: Of the most frequent class among them.
+    That class has the `share` of the held-out images.
     """
     return right <= share + _ERRORS * np.sqrt(share * (1 - share) / images)
 
@@ -28,33 +25,24 @@ def find_doubts(
 ) -> list[str]:
     """Returns what is doubtful about a fine-tuning, the worst first.
 
-    Args:
-        result: A `TrainingResult`.
-        accuracy: On the held-out images.
-        predicted: How many of them each class is predicted for.
-        at_chance: What `is_no_better` says of it.
+    The accuracy is that on the held-out images; `predicted` is how many of them each
+    class is predicted for, `at_chance` what `is_no_better` says.
     """
-    source, recipe = result.source, result.recipe
-    held_out = np.array(count_images(source, recipe.validation_split))
-    images = source.part(recipe.validation_split).images
-    names = source.class_names
-    return [
-        *_chance(accuracy, at_chance),
-        *_never(names, held_out, predicted, source.multi_label),
-        *_over_fitting(result, accuracy, images),
-        *_weights(recipe, source),
-        *_few(names, result.image_counts),
-        *_copies(result.probe, data_images(recipe, source, recipe.validation_split)),
-    ]
-
-
-def _chance(accuracy, at_chance):
+    doubts = []
     if at_chance:
-        yield (
+        doubts.append(
             f"The accuracy of {accuracy:.1%} is no better than chance. Check that the "
             "labels are right, give more images, or choose weights trained on images "
             "more like yours."
         )
+    return [
+        *doubts,
+        *_never(result.source, result.recipe.validation_split, predicted),
+        *_over_fitting(result, accuracy),
+        *_weights(result.recipe, result.source),
+        *_few(result.source.class_names, result.image_counts),
+        *_copies(result),
+    ]
 
 
 def is_no_better(
@@ -62,11 +50,8 @@ def is_no_better(
 ) -> bool:
     """Whether a network says no more than its data's shares do.
 
-    Args:
-        result: A `TrainingResult`.
-        accuracy: On the held-out images; of single labels where an image has several.
-        class_accuracy: Of the images of each class, where it is known. It is what
-            counts where all classes count the same in training.
+    The accuracy is that on the held-out images; of single labels where an image has
+    several. Where all classes count the same in training, that of each class counts.
     """
     held_out = np.array(count_images(result.source, result.recipe.validation_split))
     if class_accuracy is not None and result.recipe.class_weights:
@@ -83,10 +68,11 @@ def is_no_better(
     return is_at_chance(accuracy, images, float(shares.max()))
 
 
-def _never(names, held_out, predicted, multi_label):
-    never = [
-        n for n, h, p in zip(names, held_out, predicted, strict=True) if h and not p
-    ]
+def _never(source, split, predicted):
+    counts = zip(
+        source.class_names, count_images(source, split), predicted, strict=True
+    )
+    never = [name for name, images, named in counts if images and not named]
     if never:
         yield (
             f"Never predicted on the held-out images: {_some(never)}. Add images of "
@@ -94,20 +80,19 @@ def _never(names, held_out, predicted, multi_label):
         )
 
 
-def _over_fitting(result, accuracy, images):
-    training = result.probe.training_accuracy if result.keeps_probe else None
-    if training is None:
+def _over_fitting(result, accuracy):
+    images = result.source.part(result.recipe.validation_split).images
+    if result.keeps_probe:
+        training, more = result.probe.training_accuracy, ""
+    else:
         training = max(result.history.get("accuracy", [0.0]))
+        more = ", or try --augmentation imagenet or --probe"
     error = np.sqrt(max(accuracy * (1 - accuracy), 1e-9) / max(images, 1))
     if training - accuracy > max(_GAP, _ERRORS * error):
         yield (
             f"The accuracy is {training:.1%} on the training images, but "
-            f"{accuracy:.1%} on the held-out images: the network overfits. Add images"
-            + (
-                "."
-                if result.keeps_probe
-                else ", or try --augmentation imagenet or --probe."
-            )
+            f"{accuracy:.1%} on the held-out images: the network overfits. "
+            f"Add images{more}."
         )
 
 
@@ -125,11 +110,8 @@ def _weights(recipe, source):
     images = source.dataset(recipe.train_split).take(5)
     sizes = [min(image.shape[:2]) for image, _ in images.as_numpy_iterator()]
     typical = int(np.median(sizes))
-    if (
-        record is not None
-        and record.image_size <= 64
-        and typical >= 4 * record.image_size
-    ):
+    small = record is not None and record.image_size <= 64
+    if small and typical >= 4 * record.image_size:
         yield (
             f"The weights {recipe.weights!r} were trained on images of "
             f"{record.image_size} pixels. Your images have about {typical} pixels and "
@@ -147,8 +129,10 @@ def _few(names, counts):
         )
 
 
-def _copies(probe, images):
+def _copies(result):
+    recipe, probe = result.recipe, result.probe
     if probe is not None and probe.copies:
+        images = data_images(recipe, result.source, recipe.validation_split)
         yield (
             f"{probe.copies} of {images} held-out images look like a training image, "
             "so expect a lower accuracy on new images. Put all photos of one scene "

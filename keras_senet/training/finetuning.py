@@ -123,7 +123,10 @@ def finetune(
     else:
         recipe = dataclasses.replace(recipe, **changes)
     source = _opened(data, validation_data, class_names, recipe.held_out)
-    folder = Path(run_folder or _next_folder()).expanduser()
+    if run_folder is None:
+        folders = (Path("runs") / f"finetune-{n}" for n in itertools.count(1))
+        run_folder = next(folder for folder in folders if not folder.exists())
+    folder = Path(run_folder).expanduser()
     strategy = strategy or make_strategy()
     trained = train(recipe, folder, source=source, strategy=strategy, say=say, **values)
     if not is_chief(strategy):
@@ -183,9 +186,7 @@ def accuracy_of(evaluation: Evaluation | LabelEvaluation) -> float:
     return float(np.nanmean(evaluation.accuracy))
 
 
-def class_accuracy_of(
-    evaluation: Evaluation | LabelEvaluation,
-) -> np.ndarray | None:
+def class_accuracy_of(evaluation: Evaluation | LabelEvaluation) -> np.ndarray | None:
     """The share of each class that is right, or None with several labels an image."""
     if isinstance(evaluation, Evaluation):
         return evaluation.class_accuracy
@@ -210,8 +211,3 @@ def predicted_of(evaluation: Evaluation | LabelEvaluation, classes: int) -> np.n
     if len(counts) == 1 and classes == 2:
         return np.array([images - counts[0], counts[0]])
     return counts
-
-
-def _next_folder():
-    folders = (Path("runs") / f"finetune-{n}" for n in itertools.count(1))
-    return next(folder for folder in folders if not folder.exists())

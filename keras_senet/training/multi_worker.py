@@ -15,13 +15,7 @@ class Workers(tf.distribute.MultiWorkerMirroredStrategy):
     """A MultiWorkerMirroredStrategy with which Keras' `fit` works."""
 
     def reduce(self, reduce_op, value, axis=None):
-        """Reduces per-replica values; see `tf.distribute.Strategy.reduce`.
-
-        Args:
-            reduce_op: The operation.
-            value: One value or a structure of them.
-            axis: The axis to reduce, too; without effect on scalars.
-        """
+        """Reduces a structure of per-replica values; no axis of a scalar."""
 
         def one(value):
             local = self.experimental_local_results(value)[0]

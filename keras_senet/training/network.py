@@ -5,7 +5,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,16 +18,7 @@ from keras_senet.training.recipe import Recipe
 from keras_senet.weights.assign import HEADS
 
 
-class Images(Protocol):
-    """What a network is made for; a `data.Source` is one."""
-
-    class_names: tuple[str, ...] | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    multi_label: bool
-
-
-def build_model(recipe: Recipe, source: Images) -> Network:
+def build_model(recipe: Recipe, source: Any) -> Network:
     """Builds the network of a resolved recipe; it takes raw images, 0..255.
 
     Its outputs are the probabilities of classes, or, where an image has several labels
@@ -35,8 +26,9 @@ def build_model(recipe: Recipe, source: Images) -> Network:
 
     Args:
         recipe: The recipe, of `resolve_recipe`.
-        source: What a network without `weights` normalises its images with, in 0..1
-            units. One with weights normalises them as its own images were.
+        source: A `data.Source`, or what has its `class_names`, `multi_label`, `mean`
+            and `std`. A network without `weights` normalises its images with these; one
+            with weights as its own images were.
 
     Raises:
         ValueError: If the weights do not fit the network.
@@ -68,10 +60,9 @@ def build_model(recipe: Recipe, source: Images) -> Network:
     if recipe.weights is not None:
         # It has been loaded where there are as many other classes.
         for layer in filter(is_classifier, model.layers):
-            for variable, start in (
-                (layer.kernel, layer.kernel_initializer),
-                (layer.bias, layer.bias_initializer),
-            ):
+            for name in ("kernel", "bias"):
+                variable = getattr(layer, name)
+                start = getattr(layer, f"{name}_initializer")
                 variable.assign(start(variable.shape, variable.dtype))
     model.card = dataclasses.replace(
         model.card,
@@ -122,33 +113,20 @@ def synchronize(model: keras.Model, synchronized: bool) -> None:
 
 
 def let_learn(model: keras.Model, recipe: Recipe, *, classifier_only: bool) -> None:
-    """Sets which layers of a model can be trained, before it is compiled.
-
-    Args:
-        model: The network.
-        recipe: Says whether batch normalization is frozen.
-        classifier_only: Whether everything below the classifier is.
-    """
-    frozen = batch_normalizations(model) if recipe.freeze_batch_norm else []
-    names = {layer.name for layer in frozen}
+    """Sets which layers of a model can be trained, before it is compiled."""
     for layer in model.layers:
-        layer.trainable = (
-            is_classifier(layer) if classifier_only else layer.name not in names
-        )
+        layer.trainable = is_classifier(layer) or not classifier_only
+    if recipe.freeze_batch_norm:
+        for layer in batch_normalizations(model):
+            layer.trainable = False
 
 
 def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Gives a model the optimizer, the loss and the metrics of a recipe.
+    """Gives a built network the optimizer, loss and metrics of a resolved recipe.
 
     Labels are one-hot, or for sigmoids a number from 0 to 1 for each. Only JAX
     compiles the step. TensorFlow's XLA is slower on CPUs, and a risk with distribution
     strategies; torch's compiler fails on batches of several sizes.
-
-    Args:
-        model: The built network; it ends in a softmax or in sigmoids.
-        recipe: A resolved recipe.
-        steps_per_epoch: Steps that one pass over the training images takes, each of
-            the recipe's `step_batch_size` images.
     """
     losses, metrics = keras.losses, keras.metrics
     if Card.of(model).outputs == "sigmoid":
@@ -187,12 +165,10 @@ def own_memory(optimizer: keras.optimizers.Optimizer) -> None:
             variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
 
 
-def batch_normalizations(
-    model: keras.Model,
-) -> list[keras.layers.BatchNormalization]:
+def batch_normalizations(model: keras.Model) -> list[keras.Layer]:
     """Returns the batch-normalization layers of a model."""
-    layers = model.layers
-    return [v for v in layers if isinstance(v, keras.layers.BatchNormalization)]
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
 @contextlib.contextmanager

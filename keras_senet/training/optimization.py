@@ -18,14 +18,8 @@ def make_schedule(
 ) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """Returns the learning rate over the steps of a training.
 
-    Args:
-        recipe: The recipe; its learning rate is scaled to its global batch size.
-        steps_per_epoch: Steps that one pass over the training images takes, each of
-            the recipe's `step_batch_size` images.
-
-    Returns:
-        A Keras schedule, or a number where the rate is constant or a callback lowers
-        it ("plateau").
+    It is a number where it is constant or a callback lowers it ("plateau"). A step is
+    of the recipe's `step_batch_size` images.
     """
     peak = recipe.peak_learning_rate
     steps = recipe.epochs * steps_per_epoch
@@ -52,21 +46,20 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a recipe, and puts the recipe's `l2` on the model.
 
-    Where layers differ in their rates it is one optimizer for each rate. A rate scales
-    the whole update: a factor on the gradient would have no effect, since Adam divides
-    by the gradient's size.
-
-    Args:
-        recipe: The recipe.
-        steps_per_epoch: Steps that one pass over the training images takes, each of
-            the recipe's `step_batch_size` images.
-        model: The built model that will be trained; its layers are frozen as they will
-            be then.
+    The layers of the model are frozen as they will be in the training. Where layers
+    differ in their rates it is one optimizer for each rate. A rate scales the whole
+    update: a factor on the gradient would have no effect, since Adam divides by the
+    gradient's size.
     """
-    kernels, others = _decayed(model, recipe.se_decay)
-    for kernel in kernels:
-        # Keras' penalty l * sum(w^2) has the gradient 2 l w.
-        kernel.regularizer = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
+    exempt = [] if recipe.se_decay else [v.path for v in _se_variables(model)]
+    others = []  # what has no weight decay
+    for variable in model.trainable_variables:
+        if variable.name.endswith("kernel") and variable.path not in exempt:
+            # Keras' penalty l * sum(w^2) has the gradient 2 l w.
+            penalty = keras.regularizers.L2(recipe.l2 / 2) if recipe.l2 else None
+            variable.regularizer = penalty
+        else:
+            others.append(variable)
     if not recipe.has_several_rates:
         return _optimizer(recipe, make_schedule(recipe, steps_per_epoch), others)
     factors = learning_rate_factors(model, recipe.layer_decay, recipe.se_rate_factor)
@@ -89,11 +82,8 @@ def check_keras(recipe: Recipe) -> None:
         ValueError: If the backend does not do what the recipe asks for.
     """
     backend = keras.backend.backend()
-    others = [
-        name
-        for name in ("linear_probe", "freeze_batch_norm_epochs")
-        if getattr(recipe, name)
-    ]
+    special = ("linear_probe", "freeze_batch_norm_epochs")
+    others = [name for name in special if getattr(recipe, name)]
     if backend not in ("tensorflow", "jax") or (backend == "jax" and others):
         what = " and ".join(f"`{name}`" for name in others) or "keras_senet.training"
         raise ValueError(
@@ -126,11 +116,6 @@ def learning_rate_factors(
 
     The classifier has the whole rate, and each stage before it `decay` times the rate
     of the next one. A stage is all layers whose maps have one size.
-
-    Args:
-        model: A network of `keras_senet.models`.
-        decay: Above 0, at most 1.
-        se_factor: What the shares of SE's weights are multiplied by.
     """
     # Any size does where the model takes all of them.
     shape = tuple(
@@ -152,7 +137,13 @@ def learning_rate_factors(
 
 
 def _optimizer(recipe, rate, without_decay, name=None):
-    common = _accumulation_and_average(recipe) | ({"name": name} if name else {})
+    steps = recipe.accumulation_steps
+    common = {"name": name} if name else {}
+    if steps > 1:
+        common["gradient_accumulation_steps"] = steps
+    if recipe.ema_momentum is not None:
+        # Keras averages after each part of a batch, not only after each update.
+        common |= {"use_ema": True, "ema_momentum": recipe.ema_momentum ** (1 / steps)}
     if recipe.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(
             rate, weight_decay=recipe.weight_decay, **common
@@ -165,25 +156,6 @@ def _optimizer(recipe, rate, without_decay, name=None):
     if recipe.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=without_decay)
     return optimizer
-
-
-def _accumulation_and_average(recipe):
-    steps = recipe.accumulation_steps
-    values = {"gradient_accumulation_steps": steps} if steps > 1 else {}
-    if recipe.ema_momentum is not None:
-        # Keras averages after each part of a batch, not only after each update.
-        values |= {"use_ema": True, "ema_momentum": recipe.ema_momentum ** (1 / steps)}
-    return values
-
-
-def _decayed(model, se_decay):
-    """The trainable kernels that weight decay changes, and the other variables."""
-    exempt = [] if se_decay else [v.path for v in _se_variables(model)]
-    kernels, others = [], []
-    for variable in model.trainable_variables:
-        decays = variable.name.endswith("kernel") and variable.path not in exempt
-        (kernels if decays else others).append(variable)
-    return kernels, others
 
 
 def _se_variables(model):

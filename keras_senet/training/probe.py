@@ -64,9 +64,7 @@ class Probe:
     def load(cls, path: str | os.PathLike) -> "Probe":
         """Reads what `save` wrote."""
         with np.load(path) as found:
-            values = {
-                field.name: found[field.name] for field in dataclasses.fields(cls)
-            }
+            values = {k: found[k] for k in cls.__dataclass_fields__}
         return cls(**{k: v if v.ndim else v.item() for k, v in values.items()})
 
     def put_into(self, network: keras.Model) -> None:
@@ -102,13 +100,10 @@ def see(
 ) -> list[Seen]:
     """Goes once over the images of each split, as in inference.
 
-    Args:
-        network: Its classifier's input are the features.
-        splits: Batches of (images, labels), or also with how much each counts, and how
-            many images there are.
-        file: Where features lie that take more than `MEMORY_BYTES`; the number of the
-            split is put behind its name.
-        on_batch: Called after each batch.
+    The features are the input of the network's classifier. A split is its batches of
+    (images, labels), or also with how much each counts, and its number of images.
+    Features of more than `MEMORY_BYTES` lie in the file, with the number of the split
+    behind its name.
     """
     (layer,) = filter(is_classifier, network.layers)
     backbone = keras.Model(network.inputs, layer.input)
@@ -161,13 +156,10 @@ def _empty(shape, file):
 
 
 def fit(train: Seen, held_out: Seen, *, independent: bool) -> Probe:
-    """Fits a classifier to features.
+    """Fits a classifier to features, which are scaled in place.
 
-    Args:
-        train: Of the training images; its features are scaled in place.
-        held_out: Of the images that choose the strength; the same.
-        independent: Whether each class has a probability of its own (sigmoids), or all
-            together (a softmax).
+    The held-out images choose the strength. With `independent` each class has a
+    probability of its own (sigmoids), else all together (a softmax).
     """
     mean, deviation = _statistics(train.features)
     for part in (train.features, held_out.features):

@@ -227,89 +227,80 @@ class Recipe:
         for name, annotation in typing.get_type_hints(type(self)).items():
             value = checked(name, getattr(self, name), annotation)
             object.__setattr__(self, name, value)
-        self._check_start()
-        self._check_schedule()
-        self._check_batch_normalisation()
-        if self.global_batch_size % self.accumulation_steps:
-            raise ValueError(
-                "`global_batch_size` must be a multiple of `accumulation_steps`. "
-                f"Received: global_batch_size={self.global_batch_size!r}, "
-                f"accumulation_steps={self.accumulation_steps!r}"
-            )
-        if self.l2 and self.optimizer != "sgd":
-            raise ValueError(
-                "`l2` is only for SGD, because AdamW would rescale it. Received: "
-                f"l2={self.l2!r}, optimizer={self.optimizer!r}. Use `weight_decay`."
-            )
-
-    def _check_start(self):
-        if self.model is None and self.weights in (None, "imagenet"):
-            raise ValueError(
-                "`model` must name the network, because the weights do not. Received: "
-                f"model=None, weights={self.weights!r}"
-            )
-        networks = known_networks()
+        for holds, rule, names in self._rules():
+            if not holds:
+                received = (f"{name}={getattr(self, name)!r}" for name in names.split())
+                raise ValueError(f"{rule}. Received: {', '.join(received)}")
+        networks, arguments = known_networks(), ModelArguments.__annotations__
         if self.model is not None and self.model not in networks:
             raise ValueError(
                 "`model` must be a network of keras_senet.list_models(). "
                 f"Received: model={self.model!r}.{nearest(self.model, networks)}"
             )
-        if self.model is None and self.model_arguments:
-            raise ValueError(
-                "`model_arguments` needs a `model`. Received: model=None, "
-                f"model_arguments={self.model_arguments!r}"
-            )
-        known = ModelArguments.__annotations__
         for name in self.model_arguments:
-            if name not in known:  # its constructor refuses those of other networks
+            if name not in arguments:  # its constructor refuses those of other networks
                 raise ValueError(
                     "`model_arguments` must be architecture arguments of networks. "
-                    f"Received: {name!r}.{nearest(name, known)}"
+                    f"Received: {name!r}.{nearest(name, arguments)}"
                 )
 
-    def _check_schedule(self):
-        if self.warmup_epochs and self.schedule != "cosine":
-            raise ValueError(
-                "`warmup_epochs` needs schedule='cosine'. Received: warmup_epochs="
-                f"{self.warmup_epochs!r}, schedule={self.schedule!r}"
-            )
-        if not (self.linear_probe or self.head_epochs or self.epochs != 0):
-            raise ValueError(
-                "`head_epochs` and `epochs` must not both be 0 without a "
-                "`linear_probe`. Received: head_epochs=0, epochs=0"
-            )
-        if self.epochs is not None and self.warmup_epochs >= max(self.epochs, 1):
-            raise ValueError(
-                "`warmup_epochs` must be less than `epochs`. Received: warmup_epochs="
-                f"{self.warmup_epochs!r}, epochs={self.epochs!r}"
-            )
-        if self.schedule == "plateau" and (
-            self.patience is None or self.stop_early or self.has_several_rates
-        ):
-            raise ValueError(
-                "schedule='plateau' needs a `patience`, stop_early=False, "
-                "layer_decay=1 and se_rate_factor=1. Received: patience="
-                f"{self.patience!r}, stop_early={self.stop_early!r}, layer_decay="
-                f"{self.layer_decay!r}, se_rate_factor={self.se_rate_factor!r}"
-            )
-        ordered = all(a < b for a, b in itertools.pairwise(self.step_at))
-        if not ordered or any(not 0 < at < 1 for at in self.step_at):
-            raise ValueError(
-                "`step_at` must be increasing fractions of the training between 0 and "
-                "1. "
-                f"Received: step_at={self.step_at!r}"
-            )
-
-    def _check_batch_normalisation(self):
-        late = self.freeze_batch_norm_epochs
+    def _rules(self):
+        """Yields what fields must be together: whether they are, the rule, names."""
         epochs = math.inf if self.epochs is None else max(self.epochs, 1)
-        if late >= epochs or (late and self.freeze_batch_norm):
-            raise ValueError(
-                "`freeze_batch_norm_epochs` must be less than `epochs` and needs "
-                "freeze_batch_norm=False: batch normalization must learn first. "
-                f"Received: freeze_batch_norm_epochs={late!r}, epochs={self.epochs!r}, "
-                f"freeze_batch_norm={self.freeze_batch_norm!r}"
-            )
+        yield (
+            self.model is not None or self.weights not in (None, "imagenet"),
+            "`model` must name the network, because the weights do not",
+            "model weights",
+        )
+        yield (
+            self.model is not None or not self.model_arguments,
+            "`model_arguments` needs a `model`",
+            "model model_arguments",
+        )
+        yield (
+            not self.warmup_epochs or self.schedule == "cosine",
+            "`warmup_epochs` needs schedule='cosine'",
+            "warmup_epochs schedule",
+        )
+        yield (
+            self.linear_probe or self.head_epochs or self.epochs != 0,
+            "`head_epochs` and `epochs` must not both be 0 without a `linear_probe`",
+            "head_epochs epochs",
+        )
+        yield (
+            self.warmup_epochs < epochs,
+            "`warmup_epochs` must be less than `epochs`",
+            "warmup_epochs epochs",
+        )
+        lowered = self.patience and not (self.stop_early or self.has_several_rates)
+        yield (
+            self.schedule != "plateau" or lowered,
+            "schedule='plateau' needs a `patience`, stop_early=False, layer_decay=1 "
+            "and se_rate_factor=1",
+            "patience stop_early layer_decay se_rate_factor",
+        )
+        yield (
+            all(a < b for a, b in itertools.pairwise((0, *self.step_at, 1))),
+            "`step_at` must be increasing fractions of the training between 0 and 1",
+            "step_at",
+        )
+        late = self.freeze_batch_norm_epochs
+        yield (
+            late < epochs and not (late and self.freeze_batch_norm),
+            "`freeze_batch_norm_epochs` must be less than `epochs` and needs "
+            "freeze_batch_norm=False: batch normalization must learn first",
+            "freeze_batch_norm_epochs epochs freeze_batch_norm",
+        )
+        yield (
+            self.global_batch_size % self.accumulation_steps == 0,
+            "`global_batch_size` must be a multiple of `accumulation_steps`",
+            "global_batch_size accumulation_steps",
+        )
+        yield (
+            not self.l2 or self.optimizer == "sgd",
+            "`l2` is only for SGD, because AdamW would rescale it. Use `weight_decay`",
+            "l2 optimizer",
+        )
 
     @property
     def phases(self) -> tuple["Phase", ...]:

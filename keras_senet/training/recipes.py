@@ -216,23 +216,15 @@ _EPOCHS = 15
 
 
 def updates_for(images: int) -> int:
-    """Returns the number of updates for fine-tuning on this many images.
+    """Returns the number of updates for fine-tuning on so many training images.
 
     500 for up to 1,000 images, then in proportion to the square root: 1,600 for 10,000
     images, 5,000 for 100,000.
-
-    Args:
-        images: Training images.
     """
     return round(500 * max(1.0, images / 1000) ** 0.5)
 
 
 def epochs_and_passes(updates: int, steps: int) -> tuple[int, int]:
-    """Returns about so many updates as epochs of so many passes.
-
-    Args:
-        updates: How many.
-        steps: Updates of one pass over the training images.
-    """
+    """Returns about so many updates as epochs of so many passes of so many steps."""
     passes = max(1, round(updates / (_EPOCHS * steps)))
     return max(1, round(updates / (passes * steps))), passes

@@ -25,33 +25,31 @@ _PICTURES = {
 def write_report(result, verifications=()) -> None:
     """Writes report.html, report.md, report.json and classes.csv into the run folder.
 
-    Args:
-        result: A `FinetuneResult`.
-        verifications: `keras_senet.verify` reports of the exported files.
+    `verifications` are reports of `keras_senet.verify` on the exported files.
     """
-    folder, evaluation = result.run_folder, result.evaluation
-    rows = _rows(result)
+    folder, probe = result.run_folder, result.probe
+    fields = ("accuracy", "loss", "training_accuracy", "strength")
     values = {
         "data": result.source.name,
         "warnings": result.warnings,
         "accuracy": result.accuracy,
         "recipe": result.recipe.to_json(),
-        "split": _describe_split(result, rows),
+        "split": _describe_split(result),
         "skipped_images": result.source.skipped,
-        "classes": [
-            {"name": name, "images": count, "weight": weight, "accuracy": accuracy}
-            for name, count, weight, accuracy in _classes(rows, evaluation)
-        ],
-        "probe": _probe(result),
+        "classes": _classes(result),
+        "probe": probe
+        and {
+            **{name: getattr(probe, name) for name in fields},
+            "kept": result.keeps_probe,
+        },
         "phases": _phases(result.history),
-        "evaluation": json.loads(evaluation.to_json()),
+        "evaluation": json.loads(result.evaluation.to_json()),
         "worst": result.worst,
         "verifications": [json.loads(report.to_json()) for report in verifications],
     }
     write_json(folder / "report.json", values, overwrite=True)
-    found = {name: folder / f"{name}.png" for name in _PICTURES}
-    if not result.worst:
-        del found["worst"]
+    pictures = [name for name in _PICTURES if name != "worst" or result.worst]
+    found = {name: folder / f"{name}.png" for name in pictures}
     report = Report(
         title=f"{result.model.name} on {result.source.name}",
         answer=[*_answer(result, verifications, values)],
@@ -80,16 +78,18 @@ def write_report(result, verifications=()) -> None:
     write_report_files(folder, report, classes)
 
 
-def _describe_split(result, rows) -> str:
+def _describe_split(result) -> str:
     """Says which images the network was trained and which it was measured on."""
     recipe, source = result.recipe, result.source
     train = data_images(recipe, source, recipe.train_split)
-    held_out = source.part(recipe.validation_split).images
+    held_out = count_images(source, recipe.validation_split)
     text = (
-        f"Trained on {train:,} images ({recipe.train_split}), measured on {held_out:,} "
-        f"others ({recipe.validation_split})."
+        f"Trained on {train:,} images ({recipe.train_split}), measured on "
+        f"{source.part(recipe.validation_split).images:,} others "
+        f"({recipe.validation_split})."
     )
-    alone = [name for name, count, _, measured in rows if count == 1 and measured == 0]
+    counts = zip(source.class_names, result.image_counts, held_out, strict=True)
+    alone = [name for name, images, measured in counts if (images, measured) == (1, 0)]
     if alone:
         text += (
             " Of these classes the single image is trained on and nothing is measured: "
@@ -98,32 +98,16 @@ def _describe_split(result, rows) -> str:
     return text
 
 
-def _rows(result):
-    """For each class: its name, images, weight in the loss, and held-out images."""
-    held_out = count_images(result.source, result.recipe.validation_split)
-    names = result.source.class_names
-    counts, weights = result.image_counts, result.class_weights
-    return list(zip(names, counts, weights, held_out, strict=True))
-
-
-def _classes(rows, evaluation):
+def _classes(result):
+    names, evaluation = result.source.class_names, result.evaluation
     if isinstance(evaluation, Evaluation):
         accuracies = evaluation.class_accuracy
     else:  # of one output for two classes: the same of both
-        accuracies = np.broadcast_to(evaluation.accuracy, len(rows))
-    for (name, count, weight, _), accuracy in zip(rows, accuracies, strict=True):
-        yield name, count, weight, None if math.isnan(accuracy) else float(accuracy)
-
-
-def _probe(result):
-    probe = result.probe
-    return probe and {
-        "accuracy": probe.accuracy,
-        "loss": probe.loss,
-        "training_accuracy": probe.training_accuracy,
-        "strength": probe.strength,
-        "kept": result.keeps_probe,
-    }
+        accuracies = np.broadcast_to(evaluation.accuracy, len(names))
+    known = [None if math.isnan(value) else float(value) for value in accuracies]
+    rows = zip(names, result.image_counts, result.class_weights, known, strict=True)
+    head = ("name", "images", "weight", "accuracy")
+    return [dict(zip(head, row, strict=True)) for row in rows]
 
 
 def _phases(history):
@@ -167,14 +151,21 @@ def _answer(result, verifications, values):
 
 
 def _about(result, values):
-    texts = [values["split"], _how_held_out(result)]
-    if result.recipe.patience is not None:
+    texts = [
+        values["split"],
+        f"If the data has no test part, {result.recipe.held_out:.0%} of each class are "
+        "held out. The names of the images decide which ones, so they are the same "
+        "each time.",
+    ]
+    chosen = "The linear probe" if values["probe"] else None
+    if values["phases"] and result.recipe.stop_early:
+        chosen = "The epoch"
+    if chosen:
         texts.append(
-            "The epoch was chosen on the same held-out images: expect slightly lower "
+            f"{chosen} was chosen on the same held-out images: expect slightly lower "
             "accuracy on new images."
         )
-    if result.source.skipped:
-        skipped = result.source.skipped
+    if skipped := result.source.skipped:
         texts.append(f"{skipped} images could not be read and were skipped.")
     return " ".join(texts)
 
@@ -203,11 +194,3 @@ def _tables(verifications, values):
 
 def _name(verification):
     return verification.file.rpartition("/")[2]
-
-
-def _how_held_out(result):
-    share = result.recipe.held_out
-    return (
-        f"If the data has no test part, {share:.0%} of each class are held out. The "
-        "names of the images decide which ones, so they are the same each time."
-    )

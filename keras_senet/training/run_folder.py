@@ -19,11 +19,7 @@ from keras_senet.version import __version__
 
 
 class RunFolder:
-    """The files of one training.
-
-    Args:
-        path: The folder.
-    """
+    """The files of one training."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = path = Path(path).expanduser()
@@ -48,11 +44,12 @@ class RunFolder:
                 "a file."
             )
         if self.path.is_dir() and {p.name for p in self.path.iterdir()} - {HOLDER}:
-            holds = "holds a run" if self.recipe.exists() else "is not empty"
+            holds, remedy = "is not empty", "Choose another folder"
+            if self.recipe.exists():
+                holds, remedy = "holds a run", f"{remedy}, or {RESUME}"
             raise ValueError(
                 "The run folder must be new or empty. Received: "
-                f"{str(self.path)!r}, which {holds}. Choose another folder"
-                f"{f', or {RESUME}' if self.recipe.exists() else ''}."
+                f"{str(self.path)!r}, which {holds}. {remedy}."
             )
 
     def check_same(self, recipe: Recipe) -> None:

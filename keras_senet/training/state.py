@@ -51,12 +51,8 @@ def save_state(
 ) -> None:
     """Writes weights, optimizer, random state and progress, and keeps the older file.
 
-    Args:
-        model: A compiled model.
-        path: The file, ending in .weights.h5.
-        progress: Numbers that say how far the training is; with a "step" above 0 the
-            metrics belong to it.
-        best: The weights of the best epoch, of `model.get_weights`.
+    The progress says how far the training is; with a "step" above 0 the metrics belong
+    to it. `best` are the weights of the best epoch, of `model.get_weights`.
 
     Raises:
         OSError: If the file cannot be written; the older ones are as they were.
@@ -84,9 +80,9 @@ def damage(path: str | os.PathLike) -> str | None:
     """Returns what is wrong with the bytes of a state's file, or None."""
     try:
         with h5py.File(path) as file:
-            stored = file["training"].attrs.get("digest") if "training" in file else ""
             # Files written before there was a digest have none.
-            if stored is None or _digest(file) == stored or "training" not in file:
+            stored = file["training"].attrs.get("digest")
+            if stored is None or _digest(file) == stored:
                 return None
             return "its contents are not those that were written"
     except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -94,14 +90,7 @@ def damage(path: str | os.PathLike) -> str | None:
 
 
 def load_state(model: keras.Model, path: str | os.PathLike) -> State:
-    """Puts a saved state into a compiled model of the same kind.
-
-    Args:
-        model: A compiled model, built as the saved one was.
-        path: A file of `save_state`.
-
-    Returns:
-        What the file says beside.
+    """Puts a state that `save_state` wrote into a compiled model of the same kind.
 
     Raises:
         ValueError: If the file is no checkpoint of a training, or of another one.
@@ -150,9 +139,6 @@ def find_state(path: str | os.PathLike) -> Path | None:
     Where the last file is damaged or missing, that is the one before; a warning says
     so.
 
-    Args:
-        path: The file of the last state.
-
     Raises:
         OSError: If there are files, and none is whole.
     """
@@ -185,8 +171,8 @@ def _beside_weights(model, progress):
     random = [v for v in model.variables if v.path.endswith("seed_generator_state")]
     yield from ((f"random_{i}", variable) for i, variable in enumerate(random))
     if progress.get("step"):
-        metrics = enumerate(model.metrics_variables)
-        yield from ((f"metric_{i}", variable) for i, variable in metrics)
+        for i, variable in enumerate(model.metrics_variables):
+            yield f"metric_{i}", variable
 
 
 def _digest(file):

@@ -72,8 +72,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if not is_multi_worker(strategy):
         return True
     resolver = strategy.cluster_resolver
-    has_chief = "chief" in resolver.cluster_spec().jobs
-    first = "chief" if has_chief else "worker"
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
@@ -82,9 +81,6 @@ def average_statistics(model: keras.Model) -> None:
 
     Each copy has followed the images that it saw. Copies whose statistics are
     synchronised have the same ones already.
-
-    Args:
-        model: A model built in a strategy's scope.
     """
     if keras.backend.backend() == "jax":  # Its statistics are the whole batch's.
         return
@@ -108,13 +104,9 @@ def average_statistics(model: keras.Model) -> None:
 def evaluation_batch_sizes(images: int, batch_size: int, replicas: int) -> list[int]:
     """Returns the sizes of an evaluation's batches on several copies of the model.
 
-    They go to the copies in turn. None is empty, which TensorFlow's fused convolutions
-    cannot take on a CPU, and all copies have as many.
-
-    Args:
-        images: Number of images in the data set.
-        batch_size: About how many all copies are to have at a time.
-        replicas: Number of copies of the model.
+    They go to the copies in turn, about `batch_size` images to all of them. None is
+    empty, which TensorFlow's fused convolutions cannot take on a CPU, and all copies
+    have as many.
 
     Raises:
         ValueError: If there are fewer images than copies.

@@ -28,7 +28,6 @@ from keras_senet.training.checkpoints import (
 )
 from keras_senet.training.curves import read_history
 from keras_senet.training.datasets import (
-    check_devices,
     count_images,
     data_images,
     inference_batches,
@@ -48,12 +47,7 @@ from keras_senet.training.optimization import check_keras
 from keras_senet.training.probe import Probe, fit, see
 from keras_senet.training.recipe import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
-from keras_senet.training.state import (
-    RESUME,
-    find_state,
-    load_state,
-    read_progress,
-)
+from keras_senet.training.state import RESUME, find_state, load_state, read_progress
 from keras_senet.training.strategies import (
     average_statistics,
     count_devices,
@@ -100,6 +94,13 @@ class TrainingResult:
     history: dict[str, list[float]]
     seconds: float
     images_per_second: float
+
+    @property
+    def accuracy(self) -> float:
+        """Of the network on the held-out images, as the training measured it."""
+        if self.keeps_probe:
+            return self.probe.accuracy
+        return _reached(self.recipe, self.history)
 
     @property
     def validation(self) -> tf.data.Dataset:
@@ -188,10 +189,23 @@ def train(
     folder = RunFolder(run_folder)
     if not resume and is_chief(strategy):
         folder.check_new()
-    recipe, source = _resolved(recipe, source, data_dir, count_devices(strategy))
+    if not isinstance(source, data.Source):
+        source = data.open_source(
+            source or recipe.data,
+            data_dir=data_dir,
+            on_error=recipe.on_error,
+            held_out=recipe.held_out,
+        )
+    recipe = resolve_recipe(recipe, source, count_devices(strategy))
     if resume:
         folder.check_same(recipe)
-    steps = _steps_per_epoch(recipe, source)
+    batches = data.steps_per_epoch(
+        source,
+        recipe.train_split,
+        batch_size=recipe.step_batch_size,
+        limit=recipe.limit,
+        drop_remainder=True,
+    )
     # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
     keras.utils.set_random_seed(recipe.seed + 1)
     with dtype_policy(recipe.dtype_policy), strategy.scope():
@@ -204,11 +218,10 @@ def train(
         training = _Fit(
             recipe=recipe,
             source=source,
-            steps=steps,
+            steps=recipe.passes * batches,
             strategy=strategy,
             network=network,
             folder=written,
-            write_best=lambda path: save_weights(network, path, overwrite=True),
             termination=stop,
             checkpoint_every=checkpoint_every,
             callbacks=callbacks,
@@ -220,49 +233,17 @@ def train(
             explained(source, several_workers=is_multi_worker(strategy)),
         ):
             training.run(find_state(folder.last) if resume else None)
-        for layer in network.layers:
-            layer.trainable = True
-        synchronize(network, False)
-        save_model(network, written.model, overwrite=True)
-        save_weights(network, written.weights, overwrite=True)
-        history = read_history(written.history) if written.history.exists() else {}
-    return TrainingResult(
-        model=network,
-        recipe=recipe,
-        source=source,
-        run_folder=folder.path,
-        probe=training.probe,
-        keeps_probe=training.keeps_probe,
-        history=history,
-        seconds=training.seconds,
-        images_per_second=training.steps_done
-        * recipe.step_batch_size
-        / max(training.seconds, 1e-9),
-    )
+        return training.save(folder.path)
 
 
-def _resolved(recipe, source, data_dir, devices):
-    """Returns the recipe with every value known, and its data, open."""
-    if not isinstance(source, data.Source):
-        source = data.open_source(
-            source or recipe.data,
-            data_dir=data_dir,
-            on_error=recipe.on_error,
-            held_out=recipe.held_out,
-        )
-    recipe = resolve_recipe(recipe, source, devices)
-    check_devices(recipe, devices)
-    return recipe, source
-
-
-def _steps_per_epoch(recipe, source):
-    return recipe.passes * data.steps_per_epoch(
-        source,
-        recipe.train_split,
-        batch_size=recipe.step_batch_size,
-        limit=recipe.limit,
-        drop_remainder=True,
-    )
+def _reached(recipe, history):
+    """The accuracy of the epoch whose weights a training ends with."""
+    losses, accuracies = history["val_loss"], history["val_accuracy"]
+    if not recipe.stop_early:
+        return accuracies[-1]
+    phases = history.get("phase", [2] * len(losses))
+    last = [i for i, phase in enumerate(phases) if phase == phases[-1]]
+    return accuracies[min(last, key=losses.__getitem__)]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -282,7 +263,6 @@ class _Fit:
     strategy: tf.distribute.Strategy
     network: keras.Model
     folder: RunFolder
-    write_best: Callable[[Path], Any]
     termination: Termination
     checkpoint_every: int | None
     callbacks: Sequence[keras.callbacks.Callback]
@@ -318,6 +298,30 @@ class _Fit:
         if self.probe is not None:
             self._keep_the_better(start)
 
+    def save(self, run_folder: Path) -> TrainingResult:
+        """Writes the trained network, and returns the result."""
+        network, written = self.network, self.folder
+        images = self.steps_done * self.recipe.step_batch_size
+        for layer in network.layers:
+            layer.trainable = True
+        synchronize(network, False)
+        save_model(network, written.model, overwrite=True)
+        save_weights(network, written.weights, overwrite=True)
+        return TrainingResult(
+            model=network,
+            recipe=self.recipe,
+            source=self.source,
+            run_folder=run_folder,
+            probe=self.probe,
+            keeps_probe=self.keeps_probe,
+            history=read_history(written.history) if written.history.exists() else {},
+            seconds=self.seconds,
+            images_per_second=images / max(self.seconds, 1e-9),
+        )
+
+    def _write_best(self, path: Path) -> None:
+        save_weights(self.network, path, overwrite=True)
+
     def _start_from_probe(self) -> list[np.ndarray]:
         """Gives the classifier the weights of the probe; returns all weights."""
         folder = self.folder
@@ -338,15 +342,16 @@ class _Fit:
 
     def _fit_probe(self):
         recipe, folder = self.recipe, self.folder
+        weights = {
+            recipe.train_split: self.class_weights,
+            recipe.validation_split: None,
+        }
         splits = [
             (
-                inference_batches(recipe, self.source, split, weights),
+                inference_batches(recipe, self.source, split, own),
                 data_images(recipe, self.source, split),
             )
-            for split, weights in (
-                (recipe.train_split, self.class_weights),
-                (recipe.validation_split, None),
-            )
+            for split, own in weights.items()
         ]
         seen = see(self.network, splits, folder.features, self._stop_if_asked)
         self._tell_the_time(seen[0].seconds)
@@ -383,25 +388,19 @@ class _Fit:
         if not rows:
             self.keeps_probe = True
             return
-        last = [
-            i for i, phase in enumerate(rows["phase"]) if phase == rows["phase"][-1]
-        ]
-        losses, accuracies = rows["val_loss"], rows["val_accuracy"]
-        taken = (
-            min(last, key=losses.__getitem__) if self.recipe.stop_early else last[-1]
-        )
+        accuracy = _reached(self.recipe, rows)
         # Rounded, because Keras' accuracies are of float32. The losses say nothing of
         # two that are as good: the epoch is the one with the lowest loss of many.
-        gain = round(accuracies[taken] - self.probe.accuracy, 6)
+        gain = round(accuracy - self.probe.accuracy, 6)
         self.keeps_probe = gain <= 0
         self.say(
-            f"All layers: {accuracies[taken]:.1%} of the held-out images right. "
+            f"All layers: {accuracy:.1%} of the held-out images right. "
             + ("The linear probe is kept." if self.keeps_probe else "They are kept.")
         )
         if self.keeps_probe:
             self.model.set_weights(start)
-            if self.probe.accuracy >= max(accuracies):
-                self.write_best(self.folder.best)
+            if self.probe.accuracy >= max(rows["val_accuracy"]):
+                self._write_best(self.folder.best)
 
     def _run_phase(self, phase: Phase, begin: int, found: Path | None) -> int:
         """Trains from an epoch on; returns the one that the next phase begins with."""
@@ -415,7 +414,7 @@ class _Fit:
         state = state._replace(progress={**start, **state.progress})
         checkpoints = Checkpoints(
             self.folder.checkpoints,
-            self.write_best,
+            self._write_best,
             resumed=state,
             plateau=our_callbacks.make_plateau(recipe),
             patience=(recipe.patience or math.inf) if recipe.stop_early else None,
@@ -464,19 +463,20 @@ class _Fit:
     def _callbacks(self, phase, begin, checkpoints, logger):
         recipe, folder = phase.recipe, self.folder
         frozen = recipe.freeze_batch_norm_epochs
+        thawed = begin + recipe.epochs - frozen
         title = f"{recipe.model} on {self.source.name}"
-        start = (recipe.linear_probe, self.recipe.head_epochs, recipe.weights)
-        several = any(start)
+        several = recipe.linear_probe or self.recipe.head_epochs or recipe.weights
         ours = [
             our_callbacks.StopOnNaN(folder.last),
             our_callbacks.LearningRateLog(phase.number if several else None),
             checkpoints.plateau,
             logger,
-            _tensorboard(folder.tensorboard),
+            # tensorflow does not depend on tensorboard; its logs are a convenience.
+            importlib.util.find_spec("tensorboard")
+            and keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
             checkpoints,
             recipe.ema_momentum and keras.callbacks.SwapEMAWeights(),
-            frozen
-            and our_callbacks.FreezeBatchNormalization(begin + recipe.epochs - frozen),
+            frozen and our_callbacks.FreezeBatchNormalization(thawed),
             our_callbacks.Curves(folder.history, folder.curves, title),
         ]
         return [callback for callback in ours if callback]
@@ -508,10 +508,3 @@ def _stoppable(strategy):
     if is_multi_worker(strategy):
         return contextlib.nullcontext(Termination())
     return termination_noticed()
-
-
-def _tensorboard(folder):
-    # tensorflow does not depend on tensorboard; its logs are a convenience.
-    if importlib.util.find_spec("tensorboard") is None:
-        return None
-    return keras.callbacks.TensorBoard(folder, write_graph=False)

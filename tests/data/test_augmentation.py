@@ -200,3 +200,17 @@ def test_the_same_seed_gives_the_same_result(function, photo):
     again = [function(image, (number, 1)).numpy() for number in range(8)]
     assert np.array_equal(first, again)
     assert len(np.unique([result.tobytes() for result in first])) > 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((8, 8), {}, r"`image` must be .H, W, C.*shape .8, 8."),
+        ((8, 8, 3), {"crop_fraction": 2}, "`crop_fraction` must lie above 0.*=2"),
+        ((8, 8, 3), {"crop_fraction": 0}, "crop_fraction=0"),
+        ((8, 8, 3), {"interpolation": "linear"}, "Did you mean 'bilinear'"),
+    ],
+)
+def test_bad_arguments_are_named(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        resize_and_crop(np.zeros(shape, "uint8"), (4, 4), **options)

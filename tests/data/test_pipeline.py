@@ -370,6 +370,7 @@ def test_fit_goes_through_new_epochs_of_the_resumable_form(source):
         ({"epoch": -1, "training": True}, "`epoch` must be an integer from 0"),
         ({"step": -1, "epoch": 0, "training": True}, "`step` must be.*step=-1"),
         ({"step": 1.0, "epoch": 0, "training": True}, "`step` must be.*step=1.0"),
+        ({"step": 126, "epoch": 0, "training": True}, "to the 125 of an epoch.*=126"),
         ({"step": 1, "training": True}, "`step` must be.*epoch=None"),
         ({"worker": (0, 2)}, "`worker` must be .i, n.*worker=.0, 2."),
         ({"worker": (2, 2), "drop_remainder": True}, "worker=.2, 2."),

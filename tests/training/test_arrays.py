@@ -111,6 +111,8 @@ def test_what_arrays_cannot_have(values, shape, labels, message):
     [
         ([-1, 1] * 4, [0], "from 0 to 1 for 2 classes. Received: labels from -1 to 1"),
         ([0, 1] * 4, [2], "from 0 to 1 for 2 classes. Received: labels from 2 to 2"),
+        ([0, 1] * 4, [0.9], "one integer for each of the images.*float64"),
+        ([0, 1] * 4, [0, 1], r"shape \(2,\) and dtype int64 for 1 images"),
     ],
 )
 def test_labels_are_checked(labels, held_out, message):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_senet.data import open_arrays
+from keras_senet.data import open_arrays, open_source
 from keras_senet.data.bundled import CLASS_NAMES, arrays
-from keras_senet.training import FinetuneRecipe, finetune
+from keras_senet.training import FinetuneRecipe, finetune, report
 from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
 from keras_senet.training.finetuning import class_accuracy_of, predicted_of
 from keras_senet.training.network import weights_file
@@ -71,6 +71,24 @@ def test_random_labels_are_said_to_be_chance(tmp_path):
     assert result.at_chance
     assert "no better than chance" in result.warnings[0]
     assert "the network overfits" in " ".join(result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("phases", "early", "probe", "chosen"),
+    [
+        ([2], True, True, "The epoch"),
+        ([2], False, True, "The linear probe"),
+        ([], True, True, "The linear probe"),
+        ([2], False, False, None),
+    ],
+)
+def test_what_was_chosen_by_the_held_out_images_is_said(phases, early, probe, chosen):
+    recipe = types.SimpleNamespace(held_out=0.2, stop_early=early, patience=5)
+    result = types.SimpleNamespace(recipe=recipe, source=open_source("bundled"))
+    values = {"split": "", "phases": phases, "probe": probe}
+    text = report._about(result, values)
+    assert ("was chosen on the same held-out" in text) == (chosen is not None)
+    assert chosen is None or f"{chosen} was chosen" in text
 
 
 @pytest.mark.slow
@@ -183,6 +201,15 @@ def test_held_out_parts_of_arrays():
     assert sorted(seen["train"] + seen["test"]) == list(range(40))
     first = [int(y) for _, y in source.dataset("train").take(8)]
     assert sum(first) == 2  # each stretch has its share of every class
+    named = open_arrays(
+        (images, np.repeat([0, 1], 20)), class_names=np.array(["a", "b"])
+    )
+    assert named.class_names == ("a", "b")
+    with pytest.raises(ValueError, match="must name each of the 2 classes differently"):
+        open_arrays((images, np.repeat([0, 1], 20)), class_names=("a", "a"))
+    for share in (0, 1, 20):
+        with pytest.raises(ValueError, match=f"between 0 and 1.*held_out={share}"):
+            open_arrays((images, np.repeat([0, 1], [30, 10])), held_out=share)
 
 
 def doubts(accuracy=0.9, predicted=(10, 10), train=20, **changes):

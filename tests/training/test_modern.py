@@ -1,7 +1,6 @@
 """Averaged weights, accumulated gradients, frozen and synchronised normalisation."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ from keras_senet.data import open_source
 from keras_senet.training import Recipe, make_strategy
 from keras_senet.training.callbacks import FreezeBatchNormalization
 from keras_senet.training.checkpoints import Checkpoints
-from keras_senet.training.datasets import make_datasets, resolve_recipe
+from keras_senet.training.datasets import resolve_recipe
 from keras_senet.training.network import batch_normalizations, compile_model
 
 IMAGES = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
@@ -77,9 +76,8 @@ def test_accumulation_works_in_our_strategy():
 def test_accumulation_is_for_one_device():
     source = open_source("bundled")
     _, recipe = make(accumulation_steps=2)
-    recipe = resolve_recipe(dataclasses.replace(recipe, classes=None), source)
     with pytest.raises(ValueError, match="must be 1 on 2 devices"):
-        make_datasets(recipe, source, strategy=SimpleNamespace(num_replicas_in_sync=2))
+        resolve_recipe(dataclasses.replace(recipe, classes=None), source, 2)
 
 
 def test_the_average_moves_as_far_with_accumulation():

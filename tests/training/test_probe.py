@@ -1,6 +1,7 @@
 """The linear probe: a classifier fitted to convergence, from which training starts."""
 
 import dataclasses
+import json
 import signal
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from scipy import optimize
 
 import keras_senet
+from keras_senet.cli import main
 from keras_senet.training import (
     FinetuneRecipe,
     TrainingStopped,
@@ -176,8 +178,7 @@ def test_all_layers_must_be_better(alone, tmp_path, accuracy, kept):
         steps=1,
         strategy=keras_senet.training.make_strategy(),
         network=alone.model,
-        folder=SimpleNamespace(history=history, best=tmp_path / "best"),
-        write_best=lambda path: None,
+        folder=SimpleNamespace(history=history, best=tmp_path / "best.weights.h5"),
         termination=None,
         checkpoint_every=None,
         callbacks=(),
@@ -187,6 +188,36 @@ def test_all_layers_must_be_better(alone, tmp_path, accuracy, kept):
     training.probe = dataclasses.replace(alone.probe, accuracy=0.6, loss=1.0)
     training._keep_the_better(alone.model.get_weights())
     assert training.keeps_probe == kept
+
+
+@pytest.mark.parametrize(
+    ("early", "kept", "accuracy"),
+    [(False, False, 0.9), (True, False, 0.8), (True, True, 0.6)],
+)
+def test_the_accuracy_is_of_the_weights_that_are_taken(alone, early, kept, accuracy):
+    history = {
+        "phase": [1, 2, 2, 2],
+        "val_loss": [0.1, 0.5, 0.3, 0.4],
+        "val_accuracy": [0.7, 0.75, 0.8, 0.9],
+    }
+    result = dataclasses.replace(
+        alone,
+        recipe=dataclasses.replace(alone.recipe, stop_early=early),
+        probe=dataclasses.replace(alone.probe, accuracy=0.6),
+        keeps_probe=kept,
+        history=history,
+    )
+    assert result.accuracy == accuracy
+
+
+def test_the_command_ends_with_the_accuracy_of_a_probe(recipe, tmp_path, capsys):
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(dataclasses.replace(recipe, epochs=0).to_json()))
+    run = ["--recipe", str(file), "--run-folder", str(tmp_path / "run")]
+    assert main(["train", *run]) == 0
+    probe, end = capsys.readouterr().out.split("Linear probe: ")[1].split("\n", 1)
+    assert end.split()[0] == probe.split("%")[0]
+    assert "% of the held-out images right after 0 epochs" in end
 
 
 @pytest.mark.slow
