@@ -18,7 +18,6 @@ import numpy as np
 from keras_senet.card import Card, Preprocessing
 from keras_senet.containers import KEY
 from keras_senet.preprocessing import imagenet_classes
-from keras_senet.surgery.inference import check_known_inputs
 from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import check_counts, first_line, not_installed
 from keras_senet.utils.flatbuffer import read_tflite
@@ -138,13 +137,10 @@ class Runner(abc.ABC):
         }
 
     def _check(self, images: np.ndarray) -> None:
-        expected = self.input_shape
-        fits = images.ndim == len(expected) and all(
-            e in (None, s) for e, s in zip(expected[1:], images.shape[1:], strict=True)
-        )
-        if not fits:
+        expected = self.input_shape[1:]
+        if not fits_shape(images, expected):
             raise ValueError(
-                f"The images must have the shape {(None, *expected[1:])} that "
+                f"The images must have the shape {(None, *expected)} that "
                 f"{self.name} takes. Received: images of shape {images.shape}"
             )
         if len(images) == 0:
@@ -176,6 +172,14 @@ class Runner(abc.ABC):
         self.card = dataclasses.replace(card, input_shape=self.input_shape[1:], **seen)
 
 
+def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    """Whether images are a batch of a shape, in which `None` is any length."""
+    sides = images.shape[1:]
+    return images.ndim == 1 + len(shape) and all(
+        known in (None, side) for known, side in zip(shape, sides, strict=True)
+    )
+
+
 class KerasRunner(Runner):
     """A Keras model, in memory or read from a path."""
 
@@ -195,7 +199,6 @@ class KerasRunner(Runner):
 
     @functools.cached_property
     def _interface(self):
-        check_known_inputs(self._model)
         known = interface(self._model)
         _check_single_input(known.inputs, self.name)
         return known

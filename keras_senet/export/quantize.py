@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.runners import dequantize, quantize
+from keras_senet.runners import dequantize, fits_shape, quantize
 from keras_senet.tracing import Frozen
 from keras_senet.utils.errors import check_counts, first_line, nearest
 from keras_senet.utils.flatbuffer import (
@@ -89,33 +89,19 @@ def calibration_images(
         split = "train" if "train" in dataset.splits else min(dataset.splits)
         view = view_source(dataset, frozen.card, frozen.name)
         dataset = view.batches(split, limit=limit)
-    shape, limits = frozen.card.input_shape, frozen.card.input_range()
-    images = []
+    images: list[np.ndarray] = []
     for batch in read_images(dataset, limit=limit, name="representative_dataset"):
-        _check_shape(batch, shape)
-        images += [image[None] for image in batch.astype("float32")]
-    _check_range(images, limits, raw=frozen.card.normalises)
-    return _batches(images, frozen.inputs[0].shape[0])
-
-
-def _batches(images: list[np.ndarray], size: int | None) -> list[np.ndarray]:
-    """Returns the images in batches of a fixed size, the last one filled up."""
-    if size in (None, 1):
-        return images
-    parts = [images[start : start + size] for start in range(0, len(images), size)]
-    return [np.concatenate([*part, *[part[-1]] * (size - len(part))]) for part in parts]
-
-
-def _check_shape(batch: np.ndarray, expected: tuple) -> None:
-    fits = batch.ndim == 1 + len(expected) and all(
-        e in (None, s) for e, s in zip(expected, batch.shape[1:], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            "`representative_dataset` must return batches of images of the model's "
-            f"input shape, {(None, *expected)}. Received: a batch of shape "
-            f"{batch.shape}"
-        )
+        if not fits_shape(batch, frozen.card.input_shape):
+            raise ValueError(
+                "`representative_dataset` must return batches of images of the model's "
+                f"input shape, {(None, *frozen.card.input_shape)}. Received: a batch "
+                f"of shape {batch.shape}"
+            )
+        images += list(batch.astype("float32"))
+    _check_range(images, frozen.card.input_range(), raw=frozen.card.normalises)
+    size = frozen.inputs[0].shape[0] or 1
+    images += images[-1:] * (-len(images) % size)  # a fixed batch is filled up
+    return [np.stack(images[i : i + size]) for i in range(0, len(images), size)]
 
 
 def _check_range(images: list[np.ndarray], limits, *, raw: bool | None) -> None:

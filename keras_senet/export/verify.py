@@ -15,7 +15,7 @@ from keras_senet.containers import read_header
 from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
-from keras_senet.surgery.inference import check_known_inputs, full_precision
+from keras_senet.surgery.inference import ready
 from keras_senet.utils.records import Measured
 
 # Largest difference of a probability, or relative error where the outputs are not
@@ -173,9 +173,8 @@ def verify(
     >>> report.passed
     True
     """
-    check_known_inputs(model)
+    reference = open_model(ready(model, folded=False))
     images = np.asarray(images, "float32")
-    reference = open_model(full_precision(model))
     candidate = open_model(file, threads=threads)
     labels = _check_labels(labels, len(images))
     expected = _as_dict(reference.predict(images))
