@@ -21,7 +21,7 @@ import lazy_loader
 
 import keras_senet
 from keras_senet.card import Card
-from keras_senet.containers import SUFFIXES
+from keras_senet.containers import SUFFIXES, kind_of
 from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.files import temporary_folder
 
@@ -296,8 +296,8 @@ def time_model(
     subjects = {"model": model} | ({} if beside is None else {"beside": beside})
     files = [Path(x) for x in subjects.values() if not isinstance(x, keras.Model)]
     if files:
-        kinds = {suffix: kind for kind, suffix in SUFFIXES.items()}
-        forms = [{**kinds, ".keras": "memory"}.get(files[0].suffix, "saved_model")]
+        kind = kind_of(files[0])
+        forms = [kind if kind in ("saved_model", *SUFFIXES) else "memory"]
     with temporary_folder() as folder:
         for form in sorted(forms, key=lambda form: form == "training"):  # changes it
             opened = {}

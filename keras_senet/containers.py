@@ -26,10 +26,33 @@ MEMBER = "keras_senet.json"
 FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
 # In a folder of `save_pretrained` and in a .keras file.
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+RUN_MODEL = "model.keras"  # in the folder of a training run
 # Of files for other runtimes, by the names of their kinds; a SavedModel is a folder.
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+# Of all files that are models, and what a folder of each kind holds.
+ENDINGS = {"keras": ".keras", "weights": ".weights.h5", **SUFFIXES}
+_FOLDERS = {"pretrained": CONFIG, "run": RUN_MODEL, "saved_model": "saved_model.pb"}
+*_most, _last = ENDINGS.values()
+MODELS = (  # for messages
+    "a run folder, a folder of save_pretrained, a SavedModel folder, or a "
+    f"{', '.join(_most)} or {_last} file"
+)
 
 _MAX_BYTES = 2**24
+
+
+def kind_of(path: str | os.PathLike) -> str | None:
+    """Returns the kind of a model: of a folder by what it holds, of a file by its name.
+
+    That is a key of `ENDINGS`, "pretrained" (a folder of `save_pretrained`), "run",
+    "saved_model", or None for anything else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        kinds = (kind for kind, name in _FOLDERS.items() if (path / name).is_file())
+    else:
+        kinds = (k for k, ending in ENDINGS.items() if path.name.endswith(ending))
+    return next(kinds, None)
 
 
 def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) -> None:

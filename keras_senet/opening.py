@@ -11,7 +11,14 @@ from typing import Any
 import keras
 
 from keras_senet.card import Card
-from keras_senet.containers import CONFIG, WEIGHTS
+from keras_senet.containers import (
+    CONFIG,
+    ENDINGS,
+    MODELS,
+    RUN_MODEL,
+    WEIGHTS,
+    kind_of,
+)
 from keras_senet.models import constructor_of, create_model, list_models, network_of
 from keras_senet.runners import (
     PRECISIONS,
@@ -84,9 +91,9 @@ def open_model(
             "The model must be a keras.Model, a path or the name of a network. "
             f"Received: {source!r} (of type {type(source).__name__})"
         )
-    path = Path(source)
+    path, kind = Path(source), kind_of(source)
     threads = None if threads is None else as_integer("threads", threads)
-    if precision is not None and (path.suffix != ".xml" or precision not in PRECISIONS):
+    if precision is not None and (kind != "openvino" or precision not in PRECISIONS):
         raise ValueError(
             f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
             f"file of OpenVINO. Received: precision={precision!r}, {str(path)!r}"
@@ -94,12 +101,27 @@ def open_model(
     if weights is not None or not path.exists():
         model = _network(os.fspath(source), weights, trained, image_size)
         return KerasRunner(model, source)
-    if (path / CONFIG).is_file():
+    if kind == "pretrained":
         build = functools.partial(load_folder, path)
         return KerasRunner(_sized(build, image_size), path)
-    if path.name.endswith(".weights.h5"):
+    if kind == "weights":
         return KerasRunner(_load_weights(path, image_size), path)
-    runner = _open_file(path, threads, precision, trust)
+    if kind in ("run", "keras"):
+        file = path / RUN_MODEL if kind == "run" else path
+        runner: Runner = KerasRunner(_load_keras(file), path)
+    elif kind == "saved_model":
+        runner = SavedModelRunner(path, trust)
+    elif kind == "tflite":
+        runner = TFLiteRunner(path, threads)
+    elif kind == "onnx":
+        runner = OnnxRunner(path, threads)
+    elif kind == "openvino":
+        runner = OpenVinoRunner(path, threads, precision or "float32")
+    else:
+        raise ValueError(
+            f"A model must be {MODELS}. Received: {str(path)!r}, which is none of "
+            f"these.{_hidden(os.fspath(source))}"
+        )
     if image_size is not None and image_size not in runner.input_shape[1:3]:
         raise ValueError(
             "`image_size` is for a network that is built here; a file has its own. "
@@ -109,24 +131,13 @@ def open_model(
     return runner
 
 
-def _open_file(path, threads, precision, trust) -> Runner:
-    """Opens a file or folder that holds its network."""
-    if (path / "model.keras").is_file():  # a run folder
-        return KerasRunner(_load_keras(path / "model.keras"), path)
-    if path.suffix == ".keras":
-        return KerasRunner(_load_keras(path), path)
-    if (path / "saved_model.pb").is_file():
-        return SavedModelRunner(path, trust)
-    if path.suffix == ".tflite":
-        return TFLiteRunner(path, threads)
-    if path.suffix == ".onnx":
-        return OnnxRunner(path, threads)
-    if path.suffix == ".xml":
-        return OpenVinoRunner(path, threads, precision or "float32")
-    raise ValueError(
-        "A model must be a run folder, a folder of save_pretrained, a SavedModel "
-        "folder, or a .keras, .weights.h5, .tflite, .onnx or .xml file. Received: "
-        f"{str(path)!r}, which is none of these."
+def _hidden(name: str) -> str:
+    """Returns what to do about a file or folder with the name of a network, or ""."""
+    if name not in list_models() and find_preset(name) is None:
+        return ""
+    return (
+        " It hides the network of that name: rename the file or folder, or work in "
+        "another folder."
     )
 
 
@@ -146,15 +157,14 @@ def _network(name, weights, trained, image_size) -> keras.Model:
         return _from_weights(network or name, name, image_size)
     if name.startswith(SCHEME) or (Path(name).exists() and name not in known):
         _check_weights(name, weights)
-    endings = (".keras", ".tflite", ".onnx", ".xml", ".h5")
+    endings = {Path(f"model{ending}").suffix for ending in ENDINGS.values()}
     is_path = Path(name).suffix in endings or os.sep in name
     if is_path and find_preset(name) is None:
         raise FileNotFoundError(f"There is no model {name!r}: the path does not exist.")
     if name not in known and "." not in name:
         raise ValueError(
-            "The model must be a run folder, a .keras or .tflite file, a SavedModel "
-            "folder, or the name of a network. Received: "
-            f"{name!r}, which is none of these.{nearest(name, known)}"
+            f"The model must be the name of a network, {MODELS}. Received: {name!r}, "
+            f"which is none of these.{nearest(name, known)}"
         )
     if trained and weights is None and name in known:
         raise ValueError(

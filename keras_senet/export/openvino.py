@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_senet.containers import SUFFIXES
 from keras_senet.data import Source
 from keras_senet.export.quantize import calibration_images, check_quantization
 from keras_senet.export.saved_model import write_saved_model
@@ -97,7 +98,7 @@ def export_openvino(
 
 
 def _check(path: Path, quantization: str | None) -> None:
-    check_ending(path, ".xml")
+    check_ending(path, SUFFIXES["openvino"])
     check_quantization(quantization, QUANTIZATIONS)
     try:
         import openvino  # noqa: F401

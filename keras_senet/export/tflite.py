@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_senet.containers import SUFFIXES
 from keras_senet.data import Source
 from keras_senet.export.metadata import LABELS, add_metadata
 from keras_senet.export.quantize import (
@@ -147,7 +148,7 @@ def is_int8(quantization: str | None) -> bool:
 
 def check_arguments(path, quantization, io_type, float_operations=()) -> None:
     """Raises a ValueError for arguments that make no sense together."""
-    check_ending(path, ".tflite")
+    check_ending(path, SUFFIXES["tflite"])
     check_quantization(quantization, QUANTIZATIONS)
     if io_type not in INT8_TYPES:
         raise ValueError(
