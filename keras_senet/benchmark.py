@@ -15,7 +15,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import lazy_loader
 
@@ -293,6 +293,11 @@ def time_model(
     check_counts(rounds=rounds)
     for batch in batches:
         check_counts(batches=batch)
+    unknown = [form for form in forms if form not in get_args(Form)]
+    if unknown:
+        raise ValueError(
+            f"`forms` must be some of {get_args(Form)}. Received: {unknown[0]!r}"
+        )
     subjects = {"model": model} | ({} if beside is None else {"beside": beside})
     files = [Path(x) for x in subjects.values() if not isinstance(x, keras.Model)]
     if files:

@@ -182,6 +182,8 @@ def test_open_sizes_and_wrong_counts_are_refused():
         list(time_model(model, forms=("memory",)))
     with pytest.raises(ValueError, match="batches=0"):
         list(time_model(small(), batches=(0,)))
+    with pytest.raises(ValueError, match="`forms` must be some of .*'tflit'"):
+        list(time_model(small(), forms=("tflit",)))
 
 
 def test_images_per_second_of_an_input():

@@ -224,6 +224,33 @@ def test_binary_and_multi_label():
         assert not (card.binary or card.multi_label)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Card, {"labels": "ab"}),
+        (Card, {"labels": {"a", "b"}}),
+        (Card, {"labels": [0, 1]}),
+        (Card, {"input_shape": 32}),
+        (Card, {"preprocessing": "imagenet"}),
+        (Preprocessing, {"mean": 0.5}),
+        (Preprocessing, {"crop_fraction": "all"}),
+        (Preprocessing, {"interpolation": "nearest"}),
+    ],
+    ids=str,
+)
+def test_no_card_is_made_that_its_file_could_not_give_back(kind, fields):
+    (name,) = fields
+    with pytest.raises(ValueError, match=f"`{name}` of the .* Received: {name}="):
+        kind(**fields)
+
+
+def test_a_long_input_is_no_image():
+    card = Card(input_shape=np.array([100_000]), classes=np.int64(2))
+    assert Card.parse(json.dumps(card.to_json()), "") == card
+    with pytest.raises(ValueError, match="input_shape"):
+        Card(input_shape=(100_000, 100_000, 3))
+
+
 def test_labels_must_name_the_classes():
     with pytest.raises(ValueError, match="`labels` must name the 2 classes"):
         Card(classes=2, labels=["a"])
@@ -306,7 +333,7 @@ def test_a_card_in_a_file_is_replaced_and_others_stay(tmp_path):
     onnx = pytest.importorskip("onnx")
     path = tmp_path / "a.xml"
     path.write_text("<net><rt_info><other value='1' /></rt_info></net>")
-    for labels in ("ab", "xy"):
+    for labels in (["a", "b"], ["x", "y"]):
         Card(labels=labels).write(path)
     assert Card.read(path).labels == ("x", "y")
     assert "other" in path.read_text()
@@ -314,7 +341,7 @@ def test_a_card_in_a_file_is_replaced_and_others_stay(tmp_path):
     model = onnx.helper.make_model(graph)
     onnx.helper.set_model_props(model, {"author": "me"})
     onnx.save(model, tmp_path / "a.onnx")
-    for labels in ("ab", "xy"):
+    for labels in (["a", "b"], ["x", "y"]):
         Card(labels=labels).write(tmp_path / "a.onnx")
     assert Card.read(tmp_path / "a.onnx").labels == ("x", "y")
     props = onnx.load(tmp_path / "a.onnx").metadata_props

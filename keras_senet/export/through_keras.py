@@ -11,7 +11,12 @@ import numpy as np
 from keras_senet.card import Card
 from keras_senet.containers import SUFFIXES
 from keras_senet.export.verify import verify
-from keras_senet.surgery.inference import labelled, openvino_weights, ready
+from keras_senet.surgery.inference import (
+    check_openvino_weights,
+    labelled,
+    move_openvino_weights,
+    ready,
+)
 from keras_senet.utils.errors import check_ending, first_line, not_installed
 from keras_senet.utils.files import atomic_path
 from keras_senet.utils.graph import interface
@@ -48,7 +53,8 @@ def _export(
     suffix, (kind, _) = SUFFIXES[what.lower()], _FORMATS[what]
     _check_backend(what, path, quantization, io_type)
     check_ending(path, suffix)
-    weights = openvino_weights(path, overwrite) if what == "OpenVINO" else None
+    if what == "OpenVINO":
+        check_openvino_weights(path, overwrite)
     known = interface(model, image_size, batch_size)
     if len(known.inputs) != 1 or len(known.outputs) != 1:
         raise ValueError(
@@ -67,14 +73,14 @@ def _export(
     ):
         written = temporary.with_name(f"keras{suffix}")
         _write(what, ready(model, folded=fold), written, image)
-        if weights is not None:
+        if what == "OpenVINO":
             _complete(written, temporary, image.shape, known.outputs[0])
         else:
             os.replace(written, temporary)
         card.write(temporary)
         _check(what, model, temporary, [side or 64 for side in image.shape[1:]])
-        if weights is not None:
-            os.replace(temporary.with_suffix(".bin"), weights)
+        if what == "OpenVINO":
+            move_openvino_weights(temporary, path)
     return path
 
 

@@ -1,6 +1,7 @@
 """A model made ready to be written: in float32, folded, with its labels."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def labelled(card: Card, labels: Sequence[str] | None, widths: Iterable[int]) ->
     if labels is None:
         return card
     widths = list(widths)
+    if isinstance(labels, str):
+        raise ValueError(f"`labels` must be a list of names. Received: {labels!r}")
     if len(labels) not in widths:
         raise ValueError(
             "There must be one label for each class. Received: "
@@ -50,12 +53,21 @@ def labelled(card: Card, labels: Sequence[str] | None, widths: Iterable[int]) ->
     return dataclasses.replace(card, labels=tuple(map(str, labels)))
 
 
-def openvino_weights(path: Path, overwrite: bool) -> Path:
-    """Returns where the weights of an .xml file go; raises if a file is there."""
+def check_openvino_weights(path: Path, overwrite: bool) -> None:
+    """Raises if there is a file where the weights of a new .xml file go."""
     weights = path.with_suffix(".bin")
     if weights.exists() and not overwrite:
         raise ValueError(
             f"The file of weights must not exist yet. Received: {str(path)!r}, but "
             f"{str(weights)!r} exists. Choose another path or remove the file."
         )
-    return weights
+
+
+def move_openvino_weights(written: Path, path: Path) -> None:
+    """Moves the weights of a written .xml file to the place that `path` needs.
+
+    There is never an .xml file with the weights of another one beside it.
+    """
+    if path.is_file():
+        path.unlink()
+    os.replace(written.with_suffix(".bin"), path.with_suffix(".bin"))
