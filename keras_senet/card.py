@@ -210,6 +210,12 @@ class Card:
         _check(self, known)
         if "architecture" in known:
             object.__setattr__(self, "architecture", Row(self.architecture))
+        sides = filter(None, self.input_shape or ())
+        if self.constructor and max(sides, default=0) > _MAX_SIZE:
+            raise ValueError(
+                f"The `input_shape` of a network must have sides of at most {_MAX_SIZE}"
+                f" pixels. Received: input_shape={self.input_shape}"
+            )
         if None not in (self.labels, self.classes) and len(self.labels) != self.classes:
             raise ValueError(
                 f"`labels` must name the {self.classes} classes of the model. "
@@ -462,12 +468,6 @@ def _one_of(*values):
     return lambda value: value in values, " or ".join(map(repr, values))
 
 
-def _is_shape(value):
-    # A long row of numbers is none of an image's sides.
-    most = _MAX_SIZE if len(value) == 3 else 2**31
-    return all(n is None or (_is_int(n) and 0 < n <= most) for n in value)
-
-
 # What a field may be, once it is plain: whether it is one, and that in words.
 _TEXT = (_is_text, "a text")
 _OBJECT = (_of(Mapping), "an object")
@@ -494,8 +494,8 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _is_int(v) and v > 0, "a positive integer"),
     "labels": (_list_of(_is_text), "a list of texts"),
     "input_shape": (
-        lambda v: isinstance(v, tuple) and _is_shape(v),
-        f"a list of None and integers, of an image's from 1 to {_MAX_SIZE}",
+        _list_of(lambda n: n is None or (_is_int(n) and n > 0)),
+        "a list of positive integers or None",
     ),
     "preprocessing": (_of(Preprocessing), "a keras_senet.Preprocessing"),
     "normalises": _FLAG,

@@ -118,11 +118,8 @@ class Runner(abc.ABC):
         images = np.asarray(images, "float32")
         self._check(images)
         size = self.input_shape[0] or batch_size
-        starts = range(0, len(images), size)
-        parts = [self._run(images[start : start + size]) for start in starts]
-        outputs = {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+        parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
+        outputs = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -130,11 +127,8 @@ class Runner(abc.ABC):
         if size:
             padding = np.zeros((size - kept, *batch.shape[1:]), "float32")
             batch = np.concatenate([batch, padding])
-        outputs = self._predict_batch(batch)
-        return {
-            name: np.asarray(value)[:kept].astype("float32")
-            for name, value in outputs.items()
-        }
+        outputs = self._predict_batch(batch).items()
+        return {name: np.asarray(x)[:kept].astype("float32") for name, x in outputs}
 
     def _check(self, images: np.ndarray) -> None:
         expected = self.input_shape[1:]
@@ -161,15 +155,14 @@ class Runner(abc.ABC):
             shape: Of its input.
             outputs: Of each output its shape and what it means, where that is known.
         """
-        self.input_shape = tuple(shape)
-        seen: dict[str, Any] = {}
+        self.input_shape, card = tuple(shape), card or Card()
+        seen: dict[str, Any] = {"input_shape": self.input_shape[1:]}
         if len(outputs) == 1:
             ((shape, meaning),) = outputs.values()
             if len(shape) == 2:
-                seen = {"classes": shape[1], "outputs": meaning}
-        card = card or Card()
-        seen = {n: v for n, v in seen.items() if getattr(card, n) is None}
-        self.card = dataclasses.replace(card, input_shape=self.input_shape[1:], **seen)
+                seen["classes"] = shape[1] if card.classes is None else card.classes
+                seen["outputs"] = card.outputs or meaning
+        self.card = dataclasses.replace(card, **seen)
 
 
 def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
@@ -200,7 +193,7 @@ class KerasRunner(Runner):
     @functools.cached_property
     def _interface(self):
         known = interface(self._model)
-        _check_single_input(known.inputs, self.name)
+        _only_input(known.inputs, self.name)
         return known
 
     @property
@@ -236,9 +229,7 @@ class SavedModelRunner(Runner):
         import tensorflow as tf
 
         self.name = str(path)
-        self.size_bytes = sum(
-            file.stat().st_size for file in path.rglob("*") if file.is_file()
-        )
+        self.size_bytes = _size(*filter(Path.is_file, path.rglob("*")))
         try:
             foreign = [] if trust else foreign_operations(path)
             if not foreign:
@@ -258,9 +249,8 @@ class SavedModelRunner(Runner):
                 "A SavedModel needs the signature 'serving_default'. Received: "
                 f"{self.name}, with {sorted(self._loaded.signatures)}"
             )
-        specs = list(self._function.structured_input_signature[1].values())
-        _check_single_input(specs, self.name)
-        self._spec = specs[0]
+        specs = self._function.structured_input_signature[1].values()
+        self._spec = _only_input(specs, self.name)
         graph = self._function.graph.as_graph_def()
         outputs = {
             tensor.name: (tensor.shape, _MEANINGS.get(_last_node(graph, tensor.name)))
@@ -347,8 +337,7 @@ class TFLiteRunner(Runner):
                     self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, "a .tflite file", error) from error
-        _check_single_input(inputs, self.name)
-        self._input = inputs[0]
+        self._input = _only_input(inputs, self.name)
         self._outputs = _tflite_outputs(self._interpreter)
         self._shape = None if is_open else tuple(self._input["shape"])
         # An interpreter holds one input and one output at a time.
@@ -389,13 +378,12 @@ def _tflite_outputs(interpreter) -> dict[str, dict]:
     """Returns the details of the outputs by the names their signature gives them."""
     details = interpreter.get_output_details()
     signatures = interpreter.get_signature_list()
-    if len(details) == 1 or not signatures:
-        names = [detail["name"] for detail in details]
-        if len(details) == 1 and signatures:
-            names = next(iter(signatures.values()))["outputs"]
-        return dict(zip(names, details, strict=True))
-    runner = interpreter.get_signature_runner(next(iter(signatures)))
-    return dict(runner.get_output_details())
+    if not signatures:
+        return {detail["name"]: detail for detail in details}
+    name = next(iter(signatures))
+    if len(details) == 1:
+        return dict(zip(signatures[name]["outputs"], details, strict=True))
+    return dict(interpreter.get_signature_runner(name).get_output_details())
 
 
 def quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
@@ -446,8 +434,7 @@ class OnnxRunner(Runner):
             )
         except Exception as error:  # its classes have no public name
             raise unreadable(path, "an ONNX file", error) from error
-        _check_single_input(self._session.get_inputs(), self.name)
-        (self._input,) = self._session.get_inputs()
+        self._input = _only_input(self._session.get_inputs(), self.name)
         if self._input.type not in _ONNX_TYPES:
             raise ValueError(
                 f"The input must be one of {', '.join(_ONNX_TYPES)}. Received: "
@@ -495,7 +482,7 @@ class OpenVinoRunner(Runner):
                 f"Received: {str(path)!r} without {weights.name}. Copy both files."
             )
         self.name, self.precision = str(path), precision
-        self.size_bytes = path.stat().st_size + weights.stat().st_size
+        self.size_bytes = _size(path, weights)
         core = openvino.Core()
         if precision == "bfloat16" and "BF16" not in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
@@ -514,8 +501,8 @@ class OpenVinoRunner(Runner):
             ).create_infer_request()
         except RuntimeError as error:
             raise unreadable(path, "an OpenVINO file", error) from error
-        _check_single_input(model.inputs, self.name)
-        self._dtype = model.input().get_element_type().to_dtype()
+        taken = _only_input(model.inputs, self.name)
+        self._dtype = taken.get_element_type().to_dtype()
         # Keras' exporter gives none on torch.
         self._outputs = [
             output.get_any_name() if output.names else f"output_{place}"
@@ -528,7 +515,7 @@ class OpenVinoRunner(Runner):
         for name, output in zip(self._outputs, model.outputs, strict=True):
             maker = output.get_node().input_value(0).get_node().get_type_name()
             outputs[name] = (_openvino_shape(output), _MEANINGS.get(maker))
-        self._describe(card, _openvino_shape(model.input()), outputs)
+        self._describe(card, _openvino_shape(taken), outputs)
 
     def _predict_batch(self, batch):
         batch = np.ascontiguousarray(batch, self._dtype)
@@ -551,12 +538,18 @@ def _openvino_quantization(model) -> str | None:
     return "float16" if halves else None
 
 
-def _check_single_input(inputs, name: str) -> None:
+def _size(*files: Path) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def _only_input(inputs, name: str):
+    """Returns the one input that a model has; raises a ValueError if it has others."""
     if len(inputs) != 1:
         raise ValueError(
             "The model must have one input, a batch of images. Received: "
             f"{name}, which has {len(inputs)} inputs. Run it with its own runtime."
         )
+    return next(iter(inputs))
 
 
 def unreadable(path: Path, what: str, error: Exception) -> ValueError:

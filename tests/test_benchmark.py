@@ -182,7 +182,7 @@ def test_open_sizes_and_wrong_counts_are_refused():
         list(time_model(model, forms=("memory",)))
     with pytest.raises(ValueError, match="batches=0"):
         list(time_model(small(), batches=(0,)))
-    with pytest.raises(ValueError, match="`forms` must be some of .*'tflit'"):
+    with pytest.raises(ValueError, match=r"`forms` must be some of .*'tflit'"):
         list(time_model(small(), forms=("tflit",)))
 
 

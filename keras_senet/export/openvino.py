@@ -83,7 +83,16 @@ def export_openvino(
     True
     """
     path = Path(path)
-    _check(path, quantization)
+    check_ending(path, SUFFIXES["openvino"])
+    check_quantization(quantization, QUANTIZATIONS)
+    try:
+        import openvino  # noqa: F401
+
+        if quantization == "int8":
+            import nncf  # noqa: F401
+    except ImportError as error:
+        packages = ["openvino", "nncf"] if quantization == "int8" else ["openvino"]
+        raise not_installed("OpenVINO files", error, *packages) from error
     check_openvino_weights(path, overwrite)
     with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)
@@ -95,19 +104,6 @@ def export_openvino(
         write_openvino(frozen, temporary, quantization, images)
         move_openvino_weights(temporary, path)
     return path
-
-
-def _check(path: Path, quantization: str | None) -> None:
-    check_ending(path, SUFFIXES["openvino"])
-    check_quantization(quantization, QUANTIZATIONS)
-    try:
-        import openvino  # noqa: F401
-
-        if quantization == "int8":
-            import nncf  # noqa: F401
-    except ImportError as error:
-        packages = ["openvino", "nncf"] if quantization == "int8" else ["openvino"]
-        raise not_installed("OpenVINO files", error, *packages) from error
 
 
 def write_openvino(
