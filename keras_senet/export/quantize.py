@@ -272,8 +272,14 @@ def quantize_mixed(
     Raises:
         ValueError: If the quantiser is not installed or cannot quantise the file.
     """
-    quantizer = _quantizer(data, why)
-    everything = ".*"
+    try:
+        from litert_quantizer import Quantizer
+    except ImportError as error:
+        raise ValueError(
+            f"An int8 file {why} needs LiteRT's quantizer, which is not installed. "
+            "Install it: pip install litert-quantizer"
+        ) from error
+    quantizer, everything = Quantizer(bytearray(data)), ".*"
     quantizer.add_static_config(everything, "*", 8, 8)
     if int16:
         quantizer.add_static_config(_only(int16), "*", 16, 8)
@@ -291,7 +297,7 @@ def quantize_mixed(
             )
     except Exception as error:  # of many classes, for models that it does not know
         reason = first_line(error)
-        raise ValueError(f"LiteRT cannot quantize this model: {reason}") from (error)
+        raise ValueError(f"LiteRT cannot quantize this model: {reason}") from error
     model = open_flatbuffer(bytes(result.quantized_model))
     for code in model.operatorCodes:
         # The quantiser leaves out what older readers, OpenVINO's too, look at.
@@ -301,17 +307,6 @@ def quantize_mixed(
     if io_type == "uint8":
         _take_bytes(model)
     return write_flatbuffer(model)
-
-
-def _quantizer(data: bytes, why: str):
-    try:
-        from litert_quantizer import Quantizer
-    except ImportError as error:
-        raise ValueError(
-            f"An int8 file {why} needs LiteRT's quantizer, which is not installed. "
-            "Install it: pip install litert-quantizer"
-        ) from error
-    return Quantizer(bytearray(data))
 
 
 def _only(names: Collection[str]) -> str:
@@ -325,23 +320,16 @@ def _leave(quantizer, expression: str, kind: str) -> None:
 
 def _calibration(data: bytes, ranges) -> dict[str, dict[str, np.ndarray]]:
     """Returns the ranges in the quantiser's form: an axis for each of the tensor's."""
-    tensors = open_flatbuffer(data).subgraphs[0].tensors
     result = {}
-    for tensor in tensors:
+    for tensor in open_flatbuffer(data).subgraphs[0].tensors:
         name = tensor.name.decode()
         if name in ranges:
-            low, high = _usable(*ranges[name])
+            low, high = min(ranges[name][0], 0.0), max(ranges[name][1], 0.0)
+            high = high if high - low > _SMALLEST_RANGE else 1.0
             shape = [1] * len(() if tensor.shape is None else tensor.shape)
-            result[name] = {
-                "min": np.full(shape, low, "float32"),
-                "max": np.full(shape, high, "float32"),
-            }
+            ends = {"min": low, "max": high}
+            result[name] = {k: np.full(shape, v, "float32") for k, v in ends.items()}
     return result
-
-
-def _usable(low: float, high: float) -> tuple[float, float]:
-    low, high = min(low, 0.0), max(high, 0.0)
-    return (low, high) if high - low > _SMALLEST_RANGE else (low, 1.0)
 
 
 def revived(data: bytes, float32: bytes) -> bytes:
