@@ -241,9 +241,9 @@ def plain_host(
     Returns:
         The host, with random weights; None unless it is a network of ours with SE.
     """
-    if card is None or card.constructor is None or not card.architecture["se"]:
+    if card is None or not (card.constructor and (card.architecture or {}).get("se")):
         return None
-    constructor = keras_senet.models.CONSTRUCTORS[card.constructor]
+    constructor = keras_senet.models.constructor_of(card.constructor)
     taken = inspect.signature(constructor).parameters
     row = {name: value for name, value in card.architecture.items() if name in taken}
     return constructor(

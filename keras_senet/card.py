@@ -355,6 +355,16 @@ class Card:
                 fields["outputs"] = None
         return cls(**fields)
 
+    def completed(self, seen: "Card") -> "Card":
+        """Returns the card with the fields of another one where its own are None.
+
+        A network of features has no number of classes.
+        """
+        names = {field.name for field in dataclasses.fields(self)}
+        names -= {"classes"} if self.outputs == "features" else set()
+        known = {n: getattr(seen, n) for n in names if getattr(self, n) is None}
+        return dataclasses.replace(self, **known)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the card as a dictionary of JSON values."""
         return {"format": FORMAT, **_json_fields(self)}

@@ -83,61 +83,64 @@ def open_model(
     >>> keras_senet.export_tflite(model, "model.tflite")
     >>> scores = keras_senet.open_model("model.tflite").predict(images)
     """
-    if isinstance(source, (Runner, keras.Model)):
-        _check_weights(source, weights)
-        return source if isinstance(source, Runner) else KerasRunner(source)
-    if not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, (Runner, keras.Model, str, os.PathLike)):
         raise ValueError(
             "The model must be a keras.Model, a path or the name of a network. "
             f"Received: {source!r} (of type {type(source).__name__})"
         )
-    path, kind = Path(source), kind_of(source)
+    in_memory = isinstance(source, (Runner, keras.Model))
+    kind = None if in_memory else kind_of(source)
     threads = None if threads is None else as_integer("threads", threads)
     if precision is not None and (kind != "openvino" or precision not in PRECISIONS):
         raise ValueError(
             f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
-            f"file of OpenVINO. Received: precision={precision!r}, {str(path)!r}"
+            f"file of OpenVINO. Received: precision={precision!r}, {str(source)!r}"
         )
-    if weights is not None or not path.exists():
+    if in_memory:
+        _check_weights(source, weights)
+        runner = source if isinstance(source, Runner) else KerasRunner(source)
+    elif weights is not None or not os.path.exists(source):
         model = _network(os.fspath(source), weights, trained, image_size)
         return KerasRunner(model, source)
-    if kind == "pretrained":
-        build = functools.partial(load_folder, path)
-        return KerasRunner(_sized(build, image_size), path)
-    if kind == "weights":
-        return KerasRunner(_load_weights(path, image_size), path)
-    if kind in ("run", "keras"):
-        file = path / RUN_MODEL if kind == "run" else path
-        runner: Runner = KerasRunner(_load_keras(file), path)
-    elif kind == "saved_model":
-        runner = SavedModelRunner(path, trust)
-    elif kind == "tflite":
-        runner = TFLiteRunner(path, threads)
-    elif kind == "onnx":
-        runner = OnnxRunner(path, threads)
-    elif kind == "openvino":
-        runner = OpenVinoRunner(path, threads, precision or "float32")
+    elif kind == "pretrained":
+        build = functools.partial(load_folder, Path(source))
+        return KerasRunner(_sized(build, image_size), source)
+    elif kind == "weights":
+        return KerasRunner(_load_weights(Path(source), image_size), source)
     else:
-        raise ValueError(
-            f"A model must be {MODELS}. Received: {str(path)!r}, which is none of "
-            f"these.{_hidden(os.fspath(source))}"
-        )
+        runner = _open_file(Path(source), kind, threads, precision, trust)
     if image_size is not None and image_size not in runner.input_shape[1:3]:
         raise ValueError(
-            "`image_size` is for a network that is built here; a file has its own. "
-            f"Received: image_size={image_size}, and {str(path)!r} of images "
-            f"{runner.input_shape}"
+            "`image_size` is for a network that is built here; a file and a model have "
+            f"their own. Received: image_size={image_size}, and {runner.name!r} of "
+            f"images {runner.input_shape}"
         )
     return runner
 
 
-def _hidden(name: str) -> str:
-    """Returns what to do about a file or folder with the name of a network, or ""."""
-    if name not in list_models() and find_preset(name) is None:
-        return ""
-    return (
-        " It hides the network of that name: rename the file or folder, or work in "
-        "another folder."
+def _open_file(path, kind, threads, precision, trust) -> Runner:
+    """Opens a file or folder that holds its network."""
+    if kind == "run":
+        return KerasRunner(_load_keras(path / RUN_MODEL), path)
+    if kind == "keras":
+        return KerasRunner(_load_keras(path), path)
+    if kind == "saved_model":
+        return SavedModelRunner(path, trust)
+    if kind == "tflite":
+        return TFLiteRunner(path, threads)
+    if kind == "onnx":
+        return OnnxRunner(path, threads)
+    if kind == "openvino":
+        return OpenVinoRunner(path, threads, precision or "float32")
+    hidden = ""
+    if str(path) in list_models() or find_preset(str(path)) is not None:
+        hidden = (
+            " It hides the network of that name: rename the file or folder, or work in "
+            "another folder."
+        )
+    raise ValueError(
+        f"A model must be {MODELS}. Received: {str(path)!r}, which is none of these."
+        f"{hidden}"
     )
 
 
@@ -285,10 +288,8 @@ def _load_keras(path: Path) -> keras.Model:
             f"{str(path)!r}. The error of Keras is: {reason.split('. ')[0][:200]}. If "
             "the model has classes of your own, register them and open it in Python."
         ) from error
-    card, seen = Card.read(path), Card.of(model)
+    card = Card.read(path)
     if card is not None:
         # Older files do not say what their outputs mean, or how large they are.
-        known = {f.name: getattr(seen, f.name) for f in dataclasses.fields(Card)}
-        missing = {n: v for n, v in known.items() if getattr(card, n) is None}
-        model.card = dataclasses.replace(card, **missing)
+        model.card = card.completed(Card.of(model))
     return model

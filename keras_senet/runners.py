@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -155,14 +155,13 @@ class Runner(abc.ABC):
             shape: Of its input.
             outputs: Of each output its shape and what it means, where that is known.
         """
-        self.input_shape, card = tuple(shape), card or Card()
-        seen: dict[str, Any] = {"input_shape": self.input_shape[1:]}
+        self.input_shape, seen = tuple(shape), Card()
         if len(outputs) == 1:
             ((shape, meaning),) = outputs.values()
             if len(shape) == 2:
-                seen["classes"] = shape[1] if card.classes is None else card.classes
-                seen["outputs"] = card.outputs or meaning
-        self.card = dataclasses.replace(card, **seen)
+                seen = Card(classes=shape[1], outputs=meaning)
+        card = (card or Card()).completed(seen)
+        self.card = dataclasses.replace(card, input_shape=self.input_shape[1:])
 
 
 def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
@@ -181,7 +180,7 @@ class KerasRunner(Runner):
     def __init__(self, model: keras.Model, path: str | os.PathLike | None = None):
         self._model = model
         self.name = model.name if path is None else os.fspath(path)
-        self.card = Card.of(model)
+        self.card = Card.of(model).completed(Card.seen(model))
         if path is not None and Path(path).is_file():
             self.size_bytes = Path(path).stat().st_size
         else:

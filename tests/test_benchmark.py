@@ -137,6 +137,7 @@ def test_plain_host_is_the_same_network_without_se():
     assert plain_host(host.card) is None
     assert plain_host(keras_senet.Card()) is None
     assert plain_host(None) is None
+    assert plain_host(keras_senet.Card(constructor="se_resnet20")) is None
 
 
 def test_model_and_host_in_turn(monkeypatch):

@@ -200,6 +200,16 @@ def test_what_the_graph_shows(activation, outputs):
     assert _network(Card(), activation).card == Card()
 
 
+def test_a_card_that_says_little_is_completed_by_the_graph():
+    inputs = keras.Input((8, 8, 1))
+    scores = keras.layers.Dense(5, "relu")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, scores)
+    model.card = Card(outputs="logits")  # as the message of `scores` says
+    seen = keras_senet.open_model(model).card
+    assert seen == Card(outputs="logits", classes=5, input_shape=(8, 8, 1))
+    assert Card(outputs="features").completed(seen).classes is None
+
+
 def test_one_linear_unit_may_be_a_regression():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     assert Card.of(model).outputs is None
@@ -247,7 +257,7 @@ def test_no_card_is_made_that_its_file_could_not_give_back(kind, fields):
 def test_only_networks_of_ours_take_images_of_plausible_sizes():
     card = Card(input_shape=np.array([100_000]), classes=np.int64(2))
     assert Card.parse(json.dumps(card.to_json()), "") == card
-    with pytest.raises(ValueError, match="`input_shape` of a network.*100000"):
+    with pytest.raises(ValueError, match=r"`input_shape` of a network.*100000"):
         Card(constructor="se_resnet", input_shape=(100_000, 100_000, 3))
 
 

@@ -230,6 +230,9 @@ def test_what_a_file_has_is_not_given_again(files, model):
     for opened in (model, open_runner(model)):
         with pytest.raises(ValueError, match="`weights` are for the name"):
             open_runner(opened, weights="imagenet")
+        for options in ({"image_size": 64}, {"precision": "bfloat16"}):
+            with pytest.raises(ValueError, match=f"`{next(iter(options))}` "):
+                open_runner(opened, **options)
     with pytest.raises(ValueError, match="threads=0"):
         open_runner(files / "model.tflite", threads=0)
 
