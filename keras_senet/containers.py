@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 from keras_senet.utils.errors import damaged
-from keras_senet.utils.files import parse_json
+from keras_senet.utils.files import parse_json, read_json
 
 KEY = "keras_senet"
 MEMBER = "keras_senet.json"
@@ -90,7 +90,7 @@ def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) 
             archive.writestr(MEMBER, text)
 
 
-def read_header(path: Path) -> str | Mapping[str, Any] | None:
+def read_header(path: Path) -> str | bytes | Mapping[str, Any] | None:
     """Returns the JSON that a file carries, as text or read; arguments as `Card.read`.
 
     It may hold more than the card: what else was written with it.
@@ -110,24 +110,14 @@ def _read_header(path):
     if path.is_dir():
         files = (path / FOLDER / MEMBER, path / CONFIG)
         file = next((file for file in files if file.is_file()), None)
-        if file is None:
-            return None
-        if file.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{str(file)!r} is larger than 16 MB.")
-        return _text(file.read_bytes(), file)
+        return None if file is None else read_json(file)
     if path.suffix == ".onnx":
         import onnx
 
         model = onnx.load(path, load_external_data=False)
         return next((p.value for p in model.metadata_props if p.key == KEY), None)
     if path.suffix == ".xml":
-        try:
-            found = ElementTree.parse(path).find(f"rt_info/{KEY}")
-        except ElementTree.ParseError as error:
-            raise ValueError(
-                f"The file must be an XML file of OpenVINO. Received: {str(path)!r}, "
-                f"which is damaged or truncated: {error}"
-            ) from None
+        found = ElementTree.parse(path).find(f"rt_info/{KEY}")
         return None if found is None else found.get("value")
     if zipfile.is_zipfile(path):
         return _read_archive(path)
@@ -159,7 +149,7 @@ def _read_archive(path):
     with zipfile.ZipFile(path) as archive:
         members = set(archive.namelist())
         if MEMBER in members:
-            return _text(_small(archive, MEMBER, path), path)
+            return _small(archive, MEMBER, path)
         if CONFIG not in members:
             return None
         # A network that Keras alone saved: the card is in its configuration.
@@ -174,13 +164,6 @@ def _small(archive, name, path):
     if len(content) > _MAX_BYTES:
         raise ValueError(f"The member {name} of {str(path)!r} is larger than 16 MB.")
     return content
-
-
-def _text(content, path):
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The header of {str(path)!r} is not UTF-8: {error}") from None
 
 
 def as_object(header: str | bytes | Mapping, path: str | os.PathLike) -> Mapping:

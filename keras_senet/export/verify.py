@@ -1,7 +1,6 @@
 """Shows whether a written file computes the same as its model."""
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card, Preprocessing
-from keras_senet.containers import read_header
+from keras_senet.containers import as_object, read_header
 from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
@@ -354,7 +353,8 @@ def _bytes_difference(reference, candidate, images, probabilities) -> float | No
     signature = candidate.signature("classify_bytes")
     if signature is None:
         return None
-    facts = json.loads(read_header(Path(candidate.name)) or "{}").get("encoded_images")
+    header = read_header(Path(candidate.name)) or {}
+    facts = as_object(header, candidate.name).get("encoded_images")
     if facts is None:
         return None
     record = Preprocessing.from_json(facts["preprocessing"])

@@ -91,7 +91,7 @@ class _Content:
     header: Any = None
 
 
-def _archive_header(path: Path) -> str | Mapping[str, Any] | None:
+def _archive_header(path: Path) -> str | bytes | Mapping[str, Any] | None:
     """The header of a .keras file, or None where Keras saved another's network."""
     header = read_header(path)
     ours = not isinstance(header, Mapping) or header.get("architecture")
