@@ -246,7 +246,6 @@ def test_binary_and_multi_label():
         (Preprocessing, {"crop_fraction": "all"}),
         (Preprocessing, {"interpolation": "nearest"}),
     ],
-    ids=str,
 )
 def test_no_card_is_made_that_its_file_could_not_give_back(kind, fields):
     (name,) = fields
