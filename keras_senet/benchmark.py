@@ -15,13 +15,13 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import lazy_loader
 
 import keras_senet
 from keras_senet.card import Card
-from keras_senet.containers import SUFFIXES
+from keras_senet.containers import SUFFIXES, kind_of
 from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.files import temporary_folder
 
@@ -241,9 +241,9 @@ def plain_host(
     Returns:
         The host, with random weights; None unless it is a network of ours with SE.
     """
-    if card is None or card.constructor is None or not card.architecture["se"]:
+    if card is None or not (card.constructor and (card.architecture or {}).get("se")):
         return None
-    constructor = keras_senet.models.CONSTRUCTORS[card.constructor]
+    constructor = keras_senet.models.constructor_of(card.constructor)
     taken = inspect.signature(constructor).parameters
     row = {name: value for name, value in card.architecture.items() if name in taken}
     return constructor(
@@ -293,11 +293,16 @@ def time_model(
     check_counts(rounds=rounds)
     for batch in batches:
         check_counts(batches=batch)
+    unknown = [form for form in forms if form not in get_args(Form)]
+    if unknown:
+        raise ValueError(
+            f"`forms` must be some of {get_args(Form)}. Received: {unknown[0]!r}"
+        )
     subjects = {"model": model} | ({} if beside is None else {"beside": beside})
     files = [Path(x) for x in subjects.values() if not isinstance(x, keras.Model)]
     if files:
-        kinds = {suffix: kind for kind, suffix in SUFFIXES.items()}
-        forms = [{**kinds, ".keras": "memory"}.get(files[0].suffix, "saved_model")]
+        kind = kind_of(files[0])
+        forms = [kind if kind in ("saved_model", *SUFFIXES) else "memory"]
     with temporary_folder() as folder:
         for form in sorted(forms, key=lambda form: form == "training"):  # changes it
             opened = {}

@@ -7,12 +7,12 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keras_senet.containers import as_object, read_header, write_header
-from keras_senet.utils.errors import integer_or_none, short
+from keras_senet.utils.errors import short
 from keras_senet.utils.files import check_depth
 from keras_senet.version import __version__
 
@@ -62,29 +62,13 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def __post_init__(self):
+        _check(self, _RECORD_TYPES)
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        object.__setattr__(self, "image_size", _plain(self.image_size))
         if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
             raise ValueError(
                 "`mean` and `std` must have one value for each channel, and `std` must "
                 f"be positive. Received: mean={self.mean}, std={self.std}"
-            )
-        if self.channel_order not in ("RGB", "BGR"):
-            raise ValueError(
-                "`channel_order` must be 'RGB' or 'BGR'. "
-                f"Received: channel_order={self.channel_order!r}"
-            )
-        if self.interpolation not in ("bicubic", "bilinear"):
-            raise ValueError(
-                "`interpolation` must be 'bicubic' or 'bilinear'. "
-                f"Received: interpolation={self.interpolation!r}"
-            )
-        if not 0 < self.crop_fraction <= 1 or self.image_size < 1:
-            raise ValueError(
-                "`crop_fraction` must be above 0 and at most 1, `image_size` positive. "
-                f"Received: crop_fraction={self.crop_fraction!r}, "
-                f"image_size={self.image_size!r}"
             )
 
     def scale_and_offset(self) -> tuple[list[float], list[float]]:
@@ -95,11 +79,7 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as a dictionary of JSON values."""
-        return {
-            **dataclasses.asdict(self),
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
+        return _json_fields(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Preprocessing":
@@ -115,20 +95,37 @@ class Preprocessing:
                 "The preprocessing may only have the fields "
                 f"{', '.join(sorted(known))}. Received: {short(record)}"
             )
-        for name, value in record.items():
-            is_one, what = _RECORD_TYPES[name]
-            if not is_one(value):
-                raise ValueError(
-                    f"The field `{name}` of the preprocessing must be {what}. "
-                    f"Received: {short(value)}"
-                )
         return cls(**record)
 
 
+def _check(record, types) -> None:
+    """Makes a record's fields plain; raises if one has a value of another type."""
+    for name, (is_one, what) in types.items():
+        value = _plain(getattr(record, name))
+        if not is_one(value):
+            raise ValueError(
+                f"`{name}` of the {type(record).__name__.lower()} must be {what}. "
+                f"Received: {name}={short(value)}"
+            )
+        object.__setattr__(record, name, value)
+
+
 def _plain(value):
-    """NumPy's integers as Python's, which are JSON; other values as they are."""
-    number = integer_or_none(value)
-    return value if number is None else number
+    """NumPy's numbers as Python's, which are JSON; lists of any kind as tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, Iterable) or isinstance(value, str | Mapping | Set):
+        return value
+    return tuple(map(_plain, value))
+
+
+def _json_fields(record) -> dict[str, Any]:
+    fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    for name, value in fields.items():
+        if isinstance(value, Row | Preprocessing):
+            fields[name] = value.to_json()
+        elif isinstance(value, tuple):
+            fields[name] = list(value)
+    return fields
 
 
 class Row(Mapping):
@@ -209,17 +206,15 @@ class Card:
     version: str = __version__
 
     def __post_init__(self):
-        for name, kind in (("labels", str), ("input_shape", _plain)):
-            value = getattr(self, name)
-            value = None if value is None else tuple(map(kind, value))
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "classes", _plain(self.classes))
-        if isinstance(self.architecture, Mapping):
+        known = {n: t for n, t in _TYPES.items() if getattr(self, n) is not None}
+        _check(self, known)
+        if "architecture" in known:
             object.__setattr__(self, "architecture", Row(self.architecture))
-        if self.outputs not in (None, *OUTPUTS):
+        sides = filter(None, self.input_shape or ())
+        if self.constructor and max(sides, default=0) > _MAX_SIZE:
             raise ValueError(
-                f"`outputs` must be None or one of {', '.join(map(repr, OUTPUTS))}. "
-                f"Received: outputs={self.outputs!r}"
+                f"The `input_shape` of a network must have sides of at most {_MAX_SIZE}"
+                f" pixels. Received: input_shape={self.input_shape}"
             )
         if None not in (self.labels, self.classes) and len(self.labels) != self.classes:
             raise ValueError(
@@ -339,16 +334,40 @@ class Card:
     @classmethod
     def seen(cls, model: "keras.Model") -> "Card":
         """Returns what a model's graph shows, whatever card it carries."""
-        return cls(**_seen(model))
+        from keras_senet.utils.meaning import outputs_of_model, takes_raw_images
+
+        raw = takes_raw_images(model)
+        fields: dict[str, Any] = {"normalises": True if raw else None}
+        record = getattr(model, "preprocessing", None)
+        if isinstance(record, Preprocessing):  # set by a user: others apply it
+            fields = {"normalises": raw, "preprocessing": record}
+        try:
+            inputs, outputs = model.input_shape, model.output_shape
+        except (AttributeError, ValueError):  # a model that was never called
+            return cls(**fields)
+        if isinstance(inputs, tuple):
+            fields["input_shape"] = inputs[1:]
+        if isinstance(outputs, tuple) and len(outputs) == 2 and outputs[-1]:
+            fields["classes"] = outputs[-1]
+            fields["outputs"] = outputs_of_model(model)
+            # One linear unit may as well be a regression.
+            if fields["outputs"] == "logits" and outputs[-1] == 1:
+                fields["outputs"] = None
+        return cls(**fields)
+
+    def completed(self, seen: "Card") -> "Card":
+        """Returns the card with the fields of another one where its own are None.
+
+        A network of features has no number of classes.
+        """
+        names = {field.name for field in dataclasses.fields(self)}
+        names -= {"classes"} if self.outputs == "features" else set()
+        known = {n: getattr(seen, n) for n in names if getattr(self, n) is None}
+        return dataclasses.replace(self, **known)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the card as a dictionary of JSON values."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("architecture", "preprocessing"):
-            fields[name] = None if fields[name] is None else fields[name].to_json()
-        for name in ("labels", "input_shape"):
-            fields[name] = None if fields[name] is None else list(fields[name])
-        return {"format": FORMAT, **fields}
+        return {"format": FORMAT, **_json_fields(self)}
 
     @classmethod
     def parse(
@@ -377,13 +396,6 @@ class Card:
                 f"reads formats up to {FORMAT}. Upgrade keras-senet."
             )
         fields = {name: header[name] for name in _TYPES if header.get(name) is not None}
-        for name, value in fields.items():
-            is_one, kind = _TYPES[name]
-            if not is_one(value):
-                raise ValueError(
-                    f"The field `{name}` in the header of {str(path)!r} must be "
-                    f"{kind}. Received: {short(value)}"
-                )
         # Older files were written with a record only where the network normalises.
         if "normalises" not in fields and "constructor" in fields:
             fields["normalises"] = "preprocessing" in fields
@@ -459,10 +471,14 @@ def _of(kind):
 
 
 def _list_of(is_one):
-    return lambda value: isinstance(value, list | tuple) and all(map(is_one, value))
+    return lambda value: isinstance(value, tuple) and all(map(is_one, value))
 
 
-# What a JSON value may be: whether it is one, and that in words.
+def _one_of(*values):
+    return lambda value: value in values, " or ".join(map(repr, values))
+
+
+# What a field may be, once it is plain: whether it is one, and that in words.
 _TEXT = (_is_text, "a text")
 _OBJECT = (_of(Mapping), "an object")
 _FLAG = (_of(bool), "true or false")
@@ -471,51 +487,30 @@ _NUMBERS = (_list_of(_is_number), "a list of numbers")
 _RECORD_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "mean": _NUMBERS,
     "std": _NUMBERS,
-    "channel_order": _TEXT,
+    "channel_order": _one_of("RGB", "BGR"),
     "image_size": (_is_size, f"an integer from 1 to {_MAX_SIZE}"),
-    "crop_fraction": (_is_number, "a number"),
-    "interpolation": _TEXT,
+    "crop_fraction": (
+        lambda v: _is_number(v) and 0 < v <= 1,
+        "a number above 0 and at most 1",
+    ),
+    "interpolation": _one_of("bicubic", "bilinear"),
 }
 
 _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "constructor": _TEXT,
     "architecture": _OBJECT,
     "include_top": _FLAG,
-    "outputs": _TEXT,
+    "outputs": _one_of(*OUTPUTS),
     "classes": (lambda v: _is_int(v) and v > 0, "a positive integer"),
     "labels": (_list_of(_is_text), "a list of texts"),
     "input_shape": (
-        _list_of(lambda n: n is None or _is_size(n)),
-        f"a list of integers from 1 to {_MAX_SIZE} or null",
+        _list_of(lambda n: n is None or (_is_int(n) and n > 0)),
+        "a list of positive integers or None",
     ),
-    "preprocessing": _OBJECT,
+    "preprocessing": (_of(Preprocessing), "a keras_senet.Preprocessing"),
     "normalises": _FLAG,
-    "output_stride": (lambda v: v in (8, 16, 32), "8, 16 or 32"),
+    "output_stride": _one_of(8, 16, 32),
     "preset": _TEXT,
     "licence": _TEXT,
     "version": _TEXT,
 }
-
-
-def _seen(model):
-    """The fields of a card that a model's graph shows."""
-    from keras_senet.utils.meaning import outputs_of_model, takes_raw_images
-
-    raw = takes_raw_images(model)
-    fields = {"normalises": True if raw else None}
-    record = getattr(model, "preprocessing", None)
-    if isinstance(record, Preprocessing):  # set by a user: others apply it
-        fields = {"normalises": raw, "preprocessing": record}
-    try:
-        inputs, outputs = model.input_shape, model.output_shape
-    except (AttributeError, ValueError):  # a model that was never called
-        return fields
-    if isinstance(inputs, tuple):
-        fields["input_shape"] = inputs[1:]
-    if isinstance(outputs, tuple) and len(outputs) == 2 and outputs[-1]:
-        fields["classes"] = outputs[-1]
-        fields["outputs"] = outputs_of_model(model)
-        # One linear unit may as well be a regression.
-        if fields["outputs"] == "logits" and outputs[-1] == 1:
-            fields["outputs"] = None
-    return fields

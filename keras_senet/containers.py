@@ -19,17 +19,40 @@ from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 from keras_senet.utils.errors import damaged
-from keras_senet.utils.files import parse_json
+from keras_senet.utils.files import parse_json, read_json
 
 KEY = "keras_senet"
 MEMBER = "keras_senet.json"
 FOLDER = "assets.extra"  # TensorFlow leaves it to the users of a SavedModel.
 # In a folder of `save_pretrained` and in a .keras file.
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+RUN_MODEL = "model.keras"  # in the folder of a training run
 # Of files for other runtimes, by the names of their kinds; a SavedModel is a folder.
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+# Of all files that are models, and what a folder of each kind holds.
+ENDINGS = {"keras": ".keras", "weights": ".weights.h5", **SUFFIXES}
+_FOLDERS = {"pretrained": CONFIG, "run": RUN_MODEL, "saved_model": "saved_model.pb"}
+*_most, _last = ENDINGS.values()
+MODELS = (  # for messages
+    "a run folder, a folder of save_pretrained, a SavedModel folder, or a "
+    f"{', '.join(_most)} or {_last} file"
+)
 
 _MAX_BYTES = 2**24
+
+
+def kind_of(path: str | os.PathLike) -> str | None:
+    """Returns the kind of a model: of a folder by what it holds, of a file by its name.
+
+    That is a key of `ENDINGS`, "pretrained" (a folder of `save_pretrained`), "run",
+    "saved_model", or None for anything else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        kinds = (kind for kind, name in _FOLDERS.items() if (path / name).is_file())
+    else:
+        kinds = (k for k, ending in ENDINGS.items() if path.name.endswith(ending))
+    return next(kinds, None)
 
 
 def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) -> None:
@@ -67,7 +90,7 @@ def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) 
             archive.writestr(MEMBER, text)
 
 
-def read_header(path: Path) -> str | Mapping[str, Any] | None:
+def read_header(path: Path) -> str | bytes | Mapping[str, Any] | None:
     """Returns the JSON that a file carries, as text or read; arguments as `Card.read`.
 
     It may hold more than the card: what else was written with it.
@@ -87,24 +110,14 @@ def _read_header(path):
     if path.is_dir():
         files = (path / FOLDER / MEMBER, path / CONFIG)
         file = next((file for file in files if file.is_file()), None)
-        if file is None:
-            return None
-        if file.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{str(file)!r} is larger than 16 MB.")
-        return _text(file.read_bytes(), file)
+        return None if file is None else read_json(file)
     if path.suffix == ".onnx":
         import onnx
 
         model = onnx.load(path, load_external_data=False)
         return next((p.value for p in model.metadata_props if p.key == KEY), None)
     if path.suffix == ".xml":
-        try:
-            found = ElementTree.parse(path).find(f"rt_info/{KEY}")
-        except ElementTree.ParseError as error:
-            raise ValueError(
-                f"The file must be an XML file of OpenVINO. Received: {str(path)!r}, "
-                f"which is damaged or truncated: {error}"
-            ) from None
+        found = ElementTree.parse(path).find(f"rt_info/{KEY}")
         return None if found is None else found.get("value")
     if zipfile.is_zipfile(path):
         return _read_archive(path)
@@ -136,7 +149,7 @@ def _read_archive(path):
     with zipfile.ZipFile(path) as archive:
         members = set(archive.namelist())
         if MEMBER in members:
-            return _text(_small(archive, MEMBER, path), path)
+            return _small(archive, MEMBER, path)
         if CONFIG not in members:
             return None
         # A network that Keras alone saved: the card is in its configuration.
@@ -151,13 +164,6 @@ def _small(archive, name, path):
     if len(content) > _MAX_BYTES:
         raise ValueError(f"The member {name} of {str(path)!r} is larger than 16 MB.")
     return content
-
-
-def _text(content, path):
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The header of {str(path)!r} is not UTF-8: {error}") from None
 
 
 def as_object(header: str | bytes | Mapping, path: str | os.PathLike) -> Mapping:

@@ -69,8 +69,10 @@ def save_pretrained(
     'mine'
     """
     target = None if push_to_hub is None else _repository(push_to_hub, token=token)
-    changes = {} if labels is None else {"labels": labels}
-    changes |= {"licence": licence} if licence else {}
+    changes = {"licence": licence} if licence else {}
+    if labels is not None:
+        # A text is left to the card, which refuses it.
+        changes["labels"] = labels if isinstance(labels, str) else [*map(str, labels)]
     card = weights_room.network_card(model, **changes)
     if card.normalises and card.preprocessing is None:
         raise ValueError(

@@ -11,7 +11,14 @@ from typing import Any
 import keras
 
 from keras_senet.card import Card
-from keras_senet.containers import CONFIG, WEIGHTS
+from keras_senet.containers import (
+    CONFIG,
+    ENDINGS,
+    MODELS,
+    RUN_MODEL,
+    WEIGHTS,
+    kind_of,
+)
 from keras_senet.models import constructor_of, create_model, list_models, network_of
 from keras_senet.runners import (
     PRECISIONS,
@@ -76,57 +83,64 @@ def open_model(
     >>> keras_senet.export_tflite(model, "model.tflite")
     >>> scores = keras_senet.open_model("model.tflite").predict(images)
     """
-    if isinstance(source, (Runner, keras.Model)):
-        _check_weights(source, weights)
-        return source if isinstance(source, Runner) else KerasRunner(source)
-    if not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, (Runner, keras.Model, str, os.PathLike)):
         raise ValueError(
             "The model must be a keras.Model, a path or the name of a network. "
             f"Received: {source!r} (of type {type(source).__name__})"
         )
-    path = Path(source)
+    in_memory = isinstance(source, (Runner, keras.Model))
+    kind = None if in_memory else kind_of(source)
     threads = None if threads is None else as_integer("threads", threads)
-    if precision is not None and (path.suffix != ".xml" or precision not in PRECISIONS):
+    if precision is not None and (kind != "openvino" or precision not in PRECISIONS):
         raise ValueError(
             f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
-            f"file of OpenVINO. Received: precision={precision!r}, {str(path)!r}"
+            f"file of OpenVINO. Received: precision={precision!r}, {str(source)!r}"
         )
-    if weights is not None or not path.exists():
+    if in_memory:
+        _check_weights(source, weights)
+        runner = source if isinstance(source, Runner) else KerasRunner(source)
+    elif weights is not None or not os.path.exists(source):
         model = _network(os.fspath(source), weights, trained, image_size)
         return KerasRunner(model, source)
-    if (path / CONFIG).is_file():
-        build = functools.partial(load_folder, path)
-        return KerasRunner(_sized(build, image_size), path)
-    if path.name.endswith(".weights.h5"):
-        return KerasRunner(_load_weights(path, image_size), path)
-    runner = _open_file(path, threads, precision, trust)
+    elif kind == "pretrained":
+        build = functools.partial(load_folder, Path(source))
+        return KerasRunner(_sized(build, image_size), source)
+    elif kind == "weights":
+        return KerasRunner(_load_weights(Path(source), image_size), source)
+    else:
+        runner = _open_file(Path(source), kind, threads, precision, trust)
     if image_size is not None and image_size not in runner.input_shape[1:3]:
         raise ValueError(
-            "`image_size` is for a network that is built here; a file has its own. "
-            f"Received: image_size={image_size}, and {str(path)!r} of images "
-            f"{runner.input_shape}"
+            "`image_size` is for a network that is built here; a file and a model have "
+            f"their own. Received: image_size={image_size}, and {runner.name!r} of "
+            f"images {runner.input_shape}"
         )
     return runner
 
 
-def _open_file(path, threads, precision, trust) -> Runner:
+def _open_file(path, kind, threads, precision, trust) -> Runner:
     """Opens a file or folder that holds its network."""
-    if (path / "model.keras").is_file():  # a run folder
-        return KerasRunner(_load_keras(path / "model.keras"), path)
-    if path.suffix == ".keras":
+    if kind == "run":
+        return KerasRunner(_load_keras(path / RUN_MODEL), path)
+    if kind == "keras":
         return KerasRunner(_load_keras(path), path)
-    if (path / "saved_model.pb").is_file():
+    if kind == "saved_model":
         return SavedModelRunner(path, trust)
-    if path.suffix == ".tflite":
+    if kind == "tflite":
         return TFLiteRunner(path, threads)
-    if path.suffix == ".onnx":
+    if kind == "onnx":
         return OnnxRunner(path, threads)
-    if path.suffix == ".xml":
+    if kind == "openvino":
         return OpenVinoRunner(path, threads, precision or "float32")
+    hidden = ""
+    if str(path) in list_models() or find_preset(str(path)) is not None:
+        hidden = (
+            " It hides the network of that name: rename the file or folder, or work in "
+            "another folder."
+        )
     raise ValueError(
-        "A model must be a run folder, a folder of save_pretrained, a SavedModel "
-        "folder, or a .keras, .weights.h5, .tflite, .onnx or .xml file. Received: "
-        f"{str(path)!r}, which is none of these."
+        f"A model must be {MODELS}. Received: {str(path)!r}, which is none of these."
+        f"{hidden}"
     )
 
 
@@ -146,15 +160,14 @@ def _network(name, weights, trained, image_size) -> keras.Model:
         return _from_weights(network or name, name, image_size)
     if name.startswith(SCHEME) or (Path(name).exists() and name not in known):
         _check_weights(name, weights)
-    endings = (".keras", ".tflite", ".onnx", ".xml", ".h5")
+    endings = {Path(f"model{ending}").suffix for ending in ENDINGS.values()}
     is_path = Path(name).suffix in endings or os.sep in name
     if is_path and find_preset(name) is None:
         raise FileNotFoundError(f"There is no model {name!r}: the path does not exist.")
     if name not in known and "." not in name:
         raise ValueError(
-            "The model must be a run folder, a .keras or .tflite file, a SavedModel "
-            "folder, or the name of a network. Received: "
-            f"{name!r}, which is none of these.{nearest(name, known)}"
+            f"The model must be the name of a network, {MODELS}. Received: {name!r}, "
+            f"which is none of these.{nearest(name, known)}"
         )
     if trained and weights is None and name in known:
         raise ValueError(
@@ -275,10 +288,8 @@ def _load_keras(path: Path) -> keras.Model:
             f"{str(path)!r}. The error of Keras is: {reason.split('. ')[0][:200]}. If "
             "the model has classes of your own, register them and open it in Python."
         ) from error
-    card, seen = Card.read(path), Card.of(model)
+    card = Card.read(path)
     if card is not None:
         # Older files do not say what their outputs mean, or how large they are.
-        known = {f.name: getattr(seen, f.name) for f in dataclasses.fields(Card)}
-        missing = {n: v for n, v in known.items() if getattr(card, n) is None}
-        model.card = dataclasses.replace(card, **missing)
+        model.card = card.completed(Card.of(model))
     return model

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -18,7 +18,6 @@ import numpy as np
 from keras_senet.card import Card, Preprocessing
 from keras_senet.containers import KEY
 from keras_senet.preprocessing import imagenet_classes
-from keras_senet.surgery.inference import check_known_inputs
 from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import check_counts, first_line, not_installed
 from keras_senet.utils.flatbuffer import read_tflite
@@ -119,11 +118,8 @@ class Runner(abc.ABC):
         images = np.asarray(images, "float32")
         self._check(images)
         size = self.input_shape[0] or batch_size
-        starts = range(0, len(images), size)
-        parts = [self._run(images[start : start + size]) for start in starts]
-        outputs = {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+        parts = [self._run(images[i : i + size]) for i in range(0, len(images), size)]
+        outputs = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -131,20 +127,14 @@ class Runner(abc.ABC):
         if size:
             padding = np.zeros((size - kept, *batch.shape[1:]), "float32")
             batch = np.concatenate([batch, padding])
-        outputs = self._predict_batch(batch)
-        return {
-            name: np.asarray(value)[:kept].astype("float32")
-            for name, value in outputs.items()
-        }
+        outputs = self._predict_batch(batch).items()
+        return {name: np.asarray(x)[:kept].astype("float32") for name, x in outputs}
 
     def _check(self, images: np.ndarray) -> None:
-        expected = self.input_shape
-        fits = images.ndim == len(expected) and all(
-            e in (None, s) for e, s in zip(expected[1:], images.shape[1:], strict=True)
-        )
-        if not fits:
+        expected = self.input_shape[1:]
+        if not fits_shape(images, expected):
             raise ValueError(
-                f"The images must have the shape {(None, *expected[1:])} that "
+                f"The images must have the shape {(None, *expected)} that "
                 f"{self.name} takes. Received: images of shape {images.shape}"
             )
         if len(images) == 0:
@@ -165,15 +155,21 @@ class Runner(abc.ABC):
             shape: Of its input.
             outputs: Of each output its shape and what it means, where that is known.
         """
-        self.input_shape = tuple(shape)
-        seen: dict[str, Any] = {}
+        self.input_shape, seen = tuple(shape), Card()
         if len(outputs) == 1:
             ((shape, meaning),) = outputs.values()
             if len(shape) == 2:
-                seen = {"classes": shape[1], "outputs": meaning}
-        card = card or Card()
-        seen = {n: v for n, v in seen.items() if getattr(card, n) is None}
-        self.card = dataclasses.replace(card, input_shape=self.input_shape[1:], **seen)
+                seen = Card(classes=shape[1], outputs=meaning)
+        card = (card or Card()).completed(seen)
+        self.card = dataclasses.replace(card, input_shape=self.input_shape[1:])
+
+
+def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    """Whether images are a batch of a shape, in which `None` is any length."""
+    sides = images.shape[1:]
+    return images.ndim == 1 + len(shape) and all(
+        known in (None, side) for known, side in zip(shape, sides, strict=True)
+    )
 
 
 class KerasRunner(Runner):
@@ -184,7 +180,7 @@ class KerasRunner(Runner):
     def __init__(self, model: keras.Model, path: str | os.PathLike | None = None):
         self._model = model
         self.name = model.name if path is None else os.fspath(path)
-        self.card = Card.of(model)
+        self.card = Card.of(model).completed(Card.seen(model))
         if path is not None and Path(path).is_file():
             self.size_bytes = Path(path).stat().st_size
         else:
@@ -195,9 +191,8 @@ class KerasRunner(Runner):
 
     @functools.cached_property
     def _interface(self):
-        check_known_inputs(self._model)
         known = interface(self._model)
-        _check_single_input(known.inputs, self.name)
+        _only_input(known.inputs, self.name)
         return known
 
     @property
@@ -233,9 +228,7 @@ class SavedModelRunner(Runner):
         import tensorflow as tf
 
         self.name = str(path)
-        self.size_bytes = sum(
-            file.stat().st_size for file in path.rglob("*") if file.is_file()
-        )
+        self.size_bytes = _size(*filter(Path.is_file, path.rglob("*")))
         try:
             foreign = [] if trust else foreign_operations(path)
             if not foreign:
@@ -255,9 +248,8 @@ class SavedModelRunner(Runner):
                 "A SavedModel needs the signature 'serving_default'. Received: "
                 f"{self.name}, with {sorted(self._loaded.signatures)}"
             )
-        specs = list(self._function.structured_input_signature[1].values())
-        _check_single_input(specs, self.name)
-        self._spec = specs[0]
+        specs = self._function.structured_input_signature[1].values()
+        self._spec = _only_input(specs, self.name)
         graph = self._function.graph.as_graph_def()
         outputs = {
             tensor.name: (tensor.shape, _MEANINGS.get(_last_node(graph, tensor.name)))
@@ -344,8 +336,7 @@ class TFLiteRunner(Runner):
                     self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise unreadable(path, "a .tflite file", error) from error
-        _check_single_input(inputs, self.name)
-        self._input = inputs[0]
+        self._input = _only_input(inputs, self.name)
         self._outputs = _tflite_outputs(self._interpreter)
         self._shape = None if is_open else tuple(self._input["shape"])
         # An interpreter holds one input and one output at a time.
@@ -386,13 +377,12 @@ def _tflite_outputs(interpreter) -> dict[str, dict]:
     """Returns the details of the outputs by the names their signature gives them."""
     details = interpreter.get_output_details()
     signatures = interpreter.get_signature_list()
-    if len(details) == 1 or not signatures:
-        names = [detail["name"] for detail in details]
-        if len(details) == 1 and signatures:
-            names = next(iter(signatures.values()))["outputs"]
-        return dict(zip(names, details, strict=True))
-    runner = interpreter.get_signature_runner(next(iter(signatures)))
-    return dict(runner.get_output_details())
+    if not signatures:
+        return {detail["name"]: detail for detail in details}
+    name = next(iter(signatures))
+    if len(details) == 1:
+        return dict(zip(signatures[name]["outputs"], details, strict=True))
+    return dict(interpreter.get_signature_runner(name).get_output_details())
 
 
 def quantize(batch: np.ndarray, detail: dict) -> np.ndarray:
@@ -443,8 +433,7 @@ class OnnxRunner(Runner):
             )
         except Exception as error:  # its classes have no public name
             raise unreadable(path, "an ONNX file", error) from error
-        _check_single_input(self._session.get_inputs(), self.name)
-        (self._input,) = self._session.get_inputs()
+        self._input = _only_input(self._session.get_inputs(), self.name)
         if self._input.type not in _ONNX_TYPES:
             raise ValueError(
                 f"The input must be one of {', '.join(_ONNX_TYPES)}. Received: "
@@ -492,7 +481,7 @@ class OpenVinoRunner(Runner):
                 f"Received: {str(path)!r} without {weights.name}. Copy both files."
             )
         self.name, self.precision = str(path), precision
-        self.size_bytes = path.stat().st_size + weights.stat().st_size
+        self.size_bytes = _size(path, weights)
         core = openvino.Core()
         if precision == "bfloat16" and "BF16" not in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
@@ -511,8 +500,8 @@ class OpenVinoRunner(Runner):
             ).create_infer_request()
         except RuntimeError as error:
             raise unreadable(path, "an OpenVINO file", error) from error
-        _check_single_input(model.inputs, self.name)
-        self._dtype = model.input().get_element_type().to_dtype()
+        taken = _only_input(model.inputs, self.name)
+        self._dtype = taken.get_element_type().to_dtype()
         # Keras' exporter gives none on torch.
         self._outputs = [
             output.get_any_name() if output.names else f"output_{place}"
@@ -525,7 +514,7 @@ class OpenVinoRunner(Runner):
         for name, output in zip(self._outputs, model.outputs, strict=True):
             maker = output.get_node().input_value(0).get_node().get_type_name()
             outputs[name] = (_openvino_shape(output), _MEANINGS.get(maker))
-        self._describe(card, _openvino_shape(model.input()), outputs)
+        self._describe(card, _openvino_shape(taken), outputs)
 
     def _predict_batch(self, batch):
         batch = np.ascontiguousarray(batch, self._dtype)
@@ -548,12 +537,18 @@ def _openvino_quantization(model) -> str | None:
     return "float16" if halves else None
 
 
-def _check_single_input(inputs, name: str) -> None:
+def _size(*files: Path) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def _only_input(inputs, name: str):
+    """Returns the one input that a model has; raises a ValueError if it has others."""
     if len(inputs) != 1:
         raise ValueError(
             "The model must have one input, a batch of images. Received: "
             f"{name}, which has {len(inputs)} inputs. Run it with its own runtime."
         )
+    return next(iter(inputs))
 
 
 def unreadable(path: Path, what: str, error: Exception) -> ValueError:

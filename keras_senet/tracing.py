@@ -10,14 +10,8 @@ import tensorflow as tf
 
 from keras_senet.card import Card
 from keras_senet.layers.convolution import keras_own
-from keras_senet.surgery.inference import (
-    check_known_inputs,
-    folded,
-    full_precision,
-    labelled,
-    sized,
-)
-from keras_senet.utils.graph import data_format, interface, plain_names
+from keras_senet.surgery.inference import labelled, ready
+from keras_senet.utils.graph import interface, plain_names
 
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
@@ -29,24 +23,27 @@ _XLA_ATTRIBUTES = ("_XlaMustCompile", "_noinline")
 _PLAIN = "_plain"
 
 
-def inference(
-    model: keras.Model, call: Callable | None = None, shapes: Callable = tuple
-):
+def inference(model: keras.Model, call: Callable | None = None, **sizes):
     """Returns a `tf.function` of a model's inference.
 
     Args:
         model: A functional or sequential model.
         call: What runs it on inputs in the model's structure; by default the model.
-        shapes: What makes an input's shape of the model's.
+        **sizes: Of the inputs, see `keras_senet.utils.graph.interface`.
 
     Returns:
         A function that takes the inputs one by one and returns the outputs by name,
-        in the model's order, see `keras_senet.utils.graph.interface`.
+        in the model's order, see there.
 
     Raises:
-        ValueError: If the model has no known inputs.
+        ValueError: If the model has no known inputs, or other sizes.
     """
-    _check(model)
+    if keras.config.backend() != "tensorflow":
+        raise ValueError(
+            "Writing and running files needs Keras' backend tensorflow. Received: "
+            f"{keras.config.backend()!r}. Set KERAS_BACKEND=tensorflow."
+        )
+    known = interface(model, **sizes)
 
     def run(*inputs):
         with plain_names(model):
@@ -56,22 +53,8 @@ def inference(
             return dict(outputs)
         return dict(zip(known.outputs, keras.tree.flatten(outputs), strict=True))
 
-    known = interface(model)
-    specs = [
-        tf.TensorSpec(shapes(shape), dtype, name=name)
-        for name, shape, dtype in known.inputs
-    ]
+    specs = [tf.TensorSpec(shape, kind, name) for name, shape, kind in known.inputs]
     return tf.function(run, input_signature=specs, autograph=False)
-
-
-def _check(model: keras.Model) -> None:
-    """Raises a ValueError unless `model` can be traced."""
-    if keras.config.backend() != "tensorflow":
-        raise ValueError(
-            "Writing and running files needs Keras' backend tensorflow. Received: "
-            f"{keras.config.backend()!r}. Set KERAS_BACKEND=tensorflow."
-        )
-    check_known_inputs(model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +120,9 @@ def freeze(
             do not fit into a graph, or the model uses what a graph of constants cannot
             hold.
     """
-    _check(model)
-    name, card = model.name, Card.of(model)
-    model = full_precision(model)
-    if fold:
-        model = folded(model)
-    trainable = [v.numpy() for v in model.trainable_variables]
-    others = [v.numpy() for v in model.non_trainable_variables]
+    written = ready(model, folded=fold)
+    trainable = [v.numpy() for v in written.trainable_variables]
+    others = [v.numpy() for v in written.non_trainable_variables]
     size = sum(array.nbytes for array in trainable + others)
     if size > _GRAPH_LIMIT:
         raise ValueError(
@@ -162,25 +141,22 @@ def freeze(
 
     def call(inputs):
         constants = [list(map(constant, part)) for part in (trainable, others)]
-        return model.stateless_call(*constants, inputs, training=False)[0]
+        return written.stateless_call(*constants, inputs, training=False)[0]
 
-    axes = data_format(model)
-
-    def shapes(shape):
-        return sized(shape, image_size, batch_size, axes)
-
+    sizes = {"image_size": image_size, "batch_size": batch_size}
     with keras_own():
-        function = inference(model, call, shapes).get_concrete_function()
+        function = inference(written, call, **sizes).get_concrete_function()
     if any(t.dtype == tf.resource for t in function.captured_inputs):
         raise ValueError(
             "All weights must become constants in this export. Received: a model with "
             "a layer that uses a table, or a variable that Keras does not know. Export "
             "it with model.export() instead."
         )
-    specs, _ = function.structured_input_signature
+    card, (specs, _) = Card.of(model), function.structured_input_signature
     if len(specs) == 1:
         card = dataclasses.replace(card, input_shape=specs[0].shape[1:])
-    return Frozen(name, card, _without_xla(function), weights).named(labels)
+    frozen = Frozen(model.name, card, _without_xla(function), weights)
+    return frozen.named(labels)
 
 
 def _without_xla(function):

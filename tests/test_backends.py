@@ -148,14 +148,14 @@ def test_what_tensorflow_says_of_itself_is_dropped(monkeypatch, capfd, tmp_path)
 
     model = cases.build("small")
 
-    def fold(model):
+    def ready(model, folded):
         os.write(2, b"I0000 00:00:1795919031.124 1 cudart_stub.cc:31] a note\n")
         return model
 
     def export(model, path, *_, **__):
         Path(path).touch()
 
-    monkeypatch.setattr(through_keras, "folded", fold)
+    monkeypatch.setattr(through_keras, "ready", ready)
     monkeypatch.setattr(through_keras, "_check", lambda *_: None)
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
     monkeypatch.setattr(keras.Model, "export", export)

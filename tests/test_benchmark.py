@@ -137,6 +137,7 @@ def test_plain_host_is_the_same_network_without_se():
     assert plain_host(host.card) is None
     assert plain_host(keras_senet.Card()) is None
     assert plain_host(None) is None
+    assert plain_host(keras_senet.Card(constructor="se_resnet20")) is None
 
 
 def test_model_and_host_in_turn(monkeypatch):
@@ -182,6 +183,8 @@ def test_open_sizes_and_wrong_counts_are_refused():
         list(time_model(model, forms=("memory",)))
     with pytest.raises(ValueError, match="batches=0"):
         list(time_model(small(), batches=(0,)))
+    with pytest.raises(ValueError, match=r"`forms` must be some of .*'tflit'"):
+        list(time_model(small(), forms=("tflit",)))
 
 
 def test_images_per_second_of_an_input():

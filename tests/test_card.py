@@ -200,6 +200,16 @@ def test_what_the_graph_shows(activation, outputs):
     assert _network(Card(), activation).card == Card()
 
 
+def test_a_card_that_says_little_is_completed_by_the_graph():
+    inputs = keras.Input((8, 8, 1))
+    scores = keras.layers.Dense(5, "relu")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, scores)
+    model.card = Card(outputs="logits")  # as the message of `scores` says
+    seen = keras_senet.open_model(model).card
+    assert seen == Card(outputs="logits", classes=5, input_shape=(8, 8, 1))
+    assert Card(outputs="features").completed(seen).classes is None
+
+
 def test_one_linear_unit_may_be_a_regression():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     assert Card.of(model).outputs is None
@@ -222,6 +232,32 @@ def test_binary_and_multi_label():
     assert Card(outputs="sigmoid", classes=3).multi_label
     for card in (Card(), Card(outputs="softmax", classes=1), Card(outputs="logits")):
         assert not (card.binary or card.multi_label)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Card, {"labels": "ab"}),
+        (Card, {"labels": {"a", "b"}}),
+        (Card, {"labels": [0, 1]}),
+        (Card, {"input_shape": 32}),
+        (Card, {"preprocessing": "imagenet"}),
+        (Preprocessing, {"mean": 0.5}),
+        (Preprocessing, {"crop_fraction": "all"}),
+        (Preprocessing, {"interpolation": "nearest"}),
+    ],
+)
+def test_no_card_is_made_that_its_file_could_not_give_back(kind, fields):
+    (name,) = fields
+    with pytest.raises(ValueError, match=f"`{name}` of the .* Received: {name}="):
+        kind(**fields)
+
+
+def test_only_networks_of_ours_take_images_of_plausible_sizes():
+    card = Card(input_shape=np.array([100_000]), classes=np.int64(2))
+    assert Card.parse(json.dumps(card.to_json()), "") == card
+    with pytest.raises(ValueError, match=r"`input_shape` of a network.*100000"):
+        Card(constructor="se_resnet", input_shape=(100_000, 100_000, 3))
 
 
 def test_labels_must_name_the_classes():
@@ -306,7 +342,7 @@ def test_a_card_in_a_file_is_replaced_and_others_stay(tmp_path):
     onnx = pytest.importorskip("onnx")
     path = tmp_path / "a.xml"
     path.write_text("<net><rt_info><other value='1' /></rt_info></net>")
-    for labels in ("ab", "xy"):
+    for labels in (["a", "b"], ["x", "y"]):
         Card(labels=labels).write(path)
     assert Card.read(path).labels == ("x", "y")
     assert "other" in path.read_text()
@@ -314,7 +350,7 @@ def test_a_card_in_a_file_is_replaced_and_others_stay(tmp_path):
     model = onnx.helper.make_model(graph)
     onnx.helper.set_model_props(model, {"author": "me"})
     onnx.save(model, tmp_path / "a.onnx")
-    for labels in ("ab", "xy"):
+    for labels in (["a", "b"], ["x", "y"]):
         Card(labels=labels).write(tmp_path / "a.onnx")
     assert Card.read(tmp_path / "a.onnx").labels == ("x", "y")
     props = onnx.load(tmp_path / "a.onnx").metadata_props

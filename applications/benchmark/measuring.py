@@ -49,8 +49,8 @@ class Options:
 def measure(name: str, options: Options) -> Result:
     """Measures a part; prints a line for each thing that takes a while.
 
-    A subject that fails is skipped; a group that fails in a process of its own as well,
-    unless nothing is left.
+    A subject that fails is skipped; so is all that shares a process with one that ends
+    it, unless nothing is left.
 
     Raises:
         ValueError: If no subject matches.
@@ -61,8 +61,13 @@ def measure(name: str, options: Options) -> Result:
     matching([name], options.only)
     part, figures, skipped, failure = PARTS[name], {}, {}, None
     groups = _select(part, options)
+    processes = [groups]
+    if part.measures == "memory":  # each subject has a process of its own
+        processes = [[g._replace(subjects=(s,))] for g in groups for s in g.subjects]
+    elif part.apart:
+        processes = [[group] for group in groups]
     busy, start = load(), time.perf_counter()
-    for together in [[group] for group in groups] if part.apart else [groups]:
+    for together in processes:
         try:
             found = _run(part, together, options, skipped)
         except Exception as error:

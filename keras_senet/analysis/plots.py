@@ -1,6 +1,6 @@
 """Pictures of gates: the paper's figures 6 and 7, maps of all of them, their course."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -26,13 +26,7 @@ def choose_classes(
     if classes is None:
         order = np.argsort(-np.asarray(statistics.counts), kind="stable")[:count]
         return tuple(statistics.class_names[i] for i in sorted(order))
-    for name in classes:
-        if name not in statistics.class_names:
-            raise ValueError(
-                "`classes` must be classes that occur in the data: "
-                f"{', '.join(statistics.class_names[:10])} ... Received: {name!r}."
-                f"{nearest(name, statistics.class_names)}"
-            )
+    _check_names("`classes` must occur in the data", classes, statistics.class_names)
     return tuple(classes)
 
 
@@ -48,13 +42,17 @@ def choose_layers(
     if layers is None:
         places = np.linspace(0, len(known) - 1, min(count, len(known))).round()
         return tuple(statistics.layers[int(place)] for place in places)
-    for name in layers:
+    _check_names("`layers` must be SE layers of the model", layers, known)
+    return tuple(known[name] for name in layers)
+
+
+def _check_names(rule: str, names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
         if name not in known:
             raise ValueError(
-                "`layers` must be SE layers of the model. Received: "
-                f"{name!r}.{nearest(name, known)}"
+                f"{rule}: {', '.join(list(known)[:10])} ... Received: {name!r}."
+                f"{nearest(name, known)}"
             )
-    return tuple(known[name] for name in layers)
 
 
 def sample_channels(layer: LayerExcitation, count: int = 50) -> np.ndarray:

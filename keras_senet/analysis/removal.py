@@ -147,11 +147,14 @@ def removal_accuracy(
     sets = [(name,) for name in means] + list(_groups(statistics))
     tried = [(names, by) for names in sets for by in _KINDS]
     changes = [{n: gates[by][n] for n in names} for names, by in tried]
-    whole, *scores = _measure(probe, data, [{}, *changes], batch_size)
-    found = tuple(_trial(*t, s) for t, s in zip(tried, scores, strict=True))
+    images, (whole, *scores) = _measure(probe, data, [{}, *changes], batch_size)
+    found = tuple(
+        Trial(layers=names, by=by, **score)
+        for (names, by), score in zip(tried, scores, strict=True)
+    )
     trials, groups = found[: 2 * len(means)], found[2 * len(means) :]
     result = Removal(
-        images=whole["images"],
+        images=images,
         top1=whole["top1"],
         trials=trials,
         groups=groups,
@@ -166,10 +169,10 @@ def removal_accuracy(
     if not free:
         return result
     change = {t.layers[0]: gates[t.by][t.layers[0]] for t in free}
-    _, score = _measure(probe, data, [{}, change], batch_size)
+    _, (_, score) = _measure(probe, data, [{}, change], batch_size)
     kinds = {trial.by for trial in free}
     by = kinds.pop() if len(kinds) == 1 else "identity or mean"
-    together = _trial(tuple(change), by, score)
+    together = Trial(layers=tuple(change), by=by, **score)
     return dataclasses.replace(result, dispensable=free, together=together)
 
 
@@ -184,12 +187,8 @@ def _groups(statistics) -> Iterator[tuple[str, ...]]:
         yield every
 
 
-def _trial(layers, by, score):
-    return Trial(layers=layers, by=by, top1=score["top1"], agreement=score["agreement"])
-
-
-def _measure(probe, data, changes, batch_size):
-    """Accuracy, and agreement with the first change, of each change."""
+def _measure(probe, data, changes, batch_size) -> tuple[int, list[dict]]:
+    """How many images; of each change the accuracy and agreement with the first one."""
     right, same = np.zeros(len(changes)), np.zeros(len(changes))
     images, known = 0, True
     for batch, given in read_labelled(data, batch_size):
@@ -204,13 +203,10 @@ def _measure(probe, data, changes, batch_size):
         images += len(batch)
         known = known and labels.min() >= 0 and labels.max() < scores.shape[-1]
     probe.replace({})
-    return [
-        {
-            "images": images,
-            "top1": float(r / images) if known else None,
-            "agreement": float(s / images),
-        }
-        for r, s in zip(right, same, strict=True)
+    shares = zip((right / images).tolist(), (same / images).tolist(), strict=True)
+    return images, [
+        {"top1": top1 if known else None, "agreement": agreement}
+        for top1, agreement in shares
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_senet.containers import SUFFIXES
 from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import freeze
 from keras_senet.utils.errors import check_ending, first_line, not_installed
@@ -60,7 +61,7 @@ def export_onnx(
     True
     """
     path = Path(path)
-    check_ending(path, ".onnx")
+    check_ending(path, SUFFIXES["onnx"])
     try:
         import onnx
         import tf2onnx

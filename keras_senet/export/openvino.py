@@ -9,10 +9,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_senet.containers import SUFFIXES
 from keras_senet.data import Source
 from keras_senet.export.quantize import calibration_images, check_quantization
 from keras_senet.export.saved_model import write_saved_model
-from keras_senet.surgery.inference import openvino_weights
+from keras_senet.surgery.inference import (
+    check_openvino_weights,
+    move_openvino_weights,
+)
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import check_ending, not_installed
 from keras_senet.utils.files import atomic_path, temporary_folder
@@ -79,25 +83,7 @@ def export_openvino(
     True
     """
     path = Path(path)
-    _check(path, quantization)
-    weights = openvino_weights(path, overwrite)
-    with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
-        frozen = freeze(model, labels, image_size, batch_size, fold)
-        images = None
-        if quantization == "int8":
-            images = calibration_images(
-                frozen, representative_dataset, limit=representative_limit
-            )
-        write_openvino(frozen, temporary, quantization, images)
-        # There is never an .xml file with the weights of another one beside it.
-        if path.is_file():
-            path.unlink()
-        os.replace(temporary.with_suffix(".bin"), weights)
-    return path
-
-
-def _check(path: Path, quantization: str | None) -> None:
-    check_ending(path, ".xml")
+    check_ending(path, SUFFIXES["openvino"])
     check_quantization(quantization, QUANTIZATIONS)
     try:
         import openvino  # noqa: F401
@@ -107,6 +93,17 @@ def _check(path: Path, quantization: str | None) -> None:
     except ImportError as error:
         packages = ["openvino", "nncf"] if quantization == "int8" else ["openvino"]
         raise not_installed("OpenVINO files", error, *packages) from error
+    check_openvino_weights(path, overwrite)
+    with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
+        frozen = freeze(model, labels, image_size, batch_size, fold)
+        images = None
+        if quantization == "int8":
+            images = calibration_images(
+                frozen, representative_dataset, limit=representative_limit
+            )
+        write_openvino(frozen, temporary, quantization, images)
+        move_openvino_weights(temporary, path)
+    return path
 
 
 def write_openvino(

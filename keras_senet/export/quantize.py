@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.runners import dequantize, quantize
+from keras_senet.runners import dequantize, fits_shape, quantize
 from keras_senet.tracing import Frozen
 from keras_senet.utils.errors import check_counts, first_line, nearest
 from keras_senet.utils.flatbuffer import (
@@ -89,33 +89,19 @@ def calibration_images(
         split = "train" if "train" in dataset.splits else min(dataset.splits)
         view = view_source(dataset, frozen.card, frozen.name)
         dataset = view.batches(split, limit=limit)
-    shape, limits = frozen.card.input_shape, frozen.card.input_range()
-    images = []
+    images: list[np.ndarray] = []
     for batch in read_images(dataset, limit=limit, name="representative_dataset"):
-        _check_shape(batch, shape)
-        images += [image[None] for image in batch.astype("float32")]
-    _check_range(images, limits, raw=frozen.card.normalises)
-    return _batches(images, frozen.inputs[0].shape[0])
-
-
-def _batches(images: list[np.ndarray], size: int | None) -> list[np.ndarray]:
-    """Returns the images in batches of a fixed size, the last one filled up."""
-    if size in (None, 1):
-        return images
-    parts = [images[start : start + size] for start in range(0, len(images), size)]
-    return [np.concatenate([*part, *[part[-1]] * (size - len(part))]) for part in parts]
-
-
-def _check_shape(batch: np.ndarray, expected: tuple) -> None:
-    fits = batch.ndim == 1 + len(expected) and all(
-        e in (None, s) for e, s in zip(expected, batch.shape[1:], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            "`representative_dataset` must return batches of images of the model's "
-            f"input shape, {(None, *expected)}. Received: a batch of shape "
-            f"{batch.shape}"
-        )
+        if not fits_shape(batch, frozen.card.input_shape):
+            raise ValueError(
+                "`representative_dataset` must return batches of images of the model's "
+                f"input shape, {(None, *frozen.card.input_shape)}. Received: a batch "
+                f"of shape {batch.shape}"
+            )
+        images += list(batch.astype("float32"))
+    _check_range(images, frozen.card.input_range(), raw=frozen.card.normalises)
+    size = frozen.inputs[0].shape[0] or 1
+    images += images[-1:] * (-len(images) % size)  # a fixed batch is filled up
+    return [np.stack(images[i : i + size]) for i in range(0, len(images), size)]
 
 
 def _check_range(images: list[np.ndarray], limits, *, raw: bool | None) -> None:
@@ -286,8 +272,14 @@ def quantize_mixed(
     Raises:
         ValueError: If the quantiser is not installed or cannot quantise the file.
     """
-    quantizer = _quantizer(data, why)
-    everything = ".*"
+    try:
+        from litert_quantizer import Quantizer
+    except ImportError as error:
+        raise ValueError(
+            f"An int8 file {why} needs LiteRT's quantizer, which is not installed. "
+            "Install it: pip install litert-quantizer"
+        ) from error
+    quantizer, everything = Quantizer(bytearray(data)), ".*"
     quantizer.add_static_config(everything, "*", 8, 8)
     if int16:
         quantizer.add_static_config(_only(int16), "*", 16, 8)
@@ -305,7 +297,7 @@ def quantize_mixed(
             )
     except Exception as error:  # of many classes, for models that it does not know
         reason = first_line(error)
-        raise ValueError(f"LiteRT cannot quantize this model: {reason}") from (error)
+        raise ValueError(f"LiteRT cannot quantize this model: {reason}") from error
     model = open_flatbuffer(bytes(result.quantized_model))
     for code in model.operatorCodes:
         # The quantiser leaves out what older readers, OpenVINO's too, look at.
@@ -315,17 +307,6 @@ def quantize_mixed(
     if io_type == "uint8":
         _take_bytes(model)
     return write_flatbuffer(model)
-
-
-def _quantizer(data: bytes, why: str):
-    try:
-        from litert_quantizer import Quantizer
-    except ImportError as error:
-        raise ValueError(
-            f"An int8 file {why} needs LiteRT's quantizer, which is not installed. "
-            "Install it: pip install litert-quantizer"
-        ) from error
-    return Quantizer(bytearray(data))
 
 
 def _only(names: Collection[str]) -> str:
@@ -339,23 +320,16 @@ def _leave(quantizer, expression: str, kind: str) -> None:
 
 def _calibration(data: bytes, ranges) -> dict[str, dict[str, np.ndarray]]:
     """Returns the ranges in the quantiser's form: an axis for each of the tensor's."""
-    tensors = open_flatbuffer(data).subgraphs[0].tensors
     result = {}
-    for tensor in tensors:
+    for tensor in open_flatbuffer(data).subgraphs[0].tensors:
         name = tensor.name.decode()
         if name in ranges:
-            low, high = _usable(*ranges[name])
+            low, high = min(ranges[name][0], 0.0), max(ranges[name][1], 0.0)
+            high = high if high - low > _SMALLEST_RANGE else 1.0
             shape = [1] * len(() if tensor.shape is None else tensor.shape)
-            result[name] = {
-                "min": np.full(shape, low, "float32"),
-                "max": np.full(shape, high, "float32"),
-            }
+            ends = {"min": low, "max": high}
+            result[name] = {k: np.full(shape, v, "float32") for k, v in ends.items()}
     return result
-
-
-def _usable(low: float, high: float) -> tuple[float, float]:
-    low, high = min(low, 0.0), max(high, 0.0)
-    return (low, high) if high - low > _SMALLEST_RANGE else (low, 1.0)
 
 
 def revived(data: bytes, float32: bytes) -> bytes:

@@ -194,12 +194,8 @@ class _Tried:
 
     def loss(self, count: int) -> float:
         """Converts with so many operations in float; returns the points lost."""
-        if count == 0:
-            data = self.conversion.convert("int8", self.io_type)
-        else:
-            data = self.conversion.mixed(
-                floats=self.ranking[:count], io_type=self.io_type
-            )
+        floats = self.ranking[:count]
+        data = self.conversion.convert("int8", self.io_type, floats)
         self.files[count] = data
         self.right[count] = self._right(data)
         return self.losses()[-1]

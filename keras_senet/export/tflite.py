@@ -4,7 +4,7 @@ import functools
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_senet.containers import SUFFIXES
 from keras_senet.data import Source
 from keras_senet.export.metadata import LABELS, add_metadata
 from keras_senet.export.quantize import (
@@ -131,11 +132,8 @@ def export_tflite(
                 frozen, representative_dataset, limit=representative_limit
             )
         conversion = Conversion(frozen, images)
-        if float_operations:
-            floats = conversion.find(float_operations)
-            data = conversion.with_floats(floats, quantization, io_type)
-        else:
-            data = conversion.convert(quantization, io_type)
+        floats = conversion.find(float_operations)
+        data = conversion.convert(quantization, io_type, floats)
         conversion.write(data, temporary)
     return Path(path)
 
@@ -147,7 +145,7 @@ def is_int8(quantization: str | None) -> bool:
 
 def check_arguments(path, quantization, io_type, float_operations=()) -> None:
     """Raises a ValueError for arguments that make no sense together."""
-    check_ending(path, ".tflite")
+    check_ending(path, SUFFIXES["tflite"])
     check_quantization(quantization, QUANTIZATIONS)
     if io_type not in INT8_TYPES:
         raise ValueError(
@@ -206,9 +204,9 @@ class Conversion:
 
     def find(self, expressions: Sequence[str]) -> set[str]:
         """Returns the names of the operations in which an expression is found."""
-        names = [step.name for step in self.operations]
-        found = set()
+        found: set[str] = set()
         for expression in expressions:
+            names = [step.name for step in self.operations]
             fitting = [name for name in names if re.search(expression, name)]
             if not fitting:
                 parts = sorted({part for name in names for part in name.split(";")})
@@ -219,27 +217,32 @@ class Conversion:
             found.update(fitting)
         return found
 
-    def with_floats(
-        self, floats: set[str], quantization: str, io_type: str = "float32"
+    def convert(
+        self,
+        quantization: str | None,
+        io_type: str = "float32",
+        floats: Collection[str] = (),
     ) -> bytes:
-        """Returns the bytes of an int8 file with these operations in float."""
-        gates = self.gates if quantization != "int8" else []
-        if quantization == "int8_int16_gates":
-            int16 = [name for name in gates if name not in floats]
-            return self.mixed(floats=floats, int16=int16, io_type=io_type)
-        return self.mixed(floats={*floats, *gates}, io_type=io_type)
+        """Returns the bytes of a file, without metadata, as `export_tflite` says.
 
-    def convert(self, quantization: str | None, io_type: str = "float32") -> bytes:
-        """Returns the bytes of a file, without metadata, as `export_tflite` says."""
+        Args:
+            quantization: As there.
+            io_type: As there.
+            floats: For int8: the names of the operations that are computed in float.
+        """
         if quantization is None:
             return self.float32
-        if "gates" in quantization:
-            if not self.gates:
-                raise ValueError(
-                    "A quantization of gates needs a model with SE. Received: "
-                    f"{self.frozen.name}, which has no SE. Use quantization='int8'."
-                )
-            return self.with_floats(set(), quantization, io_type)
+        gates = self.gates if "gates" in quantization else []
+        if "gates" in quantization and not gates:
+            raise ValueError(
+                "A quantization of gates needs a model with SE. Received: "
+                f"{self.frozen.name}, which has no SE. Use quantization='int8'."
+            )
+        if quantization == "int8_int16_gates":
+            int16 = [name for name in gates if name not in floats]
+            return self._mixed(floats=floats, int16=int16, io_type=io_type)
+        if gates or floats:
+            return self._mixed(floats=[*floats, *gates], io_type=io_type)
         data = self._converted(quantization, io_type)
         if read_tflite(data).dead:
             data = revived(data, self.float32)
@@ -248,7 +251,7 @@ class Conversion:
             # On values without a range LiteRT's XNNPACK delegate ends the process.
             layer = dead[0].split(";")[0]
             why = f"with values that never leave zero, such as {layer!r},"
-            return self.mixed(io_type=io_type, why=why)
+            return self._mixed(io_type=io_type, why=why)
         return data
 
     def _converted(self, quantization: str | None, io_type: str = "float32") -> bytes:
@@ -280,8 +283,7 @@ class Conversion:
         check_builtin(data)
         return data
 
-    def mixed(self, **types: Any) -> bytes:
-        """Returns the bytes of an int8 file with other types, as `quantize_mixed`."""
+    def _mixed(self, **types: Any) -> bytes:
         return quantize_mixed(self.float32, self.ranges, **types)
 
     def write(self, data: bytes, path: Path) -> None:

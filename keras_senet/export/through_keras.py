@@ -9,26 +9,25 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card
+from keras_senet.containers import SUFFIXES
 from keras_senet.export.verify import verify
 from keras_senet.surgery.inference import (
-    check_known_inputs,
-    folded,
-    full_precision,
+    check_openvino_weights,
     labelled,
-    openvino_weights,
-    sized,
+    move_openvino_weights,
+    ready,
 )
 from keras_senet.utils.errors import check_ending, first_line, not_installed
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.graph import data_format, interface
+from keras_senet.utils.graph import interface
 from keras_senet.utils.quiet import quiet, silence
 
-# What files are called -> their ending, Keras' name of the format, and the packages
-# that Keras' exporter needs on each backend.
+# What files are called -> Keras' name of the format, and the packages that Keras'
+# exporter needs on each backend.
 _FORMATS = {
-    "ONNX": (".onnx", "onnx", {"jax": ["onnx", "jax2onnx"], "torch": ["onnx"]}),
-    "OpenVINO": (".xml", "openvino", {"torch": ["openvino"]}),
-    "TFLite": (".tflite", "litert", {"torch": ["litert-torch"]}),
+    "ONNX": ("onnx", {"jax": ["onnx", "jax2onnx"], "torch": ["onnx"]}),
+    "OpenVINO": ("openvino", {"torch": ["openvino"]}),
+    "TFLite": ("litert", {"torch": ["litert-torch"]}),
 }
 
 
@@ -51,12 +50,12 @@ def _export(
     The arguments are those of the functions for TensorFlow.
     """
     path = Path(path)
-    suffix, kind, _ = _FORMATS[what]
+    suffix, (kind, _) = SUFFIXES[what.lower()], _FORMATS[what]
     _check_backend(what, path, quantization, io_type)
     check_ending(path, suffix)
-    weights = openvino_weights(path, overwrite) if suffix == ".xml" else None
-    check_known_inputs(model)
-    known = interface(model)
+    if what == "OpenVINO":
+        check_openvino_weights(path, overwrite)
+    known = interface(model, image_size, batch_size)
     if len(known.inputs) != 1 or len(known.outputs) != 1:
         raise ValueError(
             "On this backend of Keras a model has one input and one output in a file. "
@@ -66,7 +65,6 @@ def _export(
         )
     card = labelled(Card.of(model), labels, [model.output_shape[-1]])
     ((name, shape, dtype),) = known.inputs
-    shape = sized(shape, image_size, batch_size, data_format(model))
     image = keras.InputSpec(dtype, shape, name=name)
     # Where TensorFlow is installed, Keras imports it to write a layer down.
     with (
@@ -74,22 +72,21 @@ def _export(
         atomic_path(path, overwrite=overwrite, what=f"{what} file") as temporary,
     ):
         written = temporary.with_name(f"keras{suffix}")
-        ready = full_precision(model)
-        _write(what, folded(ready) if fold else ready, written, image)
-        if weights is not None:
+        _write(what, ready(model, folded=fold), written, image)
+        if what == "OpenVINO":
             _complete(written, temporary, image.shape, known.outputs[0])
         else:
             os.replace(written, temporary)
         card.write(temporary)
         _check(what, model, temporary, [side or 64 for side in image.shape[1:]])
-        if weights is not None:
-            os.replace(temporary.with_suffix(".bin"), weights)
+        if what == "OpenVINO":
+            move_openvino_weights(temporary, path)
     return path
 
 
 def _check_backend(what: str, path: Path, quantization, io_type: str) -> None:
     """Raises a ValueError unless Keras' exporter writes such a file on this backend."""
-    backend, packages = keras.config.backend(), _FORMATS[what][2]
+    backend, packages = keras.config.backend(), _FORMATS[what][1]
     if backend not in packages or quantization or io_type != "float32":
         others = " or ".join(["tensorflow", *packages])
         wanted = "tensorflow" if backend in packages else others
@@ -102,7 +99,7 @@ def _check_backend(what: str, path: Path, quantization, io_type: str) -> None:
 
 def _write(what: str, model: keras.Model, path: Path, image: keras.InputSpec) -> None:
     """Runs Keras' exporter; raises what tells why it cannot write the file."""
-    _, kind, packages = _FORMATS[what]
+    kind, packages = _FORMATS[what]
     needed = packages[keras.config.backend()]
     try:
         with silence():

@@ -227,7 +227,16 @@ def compare_variants(
         batches = _batches(frozen, data, split, limit)
         scored, count, model_accuracy = _score(model, files, batches)
         times = _latency(files, samples[0][:1], threads, latency_runs)
-        rows = _rows(files, times, scored, worst)
+        rows = [
+            Variant(
+                name=name,
+                file=file.name,
+                latency=times[name],
+                **scored[name],
+                **worst[name],
+            )
+            for name, file in files.items()
+        ]
         report = VariantsReport(
             model=frozen.name,
             images=count,
@@ -235,42 +244,36 @@ def compare_variants(
             variants=tuple(_with_front(rows, threads[0])),
             **about,
         )
-        _write(report, temporary)
+        (temporary / "report.json").write_text(report.to_json() + "\n", "utf-8")
+        (temporary / "report.md").write_text(report.to_markdown(), "utf-8")
+        _draw(report, temporary / "report.png")
     return report
 
 
 def _check(variants) -> None:
-    if variants is not None and not variants:
+    unknown = [name for name in variants or () if name not in VARIANTS]
+    hint = nearest(unknown[0], VARIANTS) if unknown else ""
+    if unknown or (variants is not None and not variants):
         raise ValueError(
-            f"`variants` must be some of {VARIANTS}, or None for all. Received: "
-            f"variants={variants!r}"
+            f"`variants` must be some of {VARIANTS}, or None for all .tflite files. "
+            f"Received: variants={variants!r}.{hint}"
         )
-    for name in variants or ():
-        if name not in VARIANTS:
-            raise ValueError(
-                f"`variants` must be some of {VARIANTS}. Received: {name!r}."
-                f"{nearest(name, VARIANTS)}"
-            )
 
 
 def _ready(model, data, labels, image_size, fold) -> Frozen:
     """Freezes a classifier of the data's classes; a source's names are the default."""
     frozen = freeze(model, image_size=image_size, fold=fold)
     check_classifier(frozen)
-    if isinstance(data, Source):
-        _check_classes(frozen, data)
-        labels = data.class_names if labels is None else labels
-    return frozen.named(labels)
-
-
-def _check_classes(frozen: Frozen, source: Source) -> None:
+    if not isinstance(data, Source):
+        return frozen.named(labels)
     classes = frozen.outputs[0].shape[-1]
-    names = frozen.card.check_names(source.class_names)
+    names = frozen.card.check_names(data.class_names)
     if classes != len(names):
         raise ValueError(
             "The model and the data must have the same classes. Received: a model with "
-            f"{classes} classes, and {source.name!r} with {len(source.class_names)}"
+            f"{classes} classes, and {data.name!r} with {len(data.class_names)}"
         )
+    return frozen.named(names if labels is None else labels)
 
 
 def _export(conversion: Conversion, folder: Path, variants, samples):
@@ -311,18 +314,17 @@ def _score(model, files, batches):
     """Returns accuracy and agreement of each file, the count, the model's accuracy."""
     reference = open_model(model)
     runners = {name: open_model(file) for name, file in files.items()}
-    right, same = dict.fromkeys(files, 0), dict.fromkeys(files, 0)
-    largest = dict.fromkeys(files, 0.0)
-    count = model_right = 0
+    right, same, largest = (dict.fromkeys(files, 0.0) for _ in range(3))
+    count, model_right, predicted = 0, 0, reference.card.predicted
     for images, labels in batches:
         classes, expected = class_numbers(labels), reference.predict(images)
         count += len(images)
-        top = reference.card.predicted(expected)
+        top = predicted(expected)
         model_right += int(np.sum(top == classes))
         for name, runner in runners.items():
             scores = runner.predict(images)
-            right[name] += int(np.sum(reference.card.predicted(scores) == classes))
-            same[name] += int(np.sum(reference.card.predicted(scores) == top))
+            right[name] += float(np.sum(predicted(scores) == classes))
+            same[name] += float(np.sum(predicted(scores) == top))
             difference = float(np.abs(scores - expected).max())
             largest[name] = max(largest[name], difference)
     scored = {
@@ -345,19 +347,6 @@ def _latency(files, image, threads, runs) -> dict[str, dict[int, float]]:
     return {name: {n: times[name, n] for n in threads} for name in files}
 
 
-def _rows(files, times, scored, worst) -> list[Variant]:
-    return [
-        Variant(
-            name=name,
-            file=file.name,
-            latency=times[name],
-            **scored[name],
-            **worst[name],
-        )
-        for name, file in files.items()
-    ]
-
-
 def _with_front(rows: list[Variant], threads: int) -> list[Variant]:
     def beats(a: Variant, b: Variant) -> bool:
         ours = (-a.accuracy, a.latency[threads])
@@ -368,12 +357,6 @@ def _with_front(rows: list[Variant], threads: int) -> list[Variant]:
         dataclasses.replace(row, on_front=not any(beats(other, row) for other in rows))
         for row in rows
     ]
-
-
-def _write(report: VariantsReport, folder: Path) -> None:
-    (folder / "report.json").write_text(report.to_json() + "\n", "utf-8")
-    (folder / "report.md").write_text(report.to_markdown(), "utf-8")
-    _draw(report, folder / "report.png")
 
 
 def _draw(report, path: Path) -> None:
@@ -397,12 +380,11 @@ def _draw_front(axes, report) -> None:
         linestyle="--",
         label="the Keras model",
     )
-    places = [(1000 * v.latency[threads], 100 * v.accuracy) for v in report.variants]
-    front = sorted(
-        place
-        for place, variant in zip(places, report.variants, strict=True)
-        if variant.on_front
-    )
+    places = [
+        (variant, (1000 * variant.latency[threads], 100 * variant.accuracy))
+        for variant in report.variants
+    ]
+    front = sorted(place for variant, place in places if variant.on_front)
     axes.step(
         *zip(*front, strict=True),
         where="post",
@@ -410,9 +392,7 @@ def _draw_front(axes, report) -> None:
         linewidth=1.2,
         label="Pareto front",
     )
-    for number, (variant, place) in enumerate(
-        zip(report.variants, places, strict=True)
-    ):
+    for number, (variant, place) in enumerate(places):
         axes.plot(
             *place,
             _MARKERS[number],

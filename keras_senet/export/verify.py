@@ -1,7 +1,6 @@
 """Shows whether a written file computes the same as its model."""
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -11,11 +10,11 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card, Preprocessing
-from keras_senet.containers import read_header
+from keras_senet.containers import as_object, read_header
 from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
-from keras_senet.surgery.inference import check_known_inputs, full_precision
+from keras_senet.surgery.inference import ready
 from keras_senet.utils.records import Measured
 
 # Largest difference of a probability, or relative error where the outputs are not
@@ -173,9 +172,8 @@ def verify(
     >>> report.passed
     True
     """
-    check_known_inputs(model)
+    reference = open_model(ready(model, folded=False))
     images = np.asarray(images, "float32")
-    reference = open_model(full_precision(model))
     candidate = open_model(file, threads=threads)
     labels = _check_labels(labels, len(images))
     expected = _as_dict(reference.predict(images))
@@ -355,7 +353,8 @@ def _bytes_difference(reference, candidate, images, probabilities) -> float | No
     signature = candidate.signature("classify_bytes")
     if signature is None:
         return None
-    facts = json.loads(read_header(Path(candidate.name)) or "{}").get("encoded_images")
+    header = read_header(Path(candidate.name)) or {}
+    facts = as_object(header, candidate.name).get("encoded_images")
     if facts is None:
         return None
     record = Preprocessing.from_json(facts["preprocessing"])

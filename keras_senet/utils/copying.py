@@ -53,6 +53,45 @@ def fill(copy, layer) -> None:
         copy.finalize_state()
 
 
+def in_float32(model: keras.Model) -> keras.Model:
+    """Returns the model itself, or its copy in float32 where it is of mixed precision.
+
+    The copy has the same weights. Inference in 16 bits is a matter of the device that
+    runs a file; TFLite has no kernels for Keras' 16-bit activations.
+    """
+
+    def make(layer):
+        copy = made_again(layer, _float32_config(layer.get_config()))
+        copy.name = layer.name
+        return copy
+
+    if all(map(_is_float32, _leaves(model))):
+        return model
+    return keras.Model(*copied(model, make=make), name=model.name)
+
+
+def _leaves(layer) -> list:
+    parts = getattr(layer, "layers", None)
+    return [layer] if parts is None else [x for part in parts for x in _leaves(part)]
+
+
+def _is_float32(layer) -> bool:
+    if isinstance(layer, keras.layers.InputLayer):
+        return True
+    policy = layer.dtype_policy
+    return policy.compute_dtype == "float32" == policy.variable_dtype
+
+
+def _float32_config(config):
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return "float32"
+        return {key: _float32_config(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_float32_config(value) for value in config)
+    return config
+
+
 def copied(
     model: keras.Model,
     revise: Callable = lambda call, results, owner: results,

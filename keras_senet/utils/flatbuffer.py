@@ -280,9 +280,6 @@ def _quantization(model, types) -> str | None:
 
 def _results(model) -> dict[str, int]:
     names, tensors = _names(schema().TensorType), model.subgraphs[0].tensors
-    counts: dict[str, int] = {}
-    for operation in graph_operations(model):
-        if operation.kind not in _CASTS:
-            name = names[tensors[operation.outputs[0]].type].lower()
-            counts[name] = counts.get(name, 0) + 1
-    return counts
+    steps = (step for step in graph_operations(model) if step.kind not in _CASTS)
+    kinds = (names[tensors[step.outputs[0]].type].lower() for step in steps)
+    return dict(collections.Counter(kinds))

@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from keras_senet.utils.errors import as_integer, checked_size
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
@@ -49,6 +51,17 @@ def check_model(model) -> None:
         )
 
 
+def check_known_inputs(model) -> None:
+    """Raises unless it is a Keras model with known inputs."""
+    check_model(model)
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "The model's inputs must be known. Received: the model "
+            f"{model.name!r} of type {type(model).__name__}. Use "
+            "keras.Model(inputs, model(inputs)) with inputs = keras.Input(shape)."
+        )
+
+
 def check_one_input(model) -> None:
     """Raises if the calls of a model are not known, or it has several inputs."""
     if not is_functional(model) or len(graph_of(model).inputs) != 1:
@@ -81,23 +94,51 @@ class Interface:
     outputs: tuple[str, ...]
 
 
-def interface(model: keras.Model) -> Interface:
+def interface(model: keras.Model, image_size=None, batch_size=None) -> Interface:
     """Returns what a functional or sequential model takes and returns.
 
     A single input is called "images"; several have their own names, without what
     TensorFlow's names may not have.
+
+    Args:
+        model: The model.
+        image_size: Height and width that images get where the model leaves them open.
+        batch_size: The size of the batch. `None` is the model's.
+
+    Raises:
+        ValueError: If the inputs are not known, or a size is not positive or
+            contradicts them.
     """
+    check_known_inputs(model)
     graph = graph_of(model)
     tensors = keras.tree.flatten(graph.input)
     names = _unique([_plain(tensor.name) for tensor in tensors])
     if len(tensors) == 1:
         names = ("images",)
-    shapes = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
-    return Interface(
-        graph.input,
-        tuple((name, *shape) for name, shape in zip(names, shapes, strict=True)),
-        _unique(graph.output_names),
+    axes = (2, 3) if data_format(model) == "channels_first" else (1, 2)
+    inputs = tuple(
+        (name, _sized(tensor.shape, image_size, batch_size, axes), tensor.dtype)
+        for name, tensor in zip(names, tensors, strict=True)
     )
+    return Interface(graph.input, inputs, _unique(graph.output_names))
+
+
+def _sized(shape, image_size, batch_size, axes) -> tuple[int | None, ...]:
+    """Returns an input's shape with the sizes that are fixed."""
+    sides = list(shape)
+    if batch_size is not None:
+        sides[0] = as_integer("batch_size", batch_size)
+    if image_size is None or len(sides) != 4:
+        return tuple(sides)
+    for axis, size in zip(axes, checked_size(image_size), strict=True):
+        if sides[axis] not in (None, size):
+            raise ValueError(
+                "`image_size` must agree with the model's input. Received: "
+                f"image_size={image_size!r} and an input of shape {tuple(shape)}. "
+                "Leave `image_size` out, or build the model for that size."
+            )
+        sides[axis] = size
+    return tuple(sides)
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

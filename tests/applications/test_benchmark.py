@@ -227,6 +227,8 @@ def test_memory_is_measured_once_a_process(app, monkeypatch):
 
     def apart(options, function, subject, batch, inner):
         asked.append((function.__name__, subject.name, batch))
+        if subject.name == "SEResNet50":
+            raise BrokenProcessPool("killed")
         return 1000 * len(asked)
 
     monkeypatch.setattr(measuring, "_apart", apart)
@@ -234,6 +236,9 @@ def test_memory_is_measured_once_a_process(app, monkeypatch):
     figures = measuring.measure("memory", options).figures
     assert asked == [("peak_growth", "plain host", 16)] * 2
     assert figures == {("plain host", 16): (1000.0, 2000.0)}
+    found = measuring.measure("memory", dataclasses.replace(options, only="*"))
+    assert found.skipped == {"SEResNet50": "killed"}, "the others are measured"
+    assert len(found.figures) == 4
 
 
 def test_steps_raise_the_peak(app, monkeypatch):

@@ -192,7 +192,7 @@ def test_damaged_file_is_one_line(files, tmp_path, name, kept):
         open_runner(path)
 
 
-def test_other_things_are_told_apart(files, tmp_path):
+def test_other_things_are_told_apart(files, tmp_path, monkeypatch):
     text = tmp_path / "text.tflite"
     text.write_text("not a model, only a text file that is long enough")
     with pytest.raises(ValueError, match=r"mark 'TFL3'.*text\.tflite"):
@@ -207,10 +207,18 @@ def test_other_things_are_told_apart(files, tmp_path):
     with pytest.raises(ValueError, match=r"\.onnx or \.xml file\. Received: .*a\.pt"):
         (tmp_path / "a.pt").touch()
         open_runner(tmp_path / "a.pt")
+    monkeypatch.chdir(tmp_path)
+    for name in ("se_resnet20", "se_resnet20.cifar10"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(ValueError, match="hides the network of that name"):
+            open_runner(name)
     with pytest.raises(ValueError, match=r"Received: 3 \(of type int\)"):
         open_runner(3)
     with pytest.raises(ValueError, match="Received: weights=True"):
         open_runner("se_resnet20", weights=True)
+    with pytest.raises(ValueError, match="none of these"):
+        (tmp_path / "folder.tflite").mkdir()
+        open_runner(tmp_path / "folder.tflite")
     with pytest.raises(ValueError, match=r"a path has its own.*a\.pt"):
         open_runner(str(tmp_path / "a.pt"), weights="imagenet")
 
@@ -222,6 +230,9 @@ def test_what_a_file_has_is_not_given_again(files, model):
     for opened in (model, open_runner(model)):
         with pytest.raises(ValueError, match="`weights` are for the name"):
             open_runner(opened, weights="imagenet")
+        for options in ({"image_size": 64}, {"precision": "bfloat16"}):
+            with pytest.raises(ValueError, match=f"`{next(iter(options))}` "):
+                open_runner(opened, **options)
     with pytest.raises(ValueError, match="threads=0"):
         open_runner(files / "model.tflite", threads=0)
 

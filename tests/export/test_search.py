@@ -72,7 +72,7 @@ def test_plain_int8_where_it_is_good_enough(fragile, grey, tmp_path):
 class _Convert:
     float32 = b""
 
-    def convert(self, quantization, io_type):
+    def convert(self, quantization, io_type, floats):
         return b""
 
 

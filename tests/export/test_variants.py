@@ -169,6 +169,23 @@ def test_a_source_is_seen_at_the_size_that_is_exported(tmp_path):
         assert runner.input_shape == (None, 32, 32, 1)
 
 
+def test_one_probability_on_data_of_two_classes(images, tmp_path):
+    for number, image in enumerate(images):
+        part = tmp_path / "data" / ("test" if number < 4 else "train")
+        folder = part / ("ant", "bee")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(folder / f"{number}.png", image, scale=False)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
+    data, options = str(tmp_path / "data"), {"threads": [1], "latency_runs": 1}
+    report = compare_variants(
+        model, tmp_path / "out", data, variants=["float32"], **options
+    )
+    assert (report.images, report.variants[0].agreement) == (4, 1)
+    assert open_runner(tmp_path / "out" / "float32.tflite").labels == ("bee",)
+
+
 def test_only_classifiers_have_accuracy(model, images, labels, tmp_path):
     x = keras.layers.Lambda(lambda x: x + 1)(model.output)
     both = keras.Model(model.input, [model.output, x])
