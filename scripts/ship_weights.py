@@ -22,7 +22,7 @@ import numpy as np
 import keras_senet
 from keras_senet import analysis, data
 from keras_senet.export import open_runner
-from keras_senet.surgery.inference import full_precision
+from keras_senet.utils.copying import in_float32
 from keras_senet.training import Recipe
 from keras_senet.utils.files import atomic_path, sha256
 from keras_senet.views import view_source
@@ -87,7 +87,7 @@ def ship(run_folder, name, first=None, data_dir=None, root=ROOT):
     images = generated_images(trained.input_shape[1:])
     np.testing.assert_allclose(
         trained.predict(images, verbose=0),
-        full_precision(model).predict(images, verbose=0),
+        in_float32(model).predict(images, verbose=0),
         atol=1e-6,
     )
     header = network_card(trained, labels=source.class_names)

@@ -8,8 +8,8 @@ import pytest
 from keras_senet.export.variants import (
     Variant,
     VariantsReport,
+    _draw,
     _with_front,
-    _write,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +46,11 @@ def script(tmp_path, monkeypatch):
 
     def variants(words):
         assert words[:-1] == ["variants", "a.keras", "--data", "cifar10", "--output"]
-        Path(words[-1]).mkdir()
-        _write(report, Path(words[-1]))
+        folder = Path(words[-1])
+        folder.mkdir()
+        (folder / "report.json").write_text(report.to_json())
+        (folder / "report.md").write_text(report.to_markdown())
+        _draw(report, folder / "report.png")
         return 0
 
     (tmp_path / "tflite.md").write_text((ROOT / "docs" / "tflite.md").read_text())
