@@ -22,8 +22,8 @@ import numpy as np
 import keras_senet
 from keras_senet import analysis, data
 from keras_senet.export import open_runner
-from keras_senet.utils.copying import in_float32
 from keras_senet.training import Recipe
+from keras_senet.utils.copying import in_float32
 from keras_senet.utils.files import atomic_path, sha256
 from keras_senet.views import view_source
 from keras_senet.weights import network_card, save_weights
