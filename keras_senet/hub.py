@@ -15,6 +15,7 @@ from keras_senet.containers import CONFIG, WEIGHTS
 from keras_senet.models import CONSTRUCTORS, constructor_of, network_of
 from keras_senet.models._builder import pooling_of
 from keras_senet.opening import load_folder
+from keras_senet.utils.errors import checked_labels
 from keras_senet.utils.files import atomic_path, sha256, write_json
 from keras_senet.utils.graph import data_format
 from keras_senet.utils.markdown import in_markdown, markdown_table
@@ -71,8 +72,7 @@ def save_pretrained(
     target = None if push_to_hub is None else _repository(push_to_hub, token=token)
     changes = {"licence": licence} if licence else {}
     if labels is not None:
-        # A text is left to the card, which refuses it.
-        changes["labels"] = labels if isinstance(labels, str) else [*map(str, labels)]
+        changes["labels"] = checked_labels(labels)
     card = weights_room.network_card(model, **changes)
     if card.normalises and card.preprocessing is None:
         raise ValueError(

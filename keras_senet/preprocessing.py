@@ -10,7 +10,11 @@ import numpy as np
 from keras import ops
 
 from keras_senet.card import Preprocessing
-from keras_senet.utils.errors import as_integer, checked_data_format
+from keras_senet.utils.errors import (
+    as_integer,
+    checked_data_format,
+    checked_labels,
+)
 from keras_senet.weights import Host, Preset, find_preset
 from keras_senet.weights.catalogue import HOSTS
 
@@ -194,7 +198,7 @@ def decode_predictions(
         labels = found.card.labels
     classes = imagenet_classes()
     if labels is not None:
-        classes = [(str(i), str(label)) for i, label in enumerate(labels)]
+        classes = [(str(i), x) for i, x in enumerate(checked_labels(labels))]
     if preds.ndim != 2 or preds.shape[1] != len(classes):
         raise ValueError(
             f"`preds` must be of shape (batch, {len(classes)}). Received: shape "

@@ -47,6 +47,12 @@ def test_a_wrong_class_is_said_before_anything_is_written(explain, tmp_path):
     assert not (tmp_path / "gates").exists()
 
 
+def test_a_tolerance_without_a_measurement_is_refused(explain, tmp_path):
+    code, _, err = explain("--no-removal", "--tolerance", "0.01")
+    assert (code, "tolerance=0.01, removal=False" in err) == (1, True)
+    assert not (tmp_path / "gates").exists()
+
+
 def test_data_with_the_model_s_number_of_classes_but_other_names(
     explain, small_file, tmp_path
 ):

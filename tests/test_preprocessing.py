@@ -267,7 +267,7 @@ def test_decode_predictions():
 def test_decode_integer_scores(kind):
     limits = np.iinfo(kind)
     scores = np.array([[limits.min, limits.max, 0, 1]], kind)
-    ((first, second, _, last),) = decode_predictions(scores, labels="abcd")
+    ((first, second, _, last),) = decode_predictions(scores, labels=list("abcd"))
     assert first == ("1", "b", limits.max)
     assert second == ("3", "d", 1)
     assert last[2] == limits.min
@@ -285,9 +285,10 @@ def test_decode_own_labels():
     [
         ({"preds": np.ones((1, 10))}, r"shape \(batch, 1000\).*need `labels`"),
         ({"preds": np.ones(1000)}, r"shape \(batch, 1000\)"),
-        ({"preds": np.ones((1, 2)), "labels": "ab", "top": 0}, "`top` must be"),
-        ({"preds": np.ones((1, 2)), "labels": "ab", "preset": "x"}, "Only one of"),
+        ({"preds": np.ones((1, 2)), "labels": ["a", "b"], "top": 0}, "`top` must be"),
+        ({"preds": np.ones((1, 2)), "labels": [0, 1], "preset": "x"}, "Only one of"),
         ({"preds": np.ones((1, 1000)), "preset": "x"}, "`preset` must be"),
+        ({"preds": np.ones((1, 3)), "labels": "abc"}, "must be a list of names"),
     ],
 )
 def test_decode_rejects(arguments, message):

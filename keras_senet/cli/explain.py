@@ -61,6 +61,11 @@ class Explain:
         from keras_senet.data.failures import explained
 
         check_new(self.output)
+        if not self.removal and self.tolerance != type(self).tolerance:
+            raise ValueError(
+                "`tolerance` is for the networks without SE. Received: "
+                f"tolerance={self.tolerance}, removal=False. Leave one of them out."
+            )
         opened = keras_senet.open_model(self.model, self.weights)
         source = keras_senet.data.open_source(self.data, data_dir=self.data_dir)
         with explained(source):

@@ -10,6 +10,7 @@ import keras
 from keras_senet.card import Card
 from keras_senet.surgery.fold import fold
 from keras_senet.utils.copying import in_float32
+from keras_senet.utils.errors import checked_labels
 from keras_senet.utils.graph import check_known_inputs
 
 
@@ -41,16 +42,14 @@ def labelled(card: Card, labels: Sequence[str] | None, widths: Iterable[int]) ->
     """
     if labels is None:
         return card
-    widths = list(widths)
-    if isinstance(labels, str):
-        raise ValueError(f"`labels` must be a list of names. Received: {labels!r}")
+    labels, widths = checked_labels(labels), list(widths)
     if len(labels) not in widths:
         raise ValueError(
             "There must be one label for each class. Received: "
             f"{len(labels)} labels for a model with "
             f"{' and '.join(map(str, widths))} classes."
         )
-    return dataclasses.replace(card, labels=tuple(map(str, labels)))
+    return dataclasses.replace(card, labels=labels)
 
 
 def check_openvino_weights(path: Path, overwrite: bool) -> None:

@@ -91,6 +91,13 @@ def as_integer(name: str, value: object, remedy: str = "") -> int:
     return number
 
 
+def checked_labels(labels: Iterable[object]) -> tuple[str, ...]:
+    """Returns class names as texts; raises a ValueError if they are a single text."""
+    if isinstance(labels, str):
+        raise ValueError(f"`labels` must be a list of names. Received: {labels!r}")
+    return tuple(map(str, labels))
+
+
 def integer_or_none(value: object) -> int | None:
     """Returns a whole number of any kind as an int, and None for anything else."""
     if type(value).__name__ in ("bool", "bool_"):  # NumPy's has both names

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from keras_senet.utils.errors import short
+from keras_senet.utils.errors import check_counts, short
 
 
 def read_labelled(
@@ -102,6 +102,7 @@ def _limited(batches, limit, name) -> Iterator[list[np.ndarray]]:
 
 def _parts(data, batch_size) -> Iterator[tuple]:
     """Yields the parts of each batch as they are given: images first, labels."""
+    check_counts(batch_size=batch_size)
     if callable(data):
         data = data()
     if isinstance(data, Mapping):

@@ -53,7 +53,7 @@ def test_a_failed_verification_removes_nothing(network, tmp_path, capsys, monkey
         report = verify(*given, **options)
         return dataclasses.replace(report, passed=False, measured=1.0)
 
-    monkeypatch.setattr("keras_senet.export.verify", failed)
+    monkeypatch.setattr("keras_senet.verify", failed)
     assert _export(network, tmp_path / "served") == 1
     assert "FAIL: " in capsys.readouterr().out
     assert (tmp_path / "served" / "saved_model.pb").is_file()

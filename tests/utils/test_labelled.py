@@ -52,6 +52,11 @@ def test_images(form, limit):
     np.testing.assert_array_equal(images, IMAGES[:limit])
 
 
+def test_a_batch_of_no_images_is_refused():
+    with pytest.raises(ValueError, match=r"`batch_size` must be.*batch_size=0"):
+        next(read_labelled((IMAGES, LABELS), 0))
+
+
 def test_arrays_are_divided_and_no_more_is_read_than_is_wanted():
     assert [len(x) for x, _ in read_labelled((IMAGES, LABELS), 3)] == [3, 3, 1]
 
