@@ -317,6 +317,7 @@ def test_quickstart_fails_when_a_file_does(tmp_path, capsys, monkeypatch):
     from keras_senet.cli import reports
     from keras_senet.cli.console import make_console
     from keras_senet.cli.quickstart import Quickstart
+    from keras_senet.training import RECIPES
 
     class Proof:
         images, file, size_bytes = 10, "x/int8.tflite", 1000
@@ -332,10 +333,11 @@ def test_quickstart_fails_when_a_file_does(tmp_path, capsys, monkeypatch):
 
     class Result:
         images_per_second = 1.0
-        model = None
+        model = source = None
+        recipe = RECIPES["quickstart"]
 
-    monkeypatch.setattr(Quickstart, "_train", lambda *_: (Result, None))
-    monkeypatch.setattr(Quickstart, "_evaluate", lambda *_: Evaluation)
+    monkeypatch.setattr(Quickstart, "_train", lambda *_: Result)
+    monkeypatch.setattr("keras_senet.evaluation.evaluate", lambda *_, **__: Evaluation)
     monkeypatch.setattr(Quickstart, "_export", lambda *_: [])
     monkeypatch.setattr(Quickstart, "_verify", lambda *_: [Proof()])
     (tmp_path / "model.keras").write_bytes(b"")
@@ -346,6 +348,10 @@ def test_quickstart_fails_when_a_file_does(tmp_path, capsys, monkeypatch):
         @staticmethod
         def to_json():
             return "{}"
+
+        @staticmethod
+        def save_confusion_picture(path):
+            path.write_bytes(b"")
 
     assert main(["quickstart", "--run-folder", str(tmp_path)]) == 1
     assert "FAIL: x/int8.tflite differs" in capsys.readouterr().out

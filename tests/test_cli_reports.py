@@ -23,6 +23,7 @@ def network(labels, outputs="softmax"):
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.Flatten()(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3, outputs)(x))
+    labels = None if labels is None else list(labels)
     facts = {"outputs": outputs, "classes": 3, "labels": labels, "normalises": True}
     model.card = Card(input_shape=(8, 8, 1), **facts)
     return model
