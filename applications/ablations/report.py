@@ -24,7 +24,7 @@ class Results:
     """What the grid has given so far.
 
     Attributes:
-        errors: Cell name -> top-1 errors in per cent, one a seed that is done.
+        errors: Cell name -> the top-1 error in per cent of each seed that is done.
         facts: Cell name -> parameters, multiply_adds, widths.
         seconds: Of each training, evaluation after each epoch included.
         images: Number of the images that judged.
@@ -32,7 +32,7 @@ class Results:
         uses: Cell name -> how its SE is used, one a seed; see `grid.Work`.
     """
 
-    errors: Mapping[str, list[float]]
+    errors: Mapping[str, Mapping[int, float]]
     facts: Mapping[str, Mapping[str, Any]]
     seconds: Sequence[float]
     images: int
@@ -42,12 +42,12 @@ class Results:
     def mean(self, cell: Cell) -> float | None:
         """The mean error of a cell, per cent."""
         errors = self.errors.get(cell.name)
-        return statistics.fmean(errors) if errors else None
+        return statistics.fmean(errors.values()) if errors else None
 
     @property
     def deviation(self) -> float | None:
         """The standard deviation between seeds, pooled over all cells, points."""
-        parts = [e for e in self.errors.values() if len(e) > 1]
+        parts = [[*e.values()] for e in self.errors.values() if len(e) > 1]
         if not parts:
             return None
         squares = sum((len(e) - 1) * statistics.variance(e) for e in parts)
@@ -59,18 +59,22 @@ class Results:
         return -gain / error if error else None
 
     def gain(self, cell: Cell, base: Cell) -> tuple[float, float | None] | None:
-        """How much better a cell is than the base in points, and the standard error."""
-        mine, theirs = (self.errors.get(c.name, ()) for c in (cell, base))
-        if not mine or not theirs:
+        """How much better a cell is than the base in points, and the standard error.
+
+        It is of the seeds that both have: seeds differ as much as cells do.
+        """
+        mine, theirs = (self.errors.get(c.name, {}) for c in (cell, base))
+        seeds = mine.keys() & theirs.keys()
+        if not seeds:
             return None
-        gain = statistics.fmean(theirs) - statistics.fmean(mine)
+        gain = statistics.fmean(theirs[seed] - mine[seed] for seed in seeds)
         if self.deviation is None:
             return gain, None
-        return gain, self.deviation * math.sqrt(1 / len(mine) + 1 / len(theirs))
+        return gain, self.deviation * math.sqrt(2 / len(seeds))
 
     def accuracies(self, cell: Cell) -> tuple[str, str]:
         """The accuracy of a cell as text: mean and deviation, and that of each seed."""
-        values = [100 - error for error in self.errors.get(cell.name, ())]
+        values = [100 - error for error in self.errors.get(cell.name, {}).values()]
         each = [f"{value:.2f}" for value in values]
         each += ["diverged"] * self.diverged.count(cell.name)
         if not values:
@@ -97,7 +101,7 @@ def read(output: Path, cells: Sequence[Cell], seeds: Sequence[int]) -> Results:
             if "diverged" in result:
                 diverged.append(cell.name)
                 continue
-            errors.setdefault(cell.name, []).append(result["error"])
+            errors.setdefault(cell.name, {})[seed] = result["error"]
             facts[cell.name] = result
             seconds.append(result["seconds"])
             images = result["images"]
@@ -174,7 +178,7 @@ def _cost(facts):
 
 
 def _error(results, cell):
-    errors = results.errors.get(cell.name, [])
+    errors = [*results.errors.get(cell.name, {}).values()]
     shown = [f"{error:.2f}" for error in errors]
     shown += ["diverged"] * results.diverged.count(cell.name)
     if len(shown) > 1 and errors:
@@ -271,7 +275,7 @@ def draw(results: Results, tables: Sequence[Table], path: Path) -> None:
     figure = Figure(figsize=(10, 0.26 * len(rows) + 1.6), layout="constrained")
     ours, paper = figure.subplots(1, 2, sharey=True)
     for place, (_, cell) in enumerate(rows):
-        errors = results.errors.get(cell.name, [])
+        errors = [*results.errors.get(cell.name, {}).values()]
         ours.plot(errors, [place] * len(errors), "o", color=_OURS, ms=4, alpha=0.6)
         if errors:
             ours.plot(results.mean(cell), place, "|", color="black", ms=13, mew=2)

@@ -63,6 +63,19 @@ def test_the_best_of_the_new_ways_is_chosen(tmp_path, run, finish, capsys):
     assert "5,000 held-out images" in text
 
 
+def test_a_gain_is_of_the_seeds_that_both_have(program, finish, tmp_path):
+    finish("ways", "plain", (30.0, 34.0))
+    finish("ways", "near", (29.0, 31.0))
+    finish("ways", "near-free", (28.0,))
+    finish("ways", "identity-fast", ())
+    starts = program["Starts"](output=tmp_path, seeds=(0, 1))
+    starts.write(starts.ways(), starts.base(), tmp_path / "ways")
+    text = (tmp_path / "ways.md").read_text()
+    assert "| 70.00 ± 1.41 | 71.00, 69.00 | +2.00 ± " in text
+    assert "| 72.00 | 72.00 | +2.00 ± " in text  # and not 32 - 28
+    assert "Best of the new ways: `near`." in text  # the other has one seed
+
+
 def test_the_best_way_is_compared(tmp_path, run, finish):
     for key, error in (("plain", 9.0), ("paper", 8.5), ("identity", 8.0)):
         finish("starts", key, (error,))
