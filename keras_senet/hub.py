@@ -13,7 +13,7 @@ import numpy as np
 from keras_senet import weights as weights_room
 from keras_senet.containers import CONFIG, WEIGHTS
 from keras_senet.models import CONSTRUCTORS, constructor_of, network_of
-from keras_senet.models._builder import pooling_of
+from keras_senet.models.registry import pooling_of
 from keras_senet.opening import load_folder
 from keras_senet.utils.errors import checked_labels
 from keras_senet.utils.files import atomic_path, sha256, write_json

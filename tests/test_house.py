@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,10 @@ def test_private_modules_have_two_importers_or_a_subject():
 def test_no_private_imports(path):
     for name in _imports(path):
         assert not name.startswith(("keras.src", "tensorflow.python")), path
+        own, *parts = name.split(".")
+        if own == "keras_senet" and parts and parts[0] != _room(path):
+            private = [part for part in parts if re.match("_[a-z]", part)]
+            assert not private, f"{path} imports {name} of another room"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """How SE should start and learn: ways chosen on held-out images, then one long table.
 
     python applications/ablations/starts.py --output runs/starts
-    python applications/ablations/starts.py --output runs/starts --best near-free
+    python applications/ablations/starts.py --output runs/starts --best identity-rate-10
 
 The first line trains SE-ResNet-20 in every way, for a short time and on some images of
 CIFAR-10, and judges on held-out ones; the test images are not read. The second line

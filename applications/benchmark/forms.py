@@ -5,9 +5,9 @@ that is timed. What only prepares (export, calibration, compilation) happens bef
 """
 
 import dataclasses
-import functools
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,7 @@ class Form:
 def _memory(source, threads):
     """A Keras model as `model.predict` runs it, or a file."""
     runner = open_runner(source, threads=threads)
-    return lambda images: functools.partial(
-        runner.predict, images, batch_size=len(images)
-    )
+    return lambda images: partial(runner.predict, images, batch_size=len(images))
 
 
 def _xla(model, threads):
@@ -110,11 +108,10 @@ def _torch(network, threads, *, training=False, channels_last=False):
     return opened
 
 
-_of = functools.partial
-_saved_model = _of(_exported, export=export_saved_model)
-_tflite = _of(_exported, export=export_tflite, suffix=".tflite")
-_openvino = _of(_exported, export=export_openvino, suffix=".xml")
-_torch_training = _of(_torch, training=True)
+_saved_model = partial(_exported, export=export_saved_model)
+_tflite = partial(_exported, export=export_tflite, suffix=".tflite")
+_openvino = partial(_exported, export=export_openvino, suffix=".xml")
+_torch_training = partial(_torch, training=True)
 
 FORMS: dict[str, Form] = {
     "memory": Form(_memory),
@@ -122,19 +119,21 @@ FORMS: dict[str, Form] = {
     "xla": Form(_xla),
     "folded_xla": Form(lambda model, threads: _xla(fold(model), threads)),
     "exported": Form(_saved_model),
-    "constants": Form(_of(_saved_model, fold=False)),
+    "constants": Form(partial(_saved_model, fold=False)),
     "litert": Form(_tflite),
-    "litert_int8": Form(_of(_tflite, quantization="int8"), exact=False),
-    "onnx": Form(_of(_exported, export=export_onnx, suffix=".onnx")),
+    "litert_int8": Form(partial(_tflite, quantization="int8"), exact=False),
+    "onnx": Form(partial(_exported, export=export_onnx, suffix=".onnx")),
     "openvino": Form(_openvino),
-    "openvino_bfloat16": Form(_of(_openvino, precision="bfloat16"), exact=False),
-    "openvino_int8": Form(_of(_openvino, quantization="int8"), exact=False),
+    "openvino_bfloat16": Form(partial(_openvino, precision="bfloat16"), exact=False),
+    "openvino_int8": Form(partial(_openvino, quantization="int8"), exact=False),
     "torch": Form(_torch),
-    "torch_channels_last": Form(_of(_torch, channels_last=True), changes=True),
+    "torch_channels_last": Form(partial(_torch, channels_last=True), changes=True),
     "training": Form(_training, exact=False, changes=True),
-    "training_xla": Form(_of(_training, jit_compile=True), exact=False, changes=True),
+    "training_xla": Form(
+        partial(_training, jit_compile=True), exact=False, changes=True
+    ),
     "torch_training": Form(_torch_training, exact=False, changes=True),
     "torch_training_channels_last": Form(
-        _of(_torch_training, channels_last=True), exact=False, changes=True
+        partial(_torch_training, channels_last=True), exact=False, changes=True
     ),
 }

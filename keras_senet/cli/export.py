@@ -92,11 +92,13 @@ class Export:
     def _check(self):
         kind, suffix = self._kind, self.output.suffix
         needs_images = self.images or self.quantization.startswith("int8")
-        given = self.data or self.data_dir or self.split != "test"
-        if given and not needs_images:
+        given = {"data": self.data, "data_dir": self.data_dir, "split": self.split}
+        known = [f"{n}={str(v)!r}" for n, v in given.items() if v not in (None, "test")]
+        if known and not needs_images:
             raise ValueError(
                 "`data`, `data_dir` and `split` are for the verification and for int8. "
-                "Received: one of them, and images=0. Leave out --images 0, or them."
+                f"Received: {', '.join(known)}, images=0. Leave out --images 0, or "
+                "these."
             )
         for name, plain, kinds in (
             ("quantization", "none", ("tflite", "openvino")),

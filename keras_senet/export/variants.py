@@ -314,7 +314,8 @@ def _score(model, files, batches):
     """Returns accuracy and agreement of each file, the count, the model's accuracy."""
     reference = open_model(model)
     runners = {name: open_model(file) for name, file in files.items()}
-    right, same, largest = (dict.fromkeys(files, 0.0) for _ in range(3))
+    right, same = dict.fromkeys(files, 0), dict.fromkeys(files, 0)
+    largest = dict.fromkeys(files, 0.0)
     count, model_right, predicted = 0, 0, reference.card.predicted
     for images, labels in batches:
         classes, expected = class_numbers(labels), reference.predict(images)
@@ -323,8 +324,8 @@ def _score(model, files, batches):
         model_right += int(np.sum(top == classes))
         for name, runner in runners.items():
             scores = runner.predict(images)
-            right[name] += float(np.sum(predicted(scores) == classes))
-            same[name] += float(np.sum(predicted(scores) == top))
+            right[name] += int(np.sum(predicted(scores) == classes))
+            same[name] += int(np.sum(predicted(scores) == top))
             difference = float(np.abs(scores - expected).max())
             largest[name] = max(largest[name], difference)
     scored = {

@@ -443,15 +443,9 @@ def _assemble(family, network, row, options, checkpoint):
 
 
 # `pooling` -> the pool, whose name is "avg_pool" or "max_pool".
-_POOLS = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
+POOLS = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
 
 
 def pool(x, kind: str, data_format: str):
     """Global pooling."""
-    return _POOLS[kind](data_format=data_format, name=f"{kind}_pool")(x)
-
-
-def pooling_of(model: keras.Model) -> str | None:
-    """Returns the `pooling` of a network without a top."""
-    last = model.layers[-1].name
-    return next((kind for kind in _POOLS if last == f"{kind}_pool"), None)
+    return POOLS[kind](data_format=data_format, name=f"{kind}_pool")(x)

@@ -22,6 +22,7 @@ from keras_senet.models import (
     senet,
 )
 from keras_senet.models._architecture import Architecture
+from keras_senet.models._builder import POOLS
 from keras_senet.models._records import Option, options_of
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.networks import check_network
@@ -193,6 +194,12 @@ def network_of(card: Card) -> str | None:
     specs = [build.spec for build in CONSTRUCTORS.values()]
     fitting = {spec.network: len(spec.fixed) for spec in specs if _has_row(spec, row)}
     return max(fitting, key=fitting.get, default=None)
+
+
+def pooling_of(model: keras.Model) -> str | None:
+    """Returns the `pooling` of a network without a top."""
+    last = model.layers[-1].name
+    return next((kind for kind in POOLS if last == f"{kind}_pool"), None)
 
 
 def _has_row(spec, row):
