@@ -304,6 +304,12 @@ def test_files_carry_the_card(tiny_network, tmp_path, ending):
     assert Card.read(path) == model.card
 
 
+def test_a_file_of_weights_needs_the_row(tiny_network, tmp_path):
+    with pytest.raises(ValueError, match=r"an architecture row.*network_card"):
+        save_weights(tiny_network(), tmp_path / "a.weights.h5", Card(classes=2))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_carries_it(tmp_path):
     CARD.write(tmp_path, encoded_images={"any": "thing"})
     assert Card.read(tmp_path) == CARD

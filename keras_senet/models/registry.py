@@ -56,7 +56,8 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """Returns the names of the networks, in the order of the families.
 
     Args:
-        pattern: Shell pattern, for example "se_res*".
+        pattern: Shell pattern of the names or the constructors, for example "se_res*"
+            or "SERes*".
         pretrained: Whether to list only networks with published checkpoints
             (`list_weights`), the most accurate first. Networks that were not trained on
             ImageNet are the last.
@@ -66,7 +67,11 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     >>> keras_senet.list_models("se_resnet*")[:3]
     ['se_resnet18', 'se_resnet34', 'se_resnet50']
     """
-    names = fnmatch.filter(CONSTRUCTORS, pattern)
+    names = [
+        name
+        for name, build in CONSTRUCTORS.items()
+        if fnmatch.filter((name, build.__name__), pattern)
+    ]
     if not pretrained:
         return names
     presets = [PRESETS[preset] for preset in weights_room.list_weights()]

@@ -59,7 +59,7 @@ def graft(
             the name of the sum, concatenation or activation: `conv2_block1_se`.
         reduction: As for `SqueezeExcite`, like all arguments up to `use_bias`.
         squeeze_filters: The squeeze width itself, instead of `reduction`.
-        divisor: The squeeze width is rounded to a multiple of this.
+        divisor: The width that `reduction` gives is rounded to a multiple of this.
         squeeze: "avg", "max" or "none".
         activation: Activation between SE's convolutions.
         gate: Activation that makes the gate. It must not be zero at zero.

@@ -86,21 +86,29 @@ def save_weights(
     Args:
         model: A built network.
         path: The file; its name ends in ".weights.h5".
-        card: The card for the file; by default the model's own card.
+        card: The card for the file, with an architecture row; by default the model's
+            own card.
         overwrite: Whether an existing file is replaced.
 
     Returns:
         The path of the file.
 
     Raises:
-        ValueError: If the name has another extension, the file exists, or `card` is not
-            given and no constructor of keras_senet built the model.
+        ValueError: If the name has another extension, the file exists, `card` has no
+            architecture row, or it is not given and no constructor of keras_senet built
+            the model.
 
     Example:
 
     >>> path = keras_senet.weights.save_weights(model, "network.weights.h5")
     >>> same = keras_senet.SEResNet20(weights=path)
     """
+    if card is not None and card.architecture is None:
+        raise ValueError(
+            "The card of a .weights.h5 file must have an architecture row, or the file "
+            "cannot be loaded. Received: a card without one. Use "
+            "keras_senet.weights.network_card(model, ...)."
+        )
     return _save(model, path, card, overwrite, ".weights.h5")
 
 

@@ -374,6 +374,7 @@ class TestFrame:
 
 def test_list_models():
     assert "se_resnet50" in keras_senet.list_models()
+    assert keras_senet.list_models("SEVGG*") == ["se_vgg16"]
     assert keras_senet.list_models("se_resnext*") == [
         "se_resnext50",
         "se_resnext101",
