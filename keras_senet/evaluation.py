@@ -335,11 +335,11 @@ def _checked_names(card: Card, source: Source) -> tuple[str, ...]:
 
 def _probabilities(outputs, names, card, images) -> np.ndarray | None:
     """Checks outputs (N, classes); returns probabilities, where they are known."""
-    if isinstance(outputs, dict) or outputs.ndim != 2:
+    if isinstance(outputs, dict) or outputs.ndim != 2 or card.outputs == "features":
         shape = list(outputs) if isinstance(outputs, dict) else outputs.shape
         raise ValueError(
             "The model must be a classifier with one output of shape (N, classes). "
-            f"Received: a model with the output {shape}"
+            f"Received: a model with the output {shape}, outputs={card.outputs!r}"
         )
     classes = outputs.shape[1]
     if classes == 1 and card.outputs != "sigmoid":
@@ -358,7 +358,7 @@ def _probabilities(outputs, names, card, images) -> np.ndarray | None:
             "The model's scores must be finite. Received: NaN or infinity after "
             f"{images} images with finite scores."
         )
-    return None if card.outputs in (None, "features") else card.scores(outputs)
+    return None if card.outputs is None else card.scores(outputs)
 
 
 def _off_diagonal(counts: np.ndarray) -> np.ndarray:

@@ -429,6 +429,11 @@ def test_predict_needs_one_output_and_a_square_image(shell, photo, tmp_path):
     two.save(tmp_path / "two.keras")
     words = ("predict", photo, "--model")
     assert_error(shell(*words, tmp_path / "two.keras"), "one output (N, classes)")
+    bare = keras_senet.SEResNet20(
+        include_top=False, include_preprocessing=True, pooling="avg", weights=None
+    )
+    bare.save(tmp_path / "features.keras")
+    assert_error(shell(*words, tmp_path / "features.keras"), "Predictions need a class")
     inputs = keras.Input((3, 32, 32))
     first = keras.layers.Dense(4)(keras.layers.Flatten()(inputs))
     keras.Model(inputs, first).save(tmp_path / "first.keras")

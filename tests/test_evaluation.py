@@ -284,6 +284,11 @@ def test_model_that_is_no_classifier(model, arrays):
     both = keras.Model(model.input, [model.output, model.layers[-2].output])
     with pytest.raises(ValueError, match="one output"):
         evaluate(both, arrays)
+    # As many features as there are classes are no scores of them.
+    pooled = _model()
+    pooled.card = Card(outputs="features")
+    with pytest.raises(ValueError, match=r"must be a classifier.*outputs='features'"):
+        evaluate(pooled, arrays)
 
 
 def test_findings_name_the_most_frequent_mistake():

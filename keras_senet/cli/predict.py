@@ -58,7 +58,7 @@ class Predict:
         pairs = [prepare(path) for path in self.images]
         scores = [_scores(runner, image[np.newaxis]) for _, image in pairs]
         names = _names(names, len(scores[0]), runner.name)
-        known = runner.card.outputs not in (None, "features")
+        known = runner.card.outputs is not None
         console = make_console()
         if not known:
             console.print(
@@ -91,15 +91,13 @@ class Predict:
 
 def _scores(runner, images):
     """Returns the probabilities of one image, or raw scores if unknown."""
-    outputs = runner.predict(images)
-    if isinstance(outputs, dict) or outputs.ndim != 2:
+    outputs, meaning = runner.predict(images), runner.card.outputs
+    if isinstance(outputs, dict) or outputs.ndim != 2 or meaning == "features":
         raise ValueError(
-            "Predictions need a model with one output (N, classes). Received: "
+            "Predictions need a classifier with one output (N, classes). Received: "
             f"{runner.name}, which has other outputs"
         )
-    if runner.card.outputs in (None, "features"):
-        return outputs[0]
-    return runner.card.scores(outputs)[0]
+    return outputs[0] if meaning is None else runner.card.scores(outputs)[0]
 
 
 def _explain(model, path, picture, image, values) -> Path:
