@@ -315,6 +315,7 @@ def test_images_of_any_size(images, tmp_path, quantization):
         ({"float_operations": ["a"]}, "needs quantization='int8'"),
         ({"io_type": "int16", "quantization": "int8"}, "'uint8', 'int8'.*'int16'"),
         ({"path": "model.lite"}, r"end in '\.tflite'.*model\.lite"),
+        ({"labels": "abcde"}, "`labels` must be a list of names"),
         ({"batch_size": 0}, "`batch_size` must be a positive.*batch_size=0"),
         ({"batch_size": -1}, "`batch_size` must be a positive.*batch_size=-1"),
         ({"image_size": (16, 16, 3)}, r"two, \(height, width\).*\(16, 16, 3\)"),
