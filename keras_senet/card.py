@@ -324,12 +324,19 @@ class Card:
 
     @classmethod
     def of(cls, model: "keras.Model") -> "Card":
-        """Returns a model's own card, or else a card of what its graph shows.
+        """Returns a model's own card, completed by what its graph shows.
 
         The graph does not show the labels or the preprocessing of images.
         """
-        card = getattr(model, "card", None)
-        return card if isinstance(card, cls) else cls.seen(model)
+        from keras_senet.utils.meaning import takes_raw_images
+
+        card, seen = getattr(model, "card", None), cls.seen(model)
+        if not isinstance(card, cls):
+            return seen
+        card = card.completed(seen)
+        if card.preprocessing is not None and card.normalises is None:
+            card = dataclasses.replace(card, normalises=takes_raw_images(model))
+        return card
 
     @classmethod
     def seen(cls, model: "keras.Model") -> "Card":
@@ -434,6 +441,9 @@ class Card:
             path: The file or folder. Its other contents stay. Also a binary file in
                 memory whose `str` is a name.
             **others: More fields for the JSON text. `parse` ignores them.
+
+        Raises:
+            ValueError: If a .keras or .tflite file has a card already.
         """
         write_header(path, {**self.to_json(), **others})
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 from keras_senet.utils.errors import damaged
-from keras_senet.utils.files import parse_json, read_json
+from keras_senet.utils.files import parse_json, read_json, write_json
 
 KEY = "keras_senet"
 MEMBER = "keras_senet.json"
@@ -59,7 +59,11 @@ def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) 
     """Adds a header to an existing file or folder; arguments as of `Card.write`."""
     name = Path(str(path))
     text = json.dumps(header, ensure_ascii=False, indent=1) + "\n"
-    if not isinstance(path, io.IOBase) and name.is_dir():
+    is_folder = not isinstance(path, io.IOBase) and name.is_dir()
+    if is_folder and (name / CONFIG).is_file():
+        config = {**read_json(name / CONFIG), **header}
+        write_json(name / CONFIG, config, overwrite=True)
+    elif is_folder:
         folder = name / FOLDER
         folder.mkdir(exist_ok=True)
         (folder / MEMBER).write_text(text, encoding="utf-8")
@@ -87,6 +91,11 @@ def write_header(path: str | os.PathLike | BinaryIO, header: Mapping[str, Any]) 
     else:
         # Not compressed: phone libraries map a .tflite file into memory.
         with zipfile.ZipFile(path, "a") as archive:
+            if MEMBER in archive.namelist():
+                raise ValueError(
+                    "The file must have no card yet. Received: "
+                    f"{str(path)!r}, which has one. Save or export the model again."
+                )
             archive.writestr(MEMBER, text)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -11,7 +11,6 @@ import numpy as np
 
 from keras_senet.card import Card
 from keras_senet.data import Source, open_source
-from keras_senet.data.failures import explained
 from keras_senet.opening import open_model
 from keras_senet.runners import Runner
 from keras_senet.utils.errors import check_counts
@@ -279,10 +278,17 @@ def evaluate(
     names = runner.card.labels
     if isinstance(data, Source):
         view = runner.view(data, image_size=image_size, crop_fraction=crop_fraction)
-        batches = _read(view.batches(split, batch_size=batch_size, limit=limit), data)
+        batches = view.arrays(split, batch_size=batch_size, limit=limit)
         about = {"data": data.name, "split": split, "crop_fraction": view.crop_fraction}
         names = _checked_names(runner.card, data)
     else:
+        given = {"image_size": image_size, "crop_fraction": crop_fraction}
+        given["split"] = None if split == "test" else split
+        if told := [f"{n}={v!r}" for n, v in given.items() if v is not None]:
+            raise ValueError(
+                "`split`, `image_size` and `crop_fraction` are for a source, not for "
+                f"arrays and batches. Received: {', '.join(told)}"
+            )
         batches = read_labelled(data, batch_size, limit=limit)
     counts, record = ClassCounts(), Evaluation
     if runner.card.outputs == "sigmoid":
@@ -314,11 +320,6 @@ def _image_size(runner, images) -> tuple[int, int]:
     is_keras = runner.kind == "keras"
     first = is_keras and data_format(runner.keras_model()) == "channels_first"
     return tuple(images.shape[2:4] if first else images.shape[1:3])
-
-
-def _read(dataset, source) -> Iterator:
-    with explained(source):
-        yield from dataset.as_numpy_iterator()
 
 
 def _checked_names(card: Card, source: Source) -> tuple[str, ...]:

@@ -74,11 +74,6 @@ def save_pretrained(
     if labels is not None:
         changes["labels"] = checked_labels(labels)
     card = weights_room.network_card(model, **changes)
-    if card.normalises and card.preprocessing is None:
-        raise ValueError(
-            "A network on an `input_tensor` of your own cannot be built again from its "
-            f"weights. Received: {model.name!r}. Use model.save('network.keras')."
-        )
     with atomic_path(folder, overwrite=overwrite, what="folder") as temporary:
         temporary.mkdir()
         weights_room.save_weights(model, temporary / WEIGHTS, card)
@@ -200,7 +195,6 @@ def convert(
     arguments = {
         "include_top": known.include_top,
         "include_preprocessing": known.preprocessing or False,
-        **(known.arguments() if checkpoint.layout == "keras_senet" else {}),
         **architecture,
     }
     network = constructor_of(name)(weights=source, **arguments)
@@ -312,11 +306,13 @@ def _snapshot(folder):
 def _readme(name, card, description, facts=None):
     """A model card: what the hub reads from its head, then text for people."""
     licence = f"license: {card.licence.lower()}\n" if card.licence else ""
+    if card.licence and not re.fullmatch(r"[\w.+-]+", card.licence, re.ASCII):
+        licence = f"license: other\nlicense_name: {json.dumps(card.licence)}\n"
     text = f"{description}\n\n" if description else ""
     rows = {
         "constructor": card.constructor,
         "input": " x ".join(str(n or "any") for n in card.input_shape),
-        "classes": card.classes,
+        **({"classes": card.classes} if card.include_top else {}),
         "licence": card.licence or "not stated",
         **(facts or {}),
     }
@@ -330,7 +326,7 @@ def _readme(name, card, description, facts=None):
     return f"""\
 ---
 {MARK}
-pipeline_tag: image-classification
+pipeline_tag: image-{"classification" if card.include_top else "feature-extraction"}
 {licence}tags:
 - keras
 - squeeze-and-excitation

@@ -91,6 +91,8 @@ def open_model(
     in_memory = isinstance(source, (Runner, keras.Model))
     kind = None if in_memory else kind_of(source)
     threads = None if threads is None else as_integer("threads", threads)
+    if image_size is not None:
+        image_size = as_integer("image_size", image_size)
     if precision is not None and (kind != "openvino" or precision not in PRECISIONS):
         raise ValueError(
             f"`precision` must be one of {tuple(PRECISIONS)}, and is only for an .xml "
@@ -109,7 +111,8 @@ def open_model(
         return KerasRunner(_load_weights(Path(source), image_size), source)
     else:
         runner = _open_file(Path(source), kind, threads, precision, trust)
-    if image_size is not None and image_size not in runner.input_shape[1:3]:
+    sides = {*runner.input_shape[1:3]}
+    if image_size is not None and not {None, image_size} & sides:
         raise ValueError(
             "`image_size` is for a network that is built here; a file and a model have "
             f"their own. Received: image_size={image_size}, and {runner.name!r} of "
@@ -212,7 +215,6 @@ def load_folder(folder: Path, **kwargs: Any) -> keras.Model:
         "include_top": card.include_top,
         "include_preprocessing": card.preprocessing is not None and card.normalises,
         "input_shape": card.input_shape,
-        **card.arguments(),
         **{n: facts[n] for n in ("pooling", "data_format") if facts.get(n)},
         **kwargs,
     }
@@ -249,7 +251,6 @@ def _from_weights(name, weights, image_size) -> keras.Model:
             card.preprocessing or True
         )
         arguments["include_top"] = card.include_top
-        arguments |= card.arguments()
     build = functools.partial(create_model, name, weights=weights, **arguments)
     return _sized(build, image_size)
 

@@ -180,7 +180,7 @@ class KerasRunner(Runner):
     def __init__(self, model: keras.Model, path: str | os.PathLike | None = None):
         self._model = model
         self.name = model.name if path is None else os.fspath(path)
-        self.card = Card.of(model).completed(Card.seen(model))
+        self.card = Card.of(model)
         if path is not None and Path(path).is_file():
             self.size_bytes = Path(path).stat().st_size
         else:

@@ -1,9 +1,13 @@
 """How a model sees the images of a data source."""
 
 import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
 
 from keras_senet.card import Card, Preprocessing
 from keras_senet.data import Source, batches
+from keras_senet.data.failures import explained
 from keras_senet.preprocessing import PLAIN, preprocess_input
 from keras_senet.utils.errors import checked_size
 
@@ -56,6 +60,15 @@ class SourceView:
                 labels,
             )
         )
+
+    def arrays(self, split: str, **options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the `batches` as arrays; an image that cannot be read is named.
+
+        Raises:
+            OSError: If an image cannot be read.
+        """
+        with explained(self.source):
+            yield from self.batches(split, **options).as_numpy_iterator()
 
 
 def view_source(
@@ -121,7 +134,7 @@ def _image_size(image_size, source, card, name, default) -> tuple[int, int]:
     if None not in own:
         return own
     if card.preprocessing is not None:
-        return (card.preprocessing.image_size,) * 2
+        return tuple(side or card.preprocessing.image_size for side in own)
     if source.image_size is not None:
         return source.image_size
     if default is not None:

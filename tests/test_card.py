@@ -200,6 +200,51 @@ def test_what_the_graph_shows(activation, outputs):
     assert _network(Card(), activation).card == Card()
 
 
+def test_the_meaning_is_that_of_the_layer_that_makes_the_output():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(inputs)
+    best = keras.layers.Dense(4, "softmax")(x)
+    # As in Keras' guide to mixed precision.
+    idle = keras.layers.Activation("linear", dtype="float32")(best)
+    assert Card.of(keras.Model(inputs, idle)).outputs == "softmax"
+    squash = keras.layers.Activation("sigmoid")
+    several = squash(keras.layers.Dense(4)(x))
+    gate = squash(keras.layers.Dense(4)(several))
+    keras.Model(inputs, gate)  # the layer's deepest call is elsewhere
+    shared = keras.Model(inputs, squash(keras.layers.Dense(4)(several * gate)))
+    assert Card.of(shared).outputs == "sigmoid"
+    two = keras.Model(inputs, [keras.layers.Dense(4)(x), best])
+    nested = keras.Model(inputs, two(inputs)[1])
+    assert Card.of(nested).outputs == "softmax"
+
+
+def test_a_card_of_few_fields_is_completed_where_it_is_read():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(5)(x))
+    model.card = Card(outputs="softmax")
+    card = Card.of(model)
+    assert (card.normalises, card.classes, card.outputs) == (True, 5, "softmax")
+    plain = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(inputs)))
+    plain.card = Card(preprocessing=Preprocessing())
+    assert Card.of(plain).normalises is False
+    assert keras_senet.open_model(plain).card == Card.of(plain)
+
+
+def test_a_card_is_written_where_the_old_one_is_or_not_at_all(tiny_network, tmp_path):
+    folder = keras_senet.save_pretrained(tiny_network(), tmp_path / "folder")
+    card = dataclasses.replace(Card.read(folder), licence="MIT")
+    card.write(folder)
+    assert Card.read(folder) == card
+    assert keras_senet.load_pretrained(folder).card.licence == "MIT"
+    assert not (folder / "assets.extra").exists()
+    file = save_model(tiny_network(), tmp_path / "a.keras")
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"a\.keras', which has one"):
+        card.write(file)
+    assert file.read_bytes() == before
+
+
 def test_a_card_that_says_little_is_completed_by_the_graph():
     inputs = keras.Input((8, 8, 1))
     scores = keras.layers.Dense(5, "relu")(keras.layers.Flatten()(inputs))

@@ -104,7 +104,7 @@ def test_the_report_for_people(run):
         "top-1": "nan",
     }
     assert "1 images could not be read" in text
-    assert "20% of each class are held out" in text
+    assert "20% of the images are held out" in text
     for picture in ("curves.png", "confusion.png"):
         assert f"({picture})" in text
         assert (path / picture).stat().st_size > 5_000
@@ -157,6 +157,15 @@ def test_its_files_are_verified(run, weights):
     )
 
 
+def test_the_run_folder_lies_outside_of_the_images(folder, weights, capsys):
+    words = ["finetune", folder, "--weights", weights]
+    words += ["--run-folder", folder / "runs" / "a"]
+    with pytest.warns(UserWarning, match=r"are skipped|only one image"):
+        assert main(list(map(str, words))) == 1
+    assert "must not lie in the folder of the images" in capsys.readouterr().err
+    assert not (folder / "runs").exists()
+
+
 def _arrays():
     images = np.random.default_rng(0).uniform(0, 255, (6, 32, 32, 3))
     return images.astype("float32"), np.arange(6) % 3
@@ -167,6 +176,8 @@ def _arrays():
     [
         (["{one}"], "has one class folder, 'Äpfel'. A classifier needs at least two"),
         (["{one}/nowhere"], "nowhere"),
+        ([""], "Received: '', which is none of them"),
+        (["bundled", "--data", "photos"], "the data is the first argument"),
         (["bundled", "--layer-decay", "2"], "Received: layer_decay=2.0"),
         (["bundled", "--model", "se_resnet5"], "Did you mean"),
         (["bundled", "--weights", "no/where.h5"], "no/where.h5"),

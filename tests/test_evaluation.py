@@ -284,6 +284,9 @@ def test_model_that_is_no_classifier(model, arrays):
     both = keras.Model(model.input, [model.output, model.layers[-2].output])
     with pytest.raises(ValueError, match="one output"):
         evaluate(both, arrays)
+    for given in ({"split": "train"}, {"image_size": 32}, {"crop_fraction": 0.5}):
+        with pytest.raises(ValueError, match="are for a source, not for arrays"):
+            evaluate(model, arrays, **given)
     # As many features as there are classes are no scores of them.
     pooled = _model()
     pooled.card = Card(outputs="features")

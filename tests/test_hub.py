@@ -114,8 +114,26 @@ def test_card_tells_what_the_hub_and_people_read(model, tmp_path):
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: keras_senet\n")
     assert "license: mit" in card
+    assert "| classes | 5 |" in card
     assert "Trained on insects." in card
     assert '"stride_on": "1x1"' in card
+
+
+def test_a_licence_writes_no_other_line_into_the_card(model, tmp_path):
+    text = "MIT\nbase_model: evil/x\n---\n# Click"
+    folder = keras_senet.save_pretrained(model, tmp_path / "mine", licence=text)
+    lines = (folder / "README.md").read_text().splitlines()
+    assert "license: other" in lines
+    assert not any(line.startswith(("base_model", "# Click")) for line in lines)
+
+
+def test_the_card_of_a_backbone(tmp_path):
+    folder = keras_senet.save_pretrained(
+        _model(include_top=False, pooling="avg"), tmp_path / "mine"
+    )
+    card = (folder / "README.md").read_text()
+    assert "pipeline_tag: image-feature-extraction" in card
+    assert "classes" not in card
 
 
 def test_contradicting_argument(model, tmp_path):
@@ -287,7 +305,7 @@ def test_layers_in_front_of_a_network_are_not_lost(tmp_path):
     x = keras.layers.Rescaling(1 / 255)(keras.layers.Resizing(32, 40)(inputs))
     network = _model(input_tensor=x, input_shape=None)
     assert network.card.input_shape == (64, 80, 3)
-    with pytest.raises(ValueError, match=r"Use model\.save"):
+    with pytest.raises(ValueError, match="with their own `save`"):
         keras_senet.save_pretrained(network, tmp_path / "a")
     assert not list(tmp_path.iterdir())
 

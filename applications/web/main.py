@@ -147,13 +147,18 @@ def with_gates(model: keras.Model) -> keras.Model:
             _, gate = folded.get_layer(layer.name).input
             outputs[layer.name] = keras.ops.mean(gate, (1, 2))
     network = keras.Model(folded.inputs, outputs, name=model.name)
-    record = card.preprocessing
-    if record is None or card.normalises:
-        network.preprocessing = record
-        return network
-    raw = keras.Input(model.input_shape[1:], name="images")
-    prepared = keras_senet.preprocess_input(raw, "channels_last", preset=record)
-    return keras.Model(raw, network(prepared), name=model.name)
+    if card.preprocessing is not None and not card.normalises:
+        raw = keras.Input(model.input_shape[1:], name="images")
+        prepared = keras_senet.preprocess_input(
+            raw, "channels_last", preset=card.preprocessing
+        )
+        network = keras.Model(raw, network(prepared), name=model.name)
+        card = dataclasses.replace(card, normalises=True)
+    meaning = "softmax" if card.outputs == "logits" else card.outputs
+    network.card = dataclasses.replace(
+        card, constructor=None, architecture=None, outputs=meaning
+    )
+    return network
 
 
 def picture(model: keras.Model, card: keras_senet.Card) -> dict:

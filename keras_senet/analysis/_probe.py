@@ -63,7 +63,9 @@ class Replay(keras.Model):
 
             return self._graphs[id(model)].replay(run, inputs)[1]
 
-        return run_model(self.replayed, [inputs], ())
+        # As a functional model does.
+        kind = graph.graph_of(self.replayed).inputs[0].dtype
+        return run_model(self.replayed, [ops.cast(inputs, kind)], ())
 
 
 class Probe(Replay):
@@ -121,8 +123,8 @@ class Probe(Replay):
     def call(self, inputs):
         gates = [None] * len(self._excited)
 
-        def excite(place, layer, x):
-            x = ops.cast(x, layer.compute_dtype)
+        def excite(place, layer, inputs):
+            x = ops.cast(inputs, layer.compute_dtype)
             gate = layer.excitation(x)
             axis = 1 if layer.data_format == "channels_first" else x.ndim - 1
             shape = [-1 if i == axis else 1 for i in range(x.ndim)]

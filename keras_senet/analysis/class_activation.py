@@ -165,7 +165,8 @@ class _Run(Replay):
         while type(path[-1].layer) in (layers.Reshape, layers.Flatten):
             path = self._makes(path[:-1], path[-1].inputs[0]) or path[:-1]
         layer = path[-1].layer
-        if type(layer) in (layers.Activation, layers.Softmax):
+        squashes = type(layer).__name__ in ("Softmax", "Sigmoid")  # of keras.ops
+        if squashes or type(layer) in (layers.Activation, layers.Softmax):
             return path, lambda x, *args, **kwargs: x
         if getattr(layer, "activation", None) not in _SQUASHING:
             return path, layer
@@ -223,9 +224,9 @@ class _Run(Replay):
         """The classifier's kernel, (channels, classes)."""
         behind = self.paths[self.paths.index(self._target) + 1 :]
         weighted = [p[-1].layer for p in behind if getattr(p[-1].layer, "weights", ())]
-        if len(weighted) == 1 and isinstance(
-            weighted[0], (layers.Dense, layers.Conv2D)
-        ):
+        averages = not any("Max" in type(p[-1].layer).__name__ for p in behind)
+        kinds = (layers.Dense, layers.Conv2D)
+        if averages and len(weighted) == 1 and isinstance(weighted[0], kinds):
             kernel = ops.convert_to_numpy(weighted[0].kernel).astype("float32")
             if kernel.size == channels * kernel.shape[-1]:
                 return kernel.reshape(channels, -1)
@@ -256,9 +257,9 @@ class _Run(Replay):
                 seen["map"] = self._target[-1].layer(*args, **kwargs)
             return seen["map"]
 
-        def excite(x):
+        def excite(inputs):
             layer = self._gate[-1].layer
-            x = ops.cast(x, layer.compute_dtype)
+            x = ops.cast(inputs, layer.compute_dtype)
             seen["gate"] = layer.excitation(x)
             seen["map"] = x if self._gate == self._target else seen.get("map")
             return x * seen["gate"]
@@ -286,6 +287,11 @@ class _Run(Replay):
                     lambda x: ops.sum(chosen * self(images, x, training=training)[0]),
                     maps,
                 )
+                if weights is None:
+                    raise ValueError(
+                        "`layer` must lead to the scores. Received: "
+                        f"{path_name(self._target)!r}, which does not."
+                    )
                 weights = ops.mean(
                     ops.cast(weights, "float32"), positions, keepdims=True
                 )

@@ -134,11 +134,15 @@ def _input_shapes(model, input_shape):
                 f"(224, 224, 3). Received: input_shape={input_shape!r}"
             )
         shapes = [tuple(map(integer_or_none, input_shape))]
-    if any(None in shape for shape in shapes):
-        raise ValueError(
-            "The image size must be known. Received: a model with the input shape "
-            f"{shapes[0]}. Set it, for example input_shape=(224, 224, 3)."
-        )
+    for shape in shapes:
+        if None in shape:
+            remedy = "Set it, for example input_shape=(224, 224, 3)."
+            if len(shapes) > 1:
+                remedy = "Build the model with fixed sizes."
+            raise ValueError(
+                "The image size must be known. Received: a model with the input shape "
+                f"{shape}. {remedy}"
+            )
     return [(None, *shape) for shape in shapes]
 
 
@@ -213,11 +217,7 @@ def _multiply_adds(layer, input_shape, output_shape) -> int:
 
 
 def _se_formula(model) -> float:
-    total = 0.0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            total += _se_formula(layer)
-        elif isinstance(layer, SqueezeExcite):
-            channels, width = layer.reduce.kernel.shape[-2:]
-            total += 2 / (layer.reduction or channels / width) * channels**2
-    return total
+    every = {id(layer): layer for part in graph.models(model) for layer in part.layers}
+    blocks = [layer for layer in every.values() if isinstance(layer, SqueezeExcite)]
+    shapes = [(layer, *layer.reduce.kernel.shape[-2:]) for layer in blocks]
+    return float(sum(2 / (x.reduction or c / width) * c**2 for x, c, width in shapes))

@@ -190,8 +190,8 @@ def draw_course(statistics: Excitation, removal: Removal | None = None):
         "deviation\nfrom channel's mean": [("", [x.spread for x in layers])],
         "distance\nfrom identity": [("", [x.distance for x in layers])],
         "saturation": [
-            ("open, 0.9 and more", [x.open for x in layers]),
-            ("closed, 0.1 and less", [x.closed for x in layers]),
+            ("open, 0.9 of the largest", [x.open for x in layers]),
+            ("closed, 0.1 of it", [x.closed for x in layers]),
         ],
     }
     if removal is not None:

@@ -217,6 +217,7 @@ def _scores(output):
         raise ValueError(
             "`model` must be a classifier with one output (batch, classes) of two or "
             f"more classes. Received: {received}. Build a model with that output only. "
-            "If the output is one probability p, return the two classes 1 - p and p."
+            "If the output is one probability p, return the two classes 1 - p and p, "
+            "or measure the gates alone (keras-senet explain --no-removal)."
         )
     return np.asarray(output)

@@ -136,15 +136,25 @@ def layer_rows(statistics: Excitation, removal: Removal | None = None) -> list[t
 
 def group_rows(statistics: Excitation, removal: Removal) -> list[tuple]:
     """Returns a table of several layers at once, its head first, all cells as text."""
-    parameters = {x.name: x.parameters for x in statistics.layers}
     rows = [("layers at once", "parameters", *_loss_columns(removal))]
     for identity, mean in zip(removal.groups[::2], removal.groups[1::2], strict=True):
         names = identity.layers
         label = f"{names[0]} to {names[-1]}"
         label = "all" if len(names) == len(statistics.layers) else label
         losses = (f"{100 * removal.loss(t):.2f}" for t in (identity, mean))
-        rows.append((label, f"{sum(parameters[n] for n in names):,}", *losses))
+        rows.append((label, f"{_saved(statistics, names):,}", *losses))
     return rows
+
+
+def _saved(statistics, names) -> int:
+    """The parameters of the layers of which no call is left without these."""
+
+    def layer(name):  # without the number of a further call
+        return name.partition(":")[0]
+
+    kept = {layer(x.name) for x in statistics.layers if x.name not in names}
+    parameters = {layer(x.name): x.parameters for x in statistics.layers}
+    return sum(n for name, n in parameters.items() if name not in kept)
 
 
 def _loss_columns(removal):
@@ -160,9 +170,8 @@ def verdict(statistics: Excitation, removal: Removal) -> str:
         limit = f"{100 * removal.tolerance:g} % of the predictions"
     if removal.together is None:
         return f"{subject} can be removed alone for at most {limit}."
-    saved = {x.name: x.parameters for x in statistics.layers}
-    parameters = sum(saved[name] for name in removal.together.layers)
-    share = parameters / sum(saved.values())
+    parameters = _saved(statistics, removal.together.layers)
+    share = parameters / _saved(statistics, [x.name for x in statistics.layers])
     how = ", ".join(f"{t.layers[0]} ({t.by})" for t in removal.dispensable)
     cost = f"{100 * removal.loss(removal.together):.2f}"
     kind = "% of the predictions" if removal.top1 is None else "points"

@@ -11,7 +11,7 @@ from keras_senet.benchmark import measure_input
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import check_new
-from keras_senet.cli.train import RECIPE_TITLES, named_network, value_of
+from keras_senet.cli.train import RECIPE_TITLES, value_of
 from keras_senet.training.recipe import Recipe
 from keras_senet.training.recipes import load_recipe
 from keras_senet.utils.files import write_json
@@ -76,8 +76,8 @@ def _sentence(speed):
 
 def parse(arguments: Sequence[str]) -> BenchmarkData | None:
     """Reads the words after the two verbs."""
-    name = value_of("--recipe", arguments) or "quickstart"
+    given = value_of("--recipe", arguments)
+    name = given or "quickstart"
     default = BenchmarkData(recipe=name, values=load_recipe(name))
-    return parse_arguments(
-        BenchmarkData, "benchmark data", arguments, default, named_network(arguments)
-    )
+    network = value_of("--model", arguments) or (given and default.values.model)
+    return parse_arguments(BenchmarkData, "benchmark data", arguments, default, network)

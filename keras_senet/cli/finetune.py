@@ -8,13 +8,12 @@ from typing import ClassVar
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from keras_senet.cli.command import parse_arguments
+from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
 from keras_senet.cli.train import (
     EXIT_STOPPED,
     RECIPE_TITLES,
-    named_network,
     run_training,
     value_of,
 )
@@ -109,6 +108,8 @@ def parse(arguments: Sequence[str]) -> Finetune | None:
     """Reads the words after the verb; weights that are given may name the network."""
     import tyro
 
+    if value_of("--data", arguments) is not None:
+        raise UsageError("the data is the first argument: keras-senet finetune DATA")
     weights = value_of("--weights", arguments)
     folder = value_of("--run-folder", arguments)
     data, values = tyro.MISSING, FinetuneRecipe(model="se_resnet50")
@@ -118,6 +119,5 @@ def parse(arguments: Sequence[str]) -> Finetune | None:
     elif weights is not None and value_of("--model", arguments) is None:
         values = FinetuneRecipe(weights=weights)
     default = Finetune(data=data, run_folder=tyro.MISSING, values=values)
-    return parse_arguments(
-        Finetune, "finetune", arguments, default, named_network(arguments)
-    )
+    network = value_of("--model", arguments)
+    return parse_arguments(Finetune, "finetune", arguments, default, network)

@@ -59,7 +59,7 @@ def _model_rows(opened):
         ("output", _shape(model.output_shape)),
         ("parameters", f"{model.count_params():,}"),
     ]
-    if None not in model.input_shape[1:]:
+    if not any(None in tensor.shape[1:] for tensor in model.inputs):
         costs = keras_senet.complexity(model)
         share = costs.se_parameters / max(costs.parameters, 1)
         rows += [

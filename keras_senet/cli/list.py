@@ -1,7 +1,6 @@
 """`keras-senet list`."""
 
 import dataclasses
-import fnmatch
 import functools
 
 from tyro.conf import Positional
@@ -9,7 +8,7 @@ from tyro.conf import Positional
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import nearest
-from keras_senet.utils.networks import known_networks
+from keras_senet.utils.networks import known_networks, matching_networks
 from keras_senet.weights.catalogue import by_accuracy, find_preset, list_weights
 
 
@@ -32,7 +31,7 @@ class List:
 
     def run(self) -> int:
         networks = known_networks()
-        names = fnmatch.filter(networks, self.pattern)
+        names = matching_networks(self.pattern)
         if not names:
             raise ValueError(
                 f"No network matches the pattern {self.pattern!r}."

@@ -106,6 +106,7 @@ def _explain(model, path, picture, image, values) -> Path:
     from PIL import Image
 
     from keras_senet.analysis import class_activation, overlay
+    from keras_senet.data.images import EXPLAINED
     from keras_senet.utils.files import atomic_path
 
     # One unit speaks for class 1, whose score it is.
@@ -113,7 +114,7 @@ def _explain(model, path, picture, image, values) -> Path:
     (where,) = class_activation(model, image[np.newaxis], best)
     shown = Image.fromarray(overlay(picture, where))
     factor = -(-_LEAST_SIDE // min(shown.size))
-    path = Path(f"{path}.explained.png")
+    path = Path(f"{path}{EXPLAINED}")
     with atomic_path(path, overwrite=True) as temporary:
         shown.resize([side * factor for side in shown.size]).save(temporary)
     return path
@@ -163,6 +164,12 @@ def _preparation(runner):
             "Predictions need a model that normalizes raw images, or says how they are "
             f"normalized. Received: {runner.name}, which does neither. Build it with "
             "include_preprocessing=True."
+        )
+    if record is None and shape[1] is None:
+        raise ValueError(
+            "Predictions need to know the size of the images. Received: "
+            f"{runner.name}, which takes any size. Give its card a preprocessing, or "
+            "build it with an input_shape."
         )
     record = record or PLAIN
     record = dataclasses.replace(record, image_size=shape[1] or record.image_size)

@@ -37,7 +37,6 @@ def first_images(source, split, model, limit):
     """
     import numpy as np
 
-    from keras_senet.data.failures import explained
     from keras_senet.opening import open_model
 
     opened = open_model(model)
@@ -50,9 +49,7 @@ def first_images(source, split, model, limit):
             "with --images 0."
         )
     view = opened.view(source, default_size=224)
-    dataset = view.batches(split, limit=limit)
-    with explained(source):
-        images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    images, labels = zip(*view.arrays(split, limit=limit), strict=True)
     known = not source.multi_label and has_classes(card, source.class_names)
     return np.concatenate(images), np.concatenate(labels) if known else None
 

@@ -130,21 +130,10 @@ def parse(arguments: Sequence[str]) -> Train | None:
     resume = "--resume" in arguments
     if resume and name is None and folder is not None:
         name = str(Path(folder).expanduser() / "recipe.json")
-    default = Train(
-        run_folder=tyro.MISSING,
-        recipe=name or "quickstart",
-        values=load_recipe(name or "quickstart"),
-    )
-    return parse_arguments(Train, "train", arguments, default, named_network(arguments))
-
-
-def named_network(arguments):
-    """The network that the words name, or None."""
-    name = value_of("--model", arguments)
-    recipe = value_of("--recipe", arguments)
-    if name is None and recipe is not None:
-        return load_recipe(recipe).model
-    return name
+    values = load_recipe(name or "quickstart")
+    network = value_of("--model", arguments) or (name and values.model)
+    default = Train(run_folder=tyro.MISSING, recipe=name or "quickstart", values=values)
+    return parse_arguments(Train, "train", arguments, default, network)
 
 
 def value_of(option, arguments):

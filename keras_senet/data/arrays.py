@@ -7,7 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop
-from keras_senet.data.source import Part, Reader, Source, check_held_out
+from keras_senet.data.source import (
+    Part,
+    Reader,
+    Source,
+    check_held_out,
+    held_out_count,
+)
 from keras_senet.utils.labelled import class_numbers, read_labelled
 
 
@@ -171,7 +177,7 @@ def _held_out(labels, share):
     chosen = []
     for group in np.unique(groups):
         places = np.random.default_rng(0).permutation(np.flatnonzero(groups == group))
-        count = min(max(1, round(share * len(places))), len(places) - 1)
+        count = held_out_count(share, len(places))
         chosen += list(places[:count])
     if not chosen:
         raise ValueError(

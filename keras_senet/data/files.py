@@ -15,8 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window, crop, decode_jpeg
-from keras_senet.data.images import ACCEPTED, check_image, is_image_file, read_image
-from keras_senet.data.source import Part, Reader, Source
+from keras_senet.data.images import (
+    ACCEPTED,
+    EXPLAINED,
+    check_image,
+    is_image_file,
+    read_image,
+)
+from keras_senet.data.source import Part, Reader, Source, held_out_count
 from keras_senet.utils.files import sha256
 
 # In lower case; a folder's own may differ.
@@ -76,7 +82,8 @@ def _is_hidden(entry: os.DirEntry | Path) -> bool:
     """Whether a file or folder is a program's and not the user's."""
     if entry.name.startswith("__"):
         return os.path.isdir(entry)
-    return entry.name.startswith(".") or entry.name.casefold() in _HIDDEN
+    name = entry.name.casefold()
+    return name.startswith(".") or name in _HIDDEN or name.endswith(EXPLAINED)
 
 
 def composed(name: str) -> str:
@@ -288,20 +295,21 @@ def _checked(
     checked = functools.partial(_read, whole=on_error == "skip")
     with ThreadPoolExecutor() as pool:
         for split, pairs in listed.items():
-            files[split] = []
+            files[split], wrong = [], []
             for result in pool.map(checked, _in_fixed_order(root, pairs)):
                 if isinstance(result, ImageFile):
                     files[split].append(result)
                 elif on_error == "raise":
                     raise result
                 else:
-                    errors.append(str(result))
-    for split, readable in files.items():
-        if listed[split] and not readable:
-            raise ValueError(
-                f"None of the images for {split!r} of {str(root)!r} can be read. The "
-                f"first error: {errors[0]}"
-            )
+                    wrong.append(str(result))
+            if not files[split]:
+                first = f"The first error: {wrong[0]}" if wrong else "It has none."
+                raise ValueError(
+                    f"{split!r} of {str(root)!r} must have an image that can be read. "
+                    f"{first}"
+                )
+            errors += wrong
     return files, errors
 
 
@@ -348,7 +356,7 @@ def _hold_out(
         groups["" if class_names is None else class_names[file.label]].append(file)
     train, test = [], []
     for _, members in sorted(groups.items()):
-        count = min(max(1, round(share * len(members))), len(members) - 1)
+        count = held_out_count(share, len(members))
         test += members[:count]
         train += members[count:]
     alone = sorted(name for name, members in groups.items() if len(members) == 1)

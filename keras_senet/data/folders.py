@@ -1,5 +1,6 @@
 """A folder of images, one subfolder a class, as a source."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,7 @@ def open_folder(
         found[split].setdefault(composed(subfolder.name), []).extend(paths)
     class_names = tuple(sorted(found["train"]))
     _check_classes(folders, found)
-    return open_files(
+    source = open_files(
         str(path),
         root,
         {
@@ -78,6 +79,7 @@ def open_folder(
         left_out=left_out,
         notes=notes,
     )
+    return dataclasses.replace(source, folders=tuple(folders.values()))
 
 
 def _check_classes(

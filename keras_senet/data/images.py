@@ -19,6 +19,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"
 )  # fmt: skip
+# Of the picture that `predict` writes beside a photograph, which is none of the data.
+EXPLAINED = ".explained.png"
 ACCEPTED = "The accepted formats are JPEG, PNG, BMP, GIF, WebP and TIFF."
 # Other formats stay closed: some run programs, and no folder of photos means them.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")

@@ -133,6 +133,8 @@ def batches(
     check_fit(crop_fraction, interpolation)
     grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
     _require(channels in (1, 3), grey_or_rgb, channels=channels)
+    number = integer_or_none(seed)
+    _require(number is not None and number >= 0, "be an integer from 0", seed=seed)
     _check_random(training, one_hot, {**changes, "epoch": epoch})
     _check_place(step, steps, epoch, worker, batch_size, drop_remainder)
     records = source.reader.records(part)

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -83,6 +84,7 @@ class Source:
         skipped: Number of unreadable images that were left out.
         left_out: Number of files that are not images, by their extension.
         notes: Other facts that a reader of the results must know, one sentence each.
+        folders: Those in which every image file is one of the data.
 
     Example:
 
@@ -102,6 +104,7 @@ class Source:
     skipped: int = 0
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
     reader: Reader = dataclasses.field(repr=False, compare=False)
 
     def dataset(self, split: str) -> tf.data.Dataset:
@@ -168,6 +171,11 @@ def check_held_out(held_out: float) -> None:
         raise ValueError(
             f"`held_out` must lie between 0 and 1. Received: held_out={held_out!r}."
         )
+
+
+def held_out_count(held_out: float, images: int) -> int:
+    """Returns how many images are held out: a share, at least one, never all."""
+    return min(max(1, round(held_out * images)), images - 1)
 
 
 def _place(end: str, images: int) -> int:

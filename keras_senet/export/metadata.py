@@ -85,10 +85,11 @@ def _input(writer: "_Writer", tensor, normalization) -> int:
     """TensorMetadata: name 0, description 1, content 3, process_units 4, stats 5."""
     # An open size is written as 1 and told by the signature.
     shape = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
-    fields = {0: writer.text("image")}
-    if len(shape) == 4 and shape[3] in _COLOR_SPACE:
+    is_image = len(shape) == 4 and shape[3] in _COLOR_SPACE
+    fields = {0: writer.text("image" if is_image else tensor.name.decode())}
+    if is_image:
         fields[3] = _image_content(writer, shape)
-    if normalization is not None:
+    if is_image and normalization is not None:
         means, deviations = normalization
         text = "Pixels 0 to 255, red, green, blue or grey, normalised as said here."
         fields[1] = writer.text(text)

@@ -85,14 +85,7 @@ def export_openvino(
     path = Path(path)
     check_ending(path, SUFFIXES["openvino"])
     check_quantization(quantization, QUANTIZATIONS)
-    try:
-        import openvino  # noqa: F401
-
-        if quantization == "int8":
-            import nncf  # noqa: F401
-    except ImportError as error:
-        packages = ["openvino", "nncf"] if quantization == "int8" else ["openvino"]
-        raise not_installed("OpenVINO files", error, *packages) from error
+    check_openvino(quantization)
     check_openvino_weights(path, overwrite)
     with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)
@@ -104,6 +97,18 @@ def export_openvino(
         write_openvino(frozen, temporary, quantization, images)
         move_openvino_weights(temporary, path)
     return path
+
+
+def check_openvino(quantization: str | None) -> None:
+    """Raises an ImportError if a package is missing that writes such a file."""
+    try:
+        import openvino  # noqa: F401
+
+        if quantization == "int8":
+            import nncf  # noqa: F401
+    except ImportError as error:
+        packages = ["openvino", "nncf"] if quantization == "int8" else ["openvino"]
+        raise not_installed("OpenVINO files", error, *packages) from error
 
 
 def write_openvino(

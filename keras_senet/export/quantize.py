@@ -36,6 +36,11 @@ _INTEGERS = ("int8", "uint8", "int16")
 _CONVOLUTIONS = ("CONV_2D", "FULLY_CONNECTED")
 
 
+def is_int8(quantization: str | None) -> bool:
+    """Whether a quantization is one of those that need images."""
+    return quantization is not None and quantization.startswith("int8")
+
+
 def check_quantization(quantization: str | None, known: tuple[str | None, ...]) -> None:
     """Raises a ValueError for a quantization that a kind of file does not have."""
     if quantization in known:

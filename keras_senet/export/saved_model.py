@@ -222,9 +222,7 @@ def _serve(frozen: Frozen, top: int) -> _Served:
         return _Served(signatures=signatures, missing={CLASSIFY_BYTES: reason})
     raw = bool(frozen.card.normalises)
     record = frozen.card.preprocessing or PLAIN
-    size = tuple(images.shape[1:3])
-    if None in size:
-        size = (record.image_size,) * 2
+    size = (side or record.image_size for side in images.shape[1:3])
     shape = (*size, images.shape[-1])
 
     def classify_bytes(image_bytes):

@@ -19,6 +19,7 @@ from keras_senet.export.quantize import (
     calibration_images,
     check_quantization,
     gate_operations,
+    is_int8,
     quantize_mixed,
     revived,
     tensor_ranges,
@@ -138,11 +139,6 @@ def export_tflite(
     return Path(path)
 
 
-def is_int8(quantization: str | None) -> bool:
-    """Whether a quantization is one of those that need images."""
-    return quantization is not None and quantization.startswith("int8")
-
-
 def check_arguments(path, quantization, io_type, float_operations=()) -> None:
     """Raises a ValueError for arguments that make no sense together."""
     check_ending(path, SUFFIXES["tflite"])
@@ -150,6 +146,11 @@ def check_arguments(path, quantization, io_type, float_operations=()) -> None:
     if io_type not in INT8_TYPES:
         raise ValueError(
             f"`io_type` must be one of {INT8_TYPES}. Received: io_type={io_type!r}"
+        )
+    if isinstance(float_operations, str):
+        raise ValueError(
+            "`float_operations` must be a list of expressions. Received: "
+            f"float_operations={float_operations!r}"
         )
     if is_int8(quantization):
         return
@@ -272,7 +273,7 @@ class Conversion:
                 converter.target_spec.supported_types = [tf.float16]
             if quantization == "int8":
                 converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS_INT8]
-                batches = [[batch] for batch in self.images]
+                batches = [[batch] for batch in self._whole_range()]
                 converter.representative_dataset = lambda: batches
                 converter.inference_input_type = tf.as_dtype(io_type)
                 converter.inference_output_type = tf.as_dtype(io_type)
@@ -282,6 +283,18 @@ class Conversion:
                 raise ValueError(_reason(error)) from error
         check_builtin(data)
         return data
+
+    def _whole_range(self) -> list[np.ndarray]:
+        """The images, with black and white among them where the model takes pixels.
+
+        A pixel is a step of the input then, as `ranges` has it.
+        """
+        ends = min(map(np.min, self.images)), max(map(np.max, self.images))
+        if not self.frozen.card.normalises or ends == (0, 255):
+            return self.images
+        last = self.images[-1].copy()
+        last[:, 0, 0], last[:, -1, -1] = 0, 255
+        return [*self.images, last]
 
     def _mixed(self, **types: Any) -> bytes:
         return quantize_mixed(self.float32, self.ranges, **types)

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 
 from keras_senet.data import Source, open_source
-from keras_senet.data.failures import explained
-from keras_senet.export.openvino import write_openvino
+from keras_senet.export.openvino import check_openvino, write_openvino
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.search import LAYER_IMAGES, check_classifier, layer_errors
 from keras_senet.export.tflite import QUANTIZATIONS, Conversion
@@ -258,6 +257,8 @@ def _check(variants) -> None:
             f"`variants` must be some of {VARIANTS}, or None for all .tflite files. "
             f"Received: variants={variants!r}.{hint}"
         )
+    for name in _OPENVINO.keys() & set(variants or ()):
+        check_openvino(_OPENVINO[name])
 
 
 def _ready(model, data, labels, image_size, fold) -> Frozen:
@@ -305,9 +306,7 @@ def _batches(frozen: Frozen, data, split, limit):
     if not isinstance(data, Source):
         yield from read_labelled(data, limit=limit)
         return
-    view = view_source(data, frozen.card, frozen.name)
-    with explained(data):
-        yield from view.batches(split, limit=limit).as_numpy_iterator()
+    yield from view_source(data, frozen.card, frozen.name).arrays(split, limit=limit)
 
 
 def _score(model, files, batches):

@@ -227,7 +227,8 @@ def _compare(expected: dict, actual: dict, labels, card: Card) -> dict:
         )
     differences = [_difference(expected[name], actual[name]) for name in expected]
     name = (_class_output(expected) or list(expected))[0]
-    if expected[name].shape[-1] == 1 and not card.binary:
+    one = expected[name].shape[-1] == 1 and not card.binary
+    if expected[name].ndim != 2 or one:
         labels = None  # nothing says which values are which class
     model_top, file_top = map(card.predicted, (expected[name], actual[name]))
     return {

@@ -134,7 +134,9 @@ class SqueezeExcite(keras.layers.Layer):
             )
         self.input_spec = keras.layers.InputSpec(ndim=rank, axes={axis: channels})
         pooled_shape = (input_shape[0], *[1] * (rank - 2))
-        width = self.squeeze_filters or self._round(channels)
+        width = self.squeeze_filters or squeeze_width(
+            channels, self.reduction, self.divisor
+        )
         self.reduce = self._convolution("reduce", rank - 2, width)
         self.reduce.build((*pooled_shape, channels))
         self.expand = self._convolution("expand", rank - 2, channels)
@@ -209,11 +211,6 @@ class SqueezeExcite(keras.layers.Layer):
             name=name,
         )
 
-    def _round(self, channels):
-        d = self.divisor
-        half = d / 2 if d > 1 else 0
-        return max(d, int(channels / self.reduction + half) // d * d)
-
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
 
@@ -236,6 +233,12 @@ class SqueezeExcite(keras.layers.Layer):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
+
+
+def squeeze_width(channels: int, reduction: float, divisor: int) -> int:
+    """Returns C / r rounded to a multiple of the divisor, with 1 rounded down."""
+    half = divisor / 2 if divisor > 1 else 0
+    return max(divisor, int(channels / reduction + half) // divisor * divisor)
 
 
 def check_form(

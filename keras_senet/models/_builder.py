@@ -374,6 +374,12 @@ def constructor(
                     "the network and keep its weights, use keras_senet.graft.",
                     stacklevel=2,
                 )
+            if checkpoint.layout == "keras_senet":
+                told = checkpoint.card.arguments()
+                if options.classes not in (None, checkpoint.card.classes):
+                    told.pop("classifier_activation", None)  # of another classifier
+                told = {n: v for n, v in told.items() if n not in given}
+                options = dataclasses.replace(options, **told)
         return _assemble(family, network, row, options, checkpoint)
 
     build.__name__ = build.__qualname__ = name
@@ -415,7 +421,8 @@ def _assemble(family, network, row, options, checkpoint):
     elif options.pooling:
         x = pool(x, options.pooling, options.data_format)
     card = Card(
-        constructor=network,
+        # Not of what has layers of its own before the network.
+        constructor=network if source is inputs else None,
         architecture=row.to_json(),
         include_top=options.include_top,
         outputs=outputs_of(options.classifier_activation)

@@ -113,7 +113,8 @@ def check_fit(family, options: Options) -> None:
         )
     if options.output_stride is not None and not family.dilates:
         raise ValueError(
-            "`output_stride` must be None: only ResNets can have dilated stages. "
+            "`output_stride` must be None: only the ResNets and RegNets for large "
+            "images can have dilated stages. "
             f"Received: output_stride={options.output_stride!r}"
         )
     if options.input_tensor is None and options.input_shape is not None:

@@ -1,6 +1,5 @@
 """The networks by name."""
 
-import fnmatch
 from collections.abc import Callable
 
 import keras
@@ -25,7 +24,7 @@ from keras_senet.models._architecture import Architecture
 from keras_senet.models._builder import POOLS
 from keras_senet.models._records import Option, options_of
 from keras_senet.utils.errors import nearest
-from keras_senet.utils.networks import check_network
+from keras_senet.utils.networks import check_network, matching_networks
 from keras_senet.weights.catalogue import PRESETS, by_accuracy
 from keras_senet.weights.repository import SCHEME
 
@@ -67,11 +66,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     >>> keras_senet.list_models("se_resnet*")[:3]
     ['se_resnet18', 'se_resnet34', 'se_resnet50']
     """
-    names = [
-        name
-        for name, build in CONSTRUCTORS.items()
-        if fnmatch.filter((name, build.__name__), pattern)
-    ]
+    names = matching_networks(pattern)
     if not pretrained:
         return names
     presets = [PRESETS[preset] for preset in weights_room.list_weights()]
@@ -113,8 +108,6 @@ def create_model(name: str, /, **kwargs) -> keras.Model:
     else:
         checkpoint = weights_room.open_checkpoint(name)
         weights, network = name, network_of(checkpoint.card)
-        if checkpoint.layout == "keras_senet" and "classes" not in kwargs:
-            kwargs = {**checkpoint.card.arguments(), **kwargs}
     if network is None:
         raise ValueError(
             f"{name!r} does not say which network it has. Give the network: "

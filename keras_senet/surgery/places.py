@@ -142,6 +142,8 @@ def _given(net, selects):
 
 def _selector(after, nets):
     names = [call.layer.name for net in nets for call in net.calls]
+    if isinstance(after, keras.Layer):
+        after = [after.name]
     if callable(after):
         return after
     if isinstance(after, (str, re.Pattern)):
@@ -158,6 +160,11 @@ def _selector(after, nets):
                 f"after={pattern.pattern!r}.{nearest(pattern.pattern, names)}"
             )
         return lambda layer: pattern.fullmatch(layer.name)
+    if not isinstance(after, Iterable):
+        raise ValueError(
+            "`after` must be a regular expression, names of layers or a function. "
+            f"Received: after={after!r}"
+        )
     wanted = set(after)
     for name in sorted(wanted):
         if name not in names:
@@ -287,7 +294,8 @@ def _checked(net, place):
     """The place, skipped where it is no map or has a gate already."""
     maker, users = net.maker(place.tensor), net.users(place.tensor)
     why = place.skipped
-    if maker is None or not 3 <= len(place.tensor.shape) <= 5:
+    shape = place.tensor.shape
+    if maker is None or len(maker.outputs) != 1 or not 3 <= len(shape) <= 5:
         why = "it is not a map that a layer makes"
     elif any(_is_gate(net, call) for call in (maker, *users)):
         why = why or "it has a gate already"

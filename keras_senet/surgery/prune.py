@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import numbers
 from typing import Literal
 
 import keras
@@ -75,7 +76,7 @@ def prune(
     0.53
     """
     graph.check_one_input(model)
-    if not 0 < keep <= 1:
+    if not isinstance(keep, numbers.Real) or not 0 < keep <= 1:
         raise ValueError(f"`keep` must be above 0, at most 1. Received: keep={keep!r}")
     if importance not in IMPORTANCES:
         raise ValueError(

@@ -15,11 +15,13 @@ from keras_senet.training.network import (
     dtype_policy,
     own_memory,
 )
+from keras_senet.training.optimization import check_rates
 from keras_senet.training.recipe import Recipe
 
 # What needs TensorFlow's data pipeline, its strategies or a run folder.
 _ONLY_TRAIN = (
     "weights",
+    "limit",
     "linear_probe",
     "head_epochs",
     "passes",
@@ -83,6 +85,7 @@ def fit_arrays(
     given = [(images, labels), *([] if validation is None else [validation])]
     pairs = [(np.asarray(x), np.asarray(y)) for x, y in given]
     _check(recipe, pairs)
+    check_rates(recipe)
     images, labels = pairs[0]
     classes = recipe.classes or int(np.max(labels)) + 1
     if classes < 2:
@@ -112,6 +115,8 @@ def fit_arrays(
     ours = [keras.callbacks.TerminateOnNaN(raise_error=True)]
     if plateau := make_plateau(recipe, "val_loss" if pairs[1:] else "loss"):
         ours.append(plateau)
+    if recipe.ema_momentum:
+        ours.append(keras.callbacks.SwapEMAWeights())
     if keras.backend.backend() == "torch":
         ours.append(keras.callbacks.LambdaCallback(on_epoch_begin=_reseed(recipe.seed)))
     held_out = [(x, keras.utils.to_categorical(y, classes)) for x, y in pairs[1:]]
@@ -149,6 +154,15 @@ def _check(recipe, pairs):
                 "`labels` must be one integer for each of the images. Received: labels "
                 f"of shape {y.shape} and dtype {y.dtype} for {len(x)} images."
             )
+        if not len(x) or not 0 <= x.min() <= x.max() <= 255 or 0 < x.max() <= 1:
+            ends = f"values from {x.min()} to {x.max()}" if len(x) else "no image"
+            raise ValueError(f"Images must be raw, 0..255. Received: {ends}.")
+    for name, side in (("image_size", images.shape[1]), ("channels", images.shape[3])):
+        if getattr(recipe, name) not in (None, side):
+            raise ValueError(
+                f"`{name}` must be that of the images, {side}. Received: "
+                f"{name}={getattr(recipe, name)}. Leave it out."
+            )
     if len(images) < recipe.step_batch_size:
         raise ValueError(
             "There must be at least `global_batch_size` images. "
@@ -157,7 +171,7 @@ def _check(recipe, pairs):
         )
     if recipe.epochs is None:
         raise ValueError("`epochs` must be given for arrays. Received: epochs=None")
-    plain = Recipe(model=recipe.model)
+    plain = Recipe(model=recipe.model or "se_resnet20")
     for name in _ONLY_TRAIN:
         value, wanted = getattr(recipe, name), getattr(plain, name)
         if value != wanted:
@@ -190,9 +204,9 @@ def _reseed(seed):
 def _statistics(images):
     """What a source says of its images: each channel's mean and deviation, in 0..1."""
     mean, std = (
-        tuple(map(float, of(images, (0, 1, 2), dtype=np.float64) / 255))
-        for of in (np.mean, np.std)
+        of(images, (0, 1, 2), dtype=np.float64) / 255 for of in (np.mean, np.std)
     )
+    std = np.maximum(std, 1 / 255)  # of a channel that is the same everywhere
     return types.SimpleNamespace(
-        mean=mean, std=std, class_names=None, multi_label=False
+        mean=tuple(mean), std=tuple(std), class_names=None, multi_label=False
     )

@@ -56,7 +56,8 @@ def termination_noticed() -> Iterator[Termination]:
     try:
         yield termination
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        # None: a handler that Python did not set, and cannot set again.
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 class Checkpoints(keras.callbacks.Callback):

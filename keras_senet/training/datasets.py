@@ -30,15 +30,21 @@ def resolve_recipe(recipe: Recipe, source: data.Source, devices: int = 1) -> Rec
             cannot share its batches.
         FileNotFoundError: If there are no such weights.
     """
-    source.check_splits(recipe.train_split, recipe.validation_split)
+    held_out = "validation" if "validation" in source.splits else "test"
+    held_out = recipe.validation_split or held_out
+    source.check_splits(recipe.train_split, held_out)
     classes = len(source.class_names)
-    if recipe.classes not in (None, classes) and (recipe.classes, classes) != (1, 2):
+    one_for_two = (recipe.classes, classes) == (1, 2) and not source.multi_label
+    if recipe.classes not in (None, classes) and not one_for_two:
         raise ValueError(
             f"`classes` must be the {classes} of the data {source.name!r}. "
             f"Received: classes={recipe.classes!r}. Leave it out."
         )
     recipe = dataclasses.replace(
-        recipe, data=source.name, classes=recipe.classes or classes
+        recipe,
+        data=source.name,
+        validation_split=held_out,
+        classes=recipe.classes or classes,
     )
     recipe = _resolve_network(recipe, source)
     images = data_images(recipe, source, recipe.train_split)
@@ -47,6 +53,12 @@ def resolve_recipe(recipe: Recipe, source: data.Source, devices: int = 1) -> Rec
         batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
         recipe = dataclasses.replace(recipe, global_batch_size=batch)
     _check_devices(recipe, devices)
+    if images < recipe.step_batch_size:
+        raise ValueError(
+            "`global_batch_size` must be at most the number of training images. "
+            f"Received: global_batch_size={recipe.global_batch_size}, {images} images "
+            f"in {recipe.train_split!r} of {source.name!r}"
+        )
     if recipe.epochs is not None:
         return recipe
     epochs, passes = epochs_and_passes(

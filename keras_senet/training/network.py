@@ -160,7 +160,7 @@ def own_memory(optimizer: keras.optimizers.Optimizer) -> None:
 
     On JAX the two are one array then, which the next `predict` or `fit` gives away.
     """
-    if keras.backend.backend() == "jax" and optimizer.use_ema:
+    if keras.backend.backend() == "jax":
         for variable in optimizer.variables:
             variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
 

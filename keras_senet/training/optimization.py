@@ -90,6 +90,11 @@ def check_keras(recipe: Recipe) -> None:
             f"{what} does not work with the backend {backend!r}. Set "
             "KERAS_BACKEND=tensorflow, or use `fit_arrays`, which works with all."
         )
+    check_rates(recipe)
+
+
+def check_rates(recipe: Recipe) -> None:
+    """Raises an ImportError if Keras is too old for the rates of a recipe."""
     differ = any(phase.recipe.has_several_rates for phase in recipe.phases)
     if differ and not hasattr(keras.optimizers, "MultiOptimizer"):
         raise ImportError(

@@ -71,10 +71,11 @@ class Recipe:
             follow from `weights`.
         data: "bundled", a name of tensorflow_datasets, or a folder of images.
         train_split: The training images: a split or a slice of one, "train[:90%]".
-        validation_split: The split or slice for the evaluation after each epoch.
+        validation_split: The split or slice for the evaluation after each epoch and
+            for all choices; None is "validation" if the data has it, else "test".
             ImageNet's validation images are its "test".
         held_out: Share of each class that becomes "test" if the data has no such part.
-            The names of the images decide which ones.
+            In a folder, the names of the images decide which ones.
         image_size: Height and width in pixels; None is that of `weights`, else that of
             the data.
         channels: 1 or 3; None is that of `weights`, else that of the data.
@@ -175,7 +176,7 @@ class Recipe:
     model_arguments: ModelArguments = dataclasses.field(default_factory=dict)
     data: str = "bundled"
     train_split: str = "train"
-    validation_split: str = "test"
+    validation_split: str | None = None
     held_out: float = 0.2
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
@@ -290,6 +291,12 @@ class Recipe:
             "`freeze_batch_norm_epochs` must be less than `epochs` and needs "
             "freeze_batch_norm=False: batch normalization must learn first",
             "freeze_batch_norm_epochs epochs freeze_batch_norm",
+        )
+        yield (
+            # Keras' optimizer of several rates wants the gradients of all its weights.
+            not (late and self.has_several_rates),
+            "`freeze_batch_norm_epochs` needs layer_decay=1 and se_rate_factor=1",
+            "freeze_batch_norm_epochs layer_decay se_rate_factor",
         )
         yield (
             self.global_batch_size % self.accumulation_steps == 0,

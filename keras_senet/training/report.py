@@ -153,9 +153,8 @@ def _answer(result, verifications, values):
 def _about(result, values):
     texts = [
         values["split"],
-        f"If the data has no test part, {result.recipe.held_out:.0%} of each class are "
-        "held out. The names of the images decide which ones, so they are the same "
-        "each time.",
+        f"If the data has no test part, {result.recipe.held_out:.0%} of the images are "
+        "held out, the same ones each time.",
     ]
     chosen = "The linear probe" if values["probe"] else None
     if values["phases"] and result.recipe.stop_early:

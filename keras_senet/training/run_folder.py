@@ -5,6 +5,7 @@ import csv
 import os
 import platform
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from keras_senet.training.recipe import Recipe
 from keras_senet.training.recipes import load_recipe
-from keras_senet.training.state import RESUME
+from keras_senet.training.state import RESUME, find_state
 from keras_senet.utils.files import HOLDER, atomic_path, write_json
 from keras_senet.version import __version__
 
@@ -73,6 +74,34 @@ class RunFolder:
                 "A run must be resumed with its own recipe. Received: "
                 f"{'; '.join(differences)}. Leave out the recipe and its values."
             )
+
+    def check_apart(self, folders: Iterable[Path]) -> None:
+        """Raises a ValueError if the run folder lies in one of images."""
+        for folder in folders:
+            if self.path.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(
+                    "The run folder must not lie in the folder of the images, where "
+                    "its pictures would be images. Received: "
+                    f"{str(self.path)!r} in {str(folder)!r}. Choose another place."
+                )
+
+    def find_state(self, recipe: Recipe) -> Path | None:
+        """Returns the state from which a run goes on, or None before the first one.
+
+        Raises:
+            FileNotFoundError: If the run has gone on, and its states are gone.
+            OSError: If none of them is whole.
+        """
+        found, rows = find_state(self.last), 0
+        if self.history.exists():
+            rows = len(self.history.read_bytes().splitlines())
+        # The head, and the first epoch's row, which is written before its state.
+        if found is None and recipe.phases and (self.model.exists() or rows > 2):
+            raise FileNotFoundError(
+                f"There is no state of the run in {str(self.checkpoints)!r}. Put it "
+                "back, or start again in a new folder."
+            )
+        return found
 
     def remove_leftovers(self) -> None:
         """Removes what a process that was killed had begun to write."""

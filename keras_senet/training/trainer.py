@@ -47,7 +47,7 @@ from keras_senet.training.optimization import check_keras
 from keras_senet.training.probe import Probe, fit, see
 from keras_senet.training.recipe import Phase, Recipe
 from keras_senet.training.run_folder import RunFolder
-from keras_senet.training.state import RESUME, find_state, load_state, read_progress
+from keras_senet.training.state import RESUME, load_state, read_progress
 from keras_senet.training.strategies import (
     average_statistics,
     count_devices,
@@ -56,6 +56,7 @@ from keras_senet.training.strategies import (
     make_strategy,
     on_all_devices,
 )
+from keras_senet.utils.errors import as_integer
 from keras_senet.utils.files import disk_full_explained, locked_folder, temporary_folder
 from keras_senet.weights import save_model, save_weights
 
@@ -141,8 +142,10 @@ def train(
     with the weights of the last epoch, or with the recipe's `stop_early` of the best
     one, averaged with `ema_momentum`.
 
-    An interrupted run can be resumed. On one device, the result is bit-identical to
-    that of an uninterrupted run. SIGTERM saves the state after the current step.
+    An interrupted run can be resumed. On one CPU, the result is bit-identical to that
+    of an uninterrupted run; on one GPU it is after
+    `tf.config.experimental.enable_op_determinism()`. SIGTERM saves the state after the
+    current step, or after the evaluation.
 
     If TF_CONFIG names several workers, each of them calls this function. All must use
     the same run folder; only the first one, the chief, writes there. If a worker stops,
@@ -185,20 +188,24 @@ def train(
     (None, 10)
     """
     check_keras(recipe)
+    if checkpoint_every is not None:
+        as_integer("checkpoint_every", checkpoint_every)
     strategy = strategy or make_strategy()
     folder = RunFolder(run_folder)
     if not resume and is_chief(strategy):
         folder.check_new()
     if not isinstance(source, data.Source):
         source = data.open_source(
-            source or recipe.data,
+            recipe.data if source is None else source,
             data_dir=data_dir,
             on_error=recipe.on_error,
             held_out=recipe.held_out,
         )
+    folder.check_apart(source.folders)
     recipe = resolve_recipe(recipe, source, count_devices(strategy))
     if resume:
         folder.check_same(recipe)
+    found = folder.find_state(recipe) if resume else None
     batches = data.steps_per_epoch(
         source,
         recipe.train_split,
@@ -232,7 +239,7 @@ def train(
             disk_full_explained(written.path),
             explained(source, several_workers=is_multi_worker(strategy)),
         ):
-            training.run(find_state(folder.last) if resume else None)
+            training.run(found)
         return training.save(folder.path)
 
 
@@ -286,6 +293,12 @@ class _Fit:
     def run(self, found: Path | None) -> None:
         """Goes through the phases, or on from a state's file."""
         progress = read_progress(found) if found else {}
+        for name, images in self._counts().items():
+            if progress.get(name, images) != images:
+                raise ValueError(
+                    "A run must be resumed with its own images. Received: "
+                    f"{images} {name} images, of {progress[name]:.0f} in the run."
+                )
         self.folder.cut_history(int(progress.get("epoch", 0)))
         start = self._start_from_probe() if self.recipe.linear_probe else None
         begin = int(progress.get("begin", 0))
@@ -297,6 +310,13 @@ class _Fit:
                 begin = self._run_phase(phase, begin, resumed)
         if self.probe is not None:
             self._keep_the_better(start)
+
+    def _counts(self):
+        recipe, part = self.recipe, self.source.part
+        return {
+            "training": part(recipe.train_split).images,
+            "held-out": part(recipe.validation_split).images,
+        }
 
     def save(self, run_folder: Path) -> TrainingResult:
         """Writes the trained network, and returns the result."""
@@ -410,7 +430,7 @@ class _Fit:
             compile_model(self.model, recipe, self.steps)
             state = load_state(self.model, found) if found else START
         start = {"phase": phase.number, "begin": begin, "epoch": begin, "step": 0}
-        start["best"] = self.best
+        start |= {"best": self.best, **self._counts()}
         state = state._replace(progress={**start, **state.progress})
         checkpoints = Checkpoints(
             self.folder.checkpoints,

@@ -313,9 +313,10 @@ def plausible_size(path: str | os.PathLike) -> int:
     """Returns how many bytes the contents of a file of weights may claim to have.
 
     Weights hardly become smaller by compression. 64 MiB and 64 times the file leave
-    room for any honest one, and no network here has 4 GiB.
+    room for any honest small one, and twice the file for any of several GiB.
     """
-    return min(2**32, 2**26 + 64 * Path(path).stat().st_size)
+    size = Path(path).stat().st_size
+    return max(2 * size, min(2**32, 2**26 + 64 * size))
 
 
 class ImplausibleArchive(ValueError):

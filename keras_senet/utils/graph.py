@@ -115,6 +115,12 @@ def interface(model: keras.Model, image_size=None, batch_size=None) -> Interface
     names = _unique([_plain(tensor.name) for tensor in tensors])
     if len(tensors) == 1:
         names = ("images",)
+    if image_size is not None and all(len(t.shape) != 4 for t in tensors):
+        raise ValueError(
+            "`image_size` is for models that take images. Received: "
+            f"image_size={image_size!r} and inputs of the shapes "
+            f"{[tuple(t.shape) for t in tensors]}"
+        )
     axes = (2, 3) if data_format(model) == "channels_first" else (1, 2)
     inputs = tuple(
         (name, _sized(tensor.shape, image_size, batch_size, axes), tensor.dtype)

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_senet.utils import graph
+
 
 def outputs_of(activation: Any) -> str | None:
     """Returns what outputs behind an activation mean, or None where it does not tell.
@@ -21,21 +23,29 @@ def outputs_of(activation: Any) -> str | None:
     return next((name for f, name in known.items() if function is f), None)
 
 
-def outputs_of_model(model: keras.Model) -> str | None:
-    """Returns what the layer that makes a model's output says of its meaning."""
-    outputs = getattr(model, "outputs", None) or [None]  # None: subclassed
-    history = getattr(outputs[0], "_keras_history", None)
-    if history and not isinstance(history.operation, keras.Layer):
-        return None  # an operation of `keras.ops`, with an activation or without
-    for layer in reversed(model.layers):
-        if isinstance(layer, keras.Model):
-            return outputs_of_model(layer)
+def outputs_of_model(model: keras.Model, place: int = 0) -> str | None:
+    """Returns what the layer that makes one of a model's outputs says of its meaning.
+
+    None where it does not tell, as an operation of `keras.ops` or a subclassed model.
+    """
+    if not graph.is_functional(model):
+        return None
+    calls, tensor = graph.Graph(model), graph.graph_of(model).outputs[place]
+    while (call := calls.maker(tensor)) is not None:
+        layer = call.layer
+        if graph.is_functional(layer):
+            places = [id(output) for output in call.outputs]
+            return outputs_of_model(layer, places.index(id(tensor)))
         if isinstance(layer, keras.layers.Softmax):
             return "softmax"
-        if isinstance(layer, keras.layers.Activation | keras.layers.Dense):
-            return outputs_of(layer.activation)
-        if not isinstance(layer, keras.layers.Flatten | keras.layers.Reshape):
-            return None
+        has_activation = isinstance(layer, keras.layers.Activation | keras.layers.Dense)
+        meaning = outputs_of(layer.activation) if has_activation else None
+        # Mixed precision puts a linear activation behind the softmax.
+        is_idle = isinstance(layer, keras.layers.Activation) and meaning == "logits"
+        if is_idle or isinstance(layer, keras.layers.Flatten | keras.layers.Reshape):
+            tensor = call.inputs[0]
+        else:
+            return meaning
     return None
 
 
@@ -50,7 +60,11 @@ def takes_raw_images(model: keras.Model) -> bool:
 
     True where the first layer that changes the range of the values is a Rescaling or
     Normalization with a factor near 1/255, or one that subtracts a mean in pixels.
+    Inputs that are no RGB or grey images are no pixels.
     """
+    shapes = [tensor.shape for tensor in getattr(model, "inputs", None) or ()]
+    if shapes and not any(len(s) == 4 and {s[1], s[-1]} & {1, 3} for s in shapes):
+        return False
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling):
             scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)

@@ -1,5 +1,6 @@
 """What is known of every network without building it."""
 
+import fnmatch
 import functools
 import json
 from collections.abc import Iterable
@@ -18,6 +19,15 @@ def known_networks() -> dict[str, dict[str, Any]]:
     """
     file = resources.files("keras_senet.utils") / "networks.json"
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def matching_networks(pattern: str) -> list[str]:
+    """Returns the networks whose name, or whose constructor's, has a shell pattern."""
+    return [
+        name
+        for name, known in known_networks().items()
+        if fnmatch.filter((name, known["constructor"]), pattern)
+    ]
 
 
 def check_network(name: str, networks: Iterable[str] | None = None) -> None:

@@ -20,7 +20,7 @@ def quiet() -> Iterator[None]:
     while the block runs. Exceptions are not touched.
     """
     with _LOCK, tempfile.TemporaryFile() as sink:
-        sys.stderr.flush()
+        _flush()
         try:
             saved = os.dup(2)
         except OSError:  # a process without standard error
@@ -30,9 +30,14 @@ def quiet() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:  # as in a program without a terminal
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -330,9 +330,9 @@ for _preset in sorted(
     ):
         IMAGENET[_preset.card.constructor] = _preset.tag
 
-_UNIT = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+UNIT = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 # keras.applications' "caffe" mode: blue first, means subtracted, no scaling.
-_CAFFE_MODE = {
+CAFFE_MODE = {
     "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255),
     "std": (1 / 255, 1 / 255, 1 / 255),
     "channel_order": "BGR",
@@ -357,15 +357,15 @@ def _host(constructor, application, top1, top5, record, licence="Apache-2.0", **
     return Host(card=card, application=application, top1=top1, top5=top5)
 
 
-_LARGE = {**_UNIT, "image_size": 299}
+_LARGE = {**UNIT, "image_size": 299}
 
 HOSTS: dict[str, Host] = {
     host.card.constructor: host
     for host in (
         _host("se_inception_v3", "InceptionV3", 77.9, 93.7, _LARGE),
         _host("se_inception_resnet_v2", "InceptionResNetV2", 80.3, 95.3, _LARGE),
-        _host("se_mobilenet", "MobileNet", 70.4, 89.5, _UNIT),
-        _host("se_vgg16", "VGG16", 71.3, 90.1, _CAFFE_MODE, _CC_BY, batch_norm=False),
+        _host("se_mobilenet", "MobileNet", 70.4, 89.5, UNIT),
+        _host("se_vgg16", "VGG16", 71.3, 90.1, CAFFE_MODE, _CC_BY, batch_norm=False),
     )
 }
 

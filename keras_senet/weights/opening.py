@@ -53,7 +53,9 @@ def open_checkpoint(
         return None
     address = str(weights) if str(weights).startswith(repository.SCHEME) else ""
     known = address.removeprefix(repository.SCHEME).partition("@")[0]
-    preset = find_preset(known or str(weights), constructor)
+    # In an address, a word without a slash is no tag.
+    preset = find_preset(known or str(weights), None if address else constructor)
+    preset = None if address and "/" not in known else preset
     if preset is not None:
         check_preset(preset, constructor)
         if preset.card.licence in NOT_COMMERCIAL:

@@ -42,7 +42,7 @@ class Accuracy:
     Example:
 
     >>> keras_senet.weights.find_preset("se_resnet20.cifar10").accuracy.top1
-    91.77
+    92.27
     """
 
     top1: float

@@ -115,8 +115,9 @@ def fetch_file(file: File, folder: Path | None = None) -> Path:
         if path.is_file():
             if is_intact(path, file):
                 return path
-            _say(f"{path} is damaged and is downloaded again")
-            path.unlink()
+            known = _expected_hash(path, file)[1] is not None
+            what = "is damaged" if known else "has no known hash"
+            _say(f"{path} {what} and is downloaded again")
         part = folder / f".{file.name}.part"
         try:
             _obtain(file, part)

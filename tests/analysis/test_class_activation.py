@@ -115,6 +115,26 @@ def test_the_score_is_taken_before_the_activation(activation):
         close(class_activation(behind, IMAGES, 1), reference(IMAGES, [1] * 3, "se"))
 
 
+@pytest.mark.parametrize("squash", [keras.ops.softmax, keras.ops.sigmoid])
+def test_the_score_is_taken_before_an_operation(squash):
+    model = by_hand(activation=None)
+    behind = keras.Model(model.input, squash(model.output))
+    close(class_activation(behind, IMAGES, 1), reference(IMAGES, [1] * 3, "se"))
+
+
+@pytest.mark.parametrize("by", ["gradients", "gates"])
+def test_integers_and_se_called_by_keyword(by):
+    model = by_hand()
+    se, *last = model.layers[2:]
+    x = se(inputs=model.get_layer("conv").output)
+    for layer in last:
+        x = layer(x)
+    called = keras.Model(model.input, x)
+    whole = np.rint(20 * IMAGES).astype("uint8")
+    expected = class_activation(model, whole.astype("float32"), 1, by=by)
+    close(class_activation(called, whole, 1, by=by), expected)
+
+
 def test_one_unit_speaks_for_class_1_and_against_class_0():
     model = by_hand(classes=1, activation="sigmoid")
     close(class_activation(model, IMAGES, 1), reference(IMAGES, [0] * 3, "se"))
@@ -207,9 +227,26 @@ def plain():
     return keras.Model(inputs, layers.Dense(3)(x))
 
 
+def largest():
+    model = by_hand()
+    x = layers.GlobalMaxPooling2D()(model.get_layer("se").output)
+    return keras.Model(model.input, layers.Dense(3)(x))
+
+
+def aside():
+    inputs = keras.Input((4, 6, 3))
+    unused = layers.Conv2D(4, 1, name="unused")(inputs)
+    used = layers.Conv2D(4, 1)(inputs)
+    inner = keras.Model(inputs, [used, unused])
+    x = layers.GlobalAveragePooling2D()(inner(inputs)[0])
+    return keras.Model(inputs, layers.Dense(3)(x))
+
+
 @pytest.mark.parametrize(
     ("make", "kwargs", "message"),
     [
+        (largest, {"by": "gates"}, "something else follows 'se'"),
+        (aside, {"layer": "unused"}, "must lead to the scores.*/unused'"),
         (lambda: layers.Dense(2), {}, "functional or built sequential"),
         (lambda: by_hand(top=False), {}, "one output \\(batch, classes\\)"),
         (by_hand, {"by": "chance"}, "'gradients' or 'gates'"),

@@ -121,6 +121,14 @@ def test_open_image_sizes():
         complexity(model, input_shape=224)
 
 
+def test_the_open_one_of_several_inputs_is_named():
+    two = [keras.Input((4,)), keras.Input((None, None, 3))]
+    pooled = keras.layers.GlobalAveragePooling2D()(two[1])
+    model = keras.Model(two, keras.layers.Concatenate()([two[0], pooled]))
+    with pytest.raises(ValueError, match=r"\(None, None, 3\)\. Build the model with"):
+        complexity(model)
+
+
 def test_channels_first_costs_the_same():
     last = keras_senet.SEResNet20(weights=None)
     first = keras_senet.SEResNet20(weights=None, data_format="channels_first")

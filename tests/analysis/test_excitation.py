@@ -1,6 +1,7 @@
 """Gates set by hand give figures known exactly."""
 
 import csv
+import dataclasses
 
 import keras
 import numpy as np
@@ -116,6 +117,26 @@ def test_nested_and_shared_layers():
     first, second = measure(model).layers
     assert (first.name, second.name) == ("nested/se", "nested/se:2")
     close(second.mean[0], np.mean(np.square(IMAGES[:, 0, 0, 0])))
+
+
+def test_a_shared_layer_is_saved_once_and_only_if_no_call_needs_it():
+    inner = by_hand().get_layer("se")
+    inputs = keras.Input((3, 5, 2))
+    x = keras.layers.GlobalAveragePooling2D()(inner(inputs=inner(inputs)))
+    model = keras.Model(inputs, x)
+    statistics = measure(model, (IMAGES.astype("uint8"), LABELS))
+    removal = analysis.removal_accuracy(
+        model, (IMAGES, LABELS), statistics, tolerance=1.0
+    )
+    count = inner.count_params()
+    assert f"save {count} parameters, 100 % of SE's" in report.verdict(
+        statistics, removal
+    )
+    (_, row) = report.group_rows(statistics, removal)
+    assert row[1] == str(count)
+    first = dataclasses.replace(removal.together, layers=("se",))
+    removal = dataclasses.replace(removal, together=first)
+    assert "save 0 parameters, 0 %" in report.verdict(statistics, removal)
 
 
 def test_channels_first():

@@ -34,7 +34,10 @@ def test_normalisation_outside_the_graph_is_put_into_it(
     model.preprocessing = keras_senet.Preprocessing(image_size=32, channel_order="BGR")
     raw = 128 + 50 * images(2, 32, 32, 3)
     prepared = keras_senet.preprocess_input(raw, preset=model.preprocessing)
-    found = program["with_gates"](model).predict(raw, verbose=0)
+    network = program["with_gates"](model)
+    card = keras_senet.Card.of(network)
+    assert (card.normalises, card.outputs, card.classes) == (True, "softmax", 7)
+    found = network.predict(raw, verbose=0)
     expected = keras.ops.softmax(model.predict(prepared, verbose=0))
     assert relative_error(found["scores"], expected) < 1e-4
 

@@ -98,6 +98,14 @@ def test_split_folders_in_any_case(folder):
     assert source.splits == {"train": 5, "test": 2}
 
 
+def test_pictures_that_explain_a_photograph_are_none_of_the_data(folder):
+    root = folder({"a": 3, "b": 3})
+    shutil.copy(root / "a" / "0.jpg", root / "a" / "0.jpg.explained.png")
+    source = open_source(root)
+    assert source.splits == {"train": 4, "test": 2}
+    assert source.folders == (root,)
+
+
 def test_a_class_called_train_is_a_class(folder):
     source = open_source(folder({"bus": 5, "train": 5}))
     assert source.class_names == ("bus", "train")

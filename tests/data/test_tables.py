@@ -107,6 +107,15 @@ def test_tables_of_splits(table):
     assert source.class_names == NAMES
 
 
+def test_a_part_without_images_is_an_error(table):
+    root = table(columns(), root="photos/train").parent
+    table(columns(()), root="photos/test", count=0)
+    with pytest.raises(ValueError, match=r"'test' of .* It has none"):
+        open_source(root)
+    with pytest.raises(ValueError, match=r"'train' of .* It has none"):
+        open_source(table(columns(()), root="empty", count=0))
+
+
 def test_a_part_without_its_table_is_an_error(table):
     root = table(columns(), root="photos/train").parent
     other = table(columns(ROWS[:2]), root="photos/test", count=2) / "labels.csv"

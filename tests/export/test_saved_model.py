@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+import keras_senet
 from keras_senet import tracing
 from keras_senet.export import (
     export_saved_model,
@@ -106,6 +107,20 @@ def test_sizes_are_positive_integers(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         export_saved_model(_sized(16), tmp_path / "a", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_open_side_is_that_of_the_preprocessing(tmp_path):
+    inputs = keras.Input((None, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    model.card = keras_senet.Card(
+        preprocessing=keras_senet.Preprocessing(image_size=32), outputs="logits"
+    )
+    path = export_saved_model(model, tmp_path / "open")
+    facts = json.loads((path / "assets.extra" / "keras_senet.json").read_text())
+    assert facts["encoded_images"]["shape"] == [32, 16, 3]
+    view = keras_senet.open_model(path).view(keras_senet.data.open_source("bundled"))
+    assert view.image_size == (32, 16)
 
 
 def test_outputs_keep_their_names(model, images, tmp_path):

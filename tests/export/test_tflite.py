@@ -215,6 +215,29 @@ def test_networks_that_take_raw_images_are_known(layer, raw):
     assert takes_raw_images(model) == raw
 
 
+def test_what_is_no_image_has_no_pixels():
+    inputs = keras.Input((20,))
+    x = keras.layers.Normalization(mean=500.0, variance=100.0)(inputs)
+    assert not takes_raw_images(keras.Model(inputs, keras.layers.Dense(2)(x)))
+
+
+def test_a_pixel_is_a_step_of_the_input_whatever_the_images_are(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    images = np.random.default_rng(0).integers(30, 120, (16, 8, 8, 3))
+    path = export_tflite(
+        keras.Model(inputs, x),
+        tmp_path / "a.tflite",
+        quantization="int8",
+        representative_dataset=[images.astype("float32")],
+        io_type="uint8",
+    )
+    (taken,) = Interpreter(str(path)).get_input_details()
+    assert taken["quantization"] == (pytest.approx(1.0), 0)
+
+
 def test_flex_is_refused(needs_flex, tmp_path):
     with pytest.raises(ValueError, match=r"builtin operations\. .*needs Erf"):
         export_tflite(needs_flex, tmp_path / "a.tflite")
@@ -313,6 +336,7 @@ def test_images_of_any_size(images, tmp_path, quantization):
         ({"quantization": "flaot16"}, "Did you mean 'float16'"),
         ({"io_type": "uint8"}, "needs quantization='int8'"),
         ({"float_operations": ["a"]}, "needs quantization='int8'"),
+        ({"float_operations": "out"}, "must be a list of expressions"),
         ({"io_type": "int16", "quantization": "int8"}, "'uint8', 'int8'.*'int16'"),
         ({"path": "model.lite"}, r"end in '\.tflite'.*model\.lite"),
         ({"labels": "abcde"}, "`labels` must be a list of names"),

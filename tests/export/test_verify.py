@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_senet
 from keras_senet.export import (
     Runner,
     VerificationError,
@@ -260,6 +261,16 @@ def test_bad_arguments(model, images, served, tmp_path):
         verify(model, tmp_path / "nowhere", images)
     with pytest.raises(ValueError, match=r"must be a keras\.Model"):
         verify(str(path), path, images)
+
+
+def test_maps_have_no_accuracy(images, tmp_path):
+    inputs = keras.Input(images.shape[1:])
+    model = keras.Model(inputs, keras.layers.Conv2D(len(images), 3)(inputs))
+    path = keras_senet.export_tflite(model, tmp_path / "maps.tflite")
+    labels = np.arange(len(images))
+    report = verify(model, path, images, labels, latency_runs=0)
+    assert report.passed
+    assert report.file_accuracy is None
 
 
 def test_a_sequential_model(sequential, images, tmp_path):

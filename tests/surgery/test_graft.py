@@ -307,6 +307,23 @@ def test_exported(tmp_path):
         assert np.max(np.abs(result - expected)) <= 1e-5 * np.max(np.abs(expected))
 
 
+def test_a_layer_names_itself():
+    model = residual()
+    layer = next(x for x in model.layers if isinstance(x, layers.Conv2D))
+    grafted = keras_senet.graft(model, after=layer)
+    assert [b.name for b in _blocks(grafted)] == [f"{layer.name}_se"]
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_part_of_a_split_is_skipped(part):
+    inputs = keras.Input((8, 8, 4))
+    x = layers.BatchNormalization()(layers.Conv2D(8, 1)(inputs))
+    parts = keras.ops.split(x, 2, -1)
+    model = keras.Model(inputs, layers.Add()([inputs, parts[part]]))
+    (place,) = places(model)
+    assert place.skipped == "it is not a map that a layer makes"
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x
@@ -322,6 +339,7 @@ class Subclassed(keras.Model):
         (residual, "conv[", r"must be a regular expression\..*re\.escape"),
         (branching, ["pool"], "one output of 3 to 5 axes.*'pool'"),
         (residual, lambda layer: False, "must have a place"),
+        (residual, 3, "names of layers or a function. Received: after=3"),
     ],
 )
 def test_what_cannot_be_grafted_is_said(make, after, message):

@@ -227,6 +227,7 @@ def only_se():
     [
         (plain, {"keep": 0}, "`keep` must be above 0"),
         (plain, {"keep": 1.5}, "Received: keep=1.5"),
+        (plain, {"keep": "half"}, "Received: keep='half'"),
         (plain, {"importance": "gate"}, "'gates', 'weights', 'both', 'outgoing'"),
         (plain, {"data": None}, "importance='weights'"),
         (plain, {}, "has none"),

@@ -97,6 +97,15 @@ def test_raw_images_are_normalised_in_the_model():
         ),
         ({"freeze_batch_norm_epochs": 1}, (8, 32, 32, 1), 8, "`freeze_batch_norm"),
         ({"head_epochs": 1}, (8, 32, 32, 1), 8, "`head_epochs` must be 0"),
+        ({"image_size": 64}, (8, 32, 32, 1), 8, "that of the images, 32. Received"),
+        ({"channels": 3}, (8, 32, 32, 1), 8, "`channels` must be that of the images"),
+        ({"limit": 4}, (8, 32, 32, 1), 8, "`limit` must be None for arrays"),
+        (
+            {"model": None, "weights": "a.h5", "model_arguments": {}},
+            (8, 32, 32, 1),
+            8,
+            "`weights` must be None for arrays",
+        ),
         ({"synchronized_batch_norm": True}, (8, 32, 32, 1), 8, "`synchronized_batch"),
     ],
 )
@@ -120,6 +129,40 @@ def test_labels_are_checked(labels, held_out, message):
     validation = (images[:1], np.array(held_out))
     with pytest.raises(ValueError, match=message):
         fit_arrays(TINY, images, np.array(labels), validation=validation)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.full((8, 32, 32, 1), 0.5), "must be raw, 0..255. Received: values from"),
+        (np.full((8, 32, 32, 1), -1.0), "must be raw"),
+        (np.full((8, 32, 32, 1), np.nan), "must be raw"),
+        (np.zeros((0, 32, 32, 1)), "Received: no image"),
+    ],
+)
+def test_images_are_raw(images, message):
+    labels = np.arange(len(images)) % 2
+    given = (np.zeros((8, 32, 32, 1)), np.arange(8) % 2)
+    with pytest.raises(ValueError, match=message):
+        fit_arrays(TINY, *given, validation=(images, labels))
+
+
+def test_averages_are_evaluated_and_a_channel_may_be_constant():
+    recipe = dataclasses.replace(TINY, ema_momentum=0.5, epochs=2)
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3))
+    images[..., 2] = 0
+    labels = np.arange(16) % 2
+    model, history = fit_arrays(
+        recipe, images, labels, validation=(images, labels), verbose=0
+    )
+    _, accuracy = model.evaluate(
+        images, keras.utils.to_categorical(labels, 2), batch_size=8, verbose=0
+    )[:2]
+    loss = model.evaluate(
+        images, keras.utils.to_categorical(labels, 2), batch_size=8, verbose=0
+    )[0]
+    assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-4)
+    assert history["val_accuracy"][-1] == pytest.approx(accuracy)
 
 
 def test_the_images_left_out_are_not_the_last(monkeypatch):

@@ -1,5 +1,7 @@
 """What of a recipe reaches its batches."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,25 @@ def test_what_is_held_out_is_not_trained_on():
     source.check_splits("train", "test")
     with pytest.raises(ValueError, match="must not share images"):
         first_batches(validation_split="train[:50%]")
+
+
+def test_choices_are_made_on_validation_images_where_there_are_some():
+    source = open_source("bundled")
+    recipe = Recipe(model="se_resnet20")
+    assert resolve_recipe(recipe, source).validation_split == "test"
+    both = dataclasses.replace(source, splits={**source.splits, "validation": 9})
+    assert resolve_recipe(recipe, both).validation_split == "validation"
+    told = dataclasses.replace(recipe, validation_split="test")
+    assert resolve_recipe(told, both).validation_split == "test"
+
+
+def test_one_output_is_for_two_classes_and_not_for_two_labels():
+    source = open_source("bundled")
+    two = dataclasses.replace(source, class_names=("a", "b"))
+    recipe = Recipe(model="se_resnet20", classes=1)
+    assert resolve_recipe(recipe, two).classes == 1
+    with pytest.raises(ValueError, match="`classes` must be the 2"):
+        resolve_recipe(recipe, dataclasses.replace(two, multi_label=True))
 
 
 def test_slices_of_the_training_set():

@@ -113,6 +113,10 @@ def test_learning_rate_scales_linearly():
             {"epochs": 3, "freeze_batch_norm_epochs": 3},
             "must be less than `epochs` and",
         ),
+        (
+            {"se_rate_factor": 2.0, "freeze_batch_norm_epochs": 1},
+            "needs layer_decay=1 and se_rate_factor=1. Received: freeze",
+        ),
         ({"seed": True}, "`seed` must be an integer"),
         ({"epochs": 10**30}, "`epochs` must be below 2147483648"),
         ({"learning_rate": float("inf")}, "`learning_rate` must be below"),
@@ -252,6 +256,7 @@ def test_recipes_of_version_0_1():
         data="photos",
         model="se_resnet20",
         weights="cifar10",
+        validation_split="test",
         global_batch_size=16,
         linear_probe=False,
         head_epochs=2,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import h5py
 import keras
@@ -182,6 +183,26 @@ def test_resume_keeps_to_the_recipe(run):
         train(TINY, run.run_folder / "nowhere", resume=True)
 
 
+def test_resume_needs_the_states_and_the_same_images(run, tmp_path):
+    folder = shutil.copytree(run.run_folder, tmp_path / "run")
+    source = open_source("bundled")
+    fewer = dataclasses.replace(source, splits={**source.splits, "train": 5999})
+    with pytest.raises(ValueError, match=r"own images.*: 5999 training images"):
+        train(TINY, folder, source=fewer, resume=True, verbose=0)
+    shutil.rmtree(folder / "checkpoints")
+    before = (folder / "history.csv").read_bytes()
+    with pytest.raises(FileNotFoundError, match="no state of the run in"):
+        train(TINY, folder, resume=True, verbose=0)
+    assert (folder / "history.csv").read_bytes() == before
+
+
+def test_what_is_no_number_of_steps_and_no_data(tmp_path):
+    with pytest.raises(ValueError, match="`checkpoint_every` must be a positive"):
+        train(TINY, tmp_path / "run", checkpoint_every=0)
+    with pytest.raises(ValueError, match="Received: '', which is none of them"):
+        train(TINY, tmp_path / "run", source="")
+
+
 def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
     before = sorted(p.stat().st_mtime_ns for p in run.run_folder.rglob("*"))
     with pytest.raises(ValueError, match=r"holds a run.*resume the run"):
@@ -201,7 +222,7 @@ def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
         ({"validation_split": "dev"}, "Received: split='dev'"),
         ({"model": "se_resnet50", "model_arguments": {}, "image_size": 16}, "at least"),
         ({"model_arguments": {"placement": "last"}}, "Received: placement='last'"),
-        ({"limit": 8}, "batch_size"),
+        ({"limit": 8}, "`global_batch_size` must be at most.*=16, 8 images in 'train'"),
         ({"data": "no_such_folder"}, "no_such_folder"),
     ],
 )

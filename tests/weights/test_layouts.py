@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from keras_senet import Preprocessing, create_model
+from keras_senet import Preprocessing, create_model, preprocess_input
 from keras_senet.models import network_of
 from keras_senet.weights import read_checkpoint
 from keras_senet.weights.layouts import LAYOUTS, image_classifiers, timm_modern
@@ -287,6 +287,11 @@ def test_files_of_keras_applications(
     x = images(1, *shape)
     assert relative_error(model(x), host(x)) < 1e-5
     assert not any("_se/" in v.path for v in model.variables)
+    module = {"ResNet50": "resnet", "MobileNet": "mobilenet", "VGG16": "vgg16"}
+    theirs = getattr(keras.applications, module[application]).preprocess_input
+    photo = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    ours = preprocess_input(photo, preset=model.card.preprocessing)
+    np.testing.assert_allclose(ours, theirs(photo.copy()), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +344,8 @@ def test_a_config_of_timms_is_not_of_another_librarys_file(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     host = keras.applications.MobileNet(weights=None, alpha=0.25)
     host.save_weights(tmp_path / "a.weights.h5")
-    assert read_checkpoint(tmp_path / "a.weights.h5").card.preprocessing is None
+    record = read_checkpoint(tmp_path / "a.weights.h5").card.preprocessing
+    assert record.image_size == 224
 
 
 def test_a_folder_is_no_file_of_weights(tmp_path):

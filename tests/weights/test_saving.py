@@ -63,6 +63,26 @@ def test_keras_reads_it_too(saved, tiny, images, relative_error):
     assert relative_error(other(x), model(x)) < 1e-6
 
 
+def test_a_constructor_keeps_what_its_file_says_of_the_outputs(
+    tmp_path, images, relative_error
+):
+    several = keras_senet.SEResNet20(
+        weights=None, classes=3, classifier_activation="sigmoid"
+    )
+    path = save_weights(several, tmp_path / "a.weights.h5")
+    copy = keras_senet.SEResNet20(weights=path)
+    assert copy.card.outputs == "sigmoid"
+    x = images(1, 32, 32, 3)
+    assert relative_error(copy(x), several(x)) < 1e-6
+    logits = keras_senet.create_model(
+        "se_resnet20", weights=path, classifier_activation=None
+    )
+    assert logits.card.outputs == "logits"
+    with pytest.warns(UserWarning, match="has 3 classes, the model's 4"):
+        other = keras_senet.SEResNet20(weights=path, classes=4)
+    assert other.card.outputs == "softmax"
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -153,6 +153,16 @@ def test_damaged_cache_is_fetched_again(server, tmp_path, capsys):
     assert len(server.requests) == 2
 
 
+def test_a_file_put_into_the_cache_is_not_lost(tmp_path, capsys):
+    file = File(url="http://127.0.0.1:9/none", name="weights.bin")
+    path = tmp_path / file.name
+    path.write_bytes(CONTENT)
+    with pytest.raises(OSError, match="127"):
+        store.fetch_file(file, tmp_path)
+    assert "has no known hash" in capsys.readouterr().err
+    assert path.read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("fault", ["drops", "no_ranges", "chunks"])
 def test_dropped_connection_resumes(server, tmp_path, fault):
     path = store.fetch_file(record(server, fault), tmp_path)

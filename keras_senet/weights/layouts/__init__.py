@@ -21,7 +21,8 @@ from keras_senet.weights.readers import RawFile
 __all__ = ["LAYOUTS", "read_host", "recognise"]
 
 # Of each, `matches` says whether arrays have its names, and `read` returns them under
-# our names, and the architecture row as far as they tell it.
+# our names, and the architecture row as far as they tell it. `preprocessing` says how
+# images are prepared, if not as the family's are.
 LAYOUTS = {
     "timm_modern": timm_modern,
     "timm_legacy": timm_legacy,
@@ -64,7 +65,10 @@ def recognise(raw: RawFile, path: str | os.PathLike) -> Checkpoint:
         if layout is timm_modern:
             told = _named_row(config, Path(path).name)
             row, untold = {**row, **told}, () if told else ("anti_alias",)
-        card = Card(architecture=row, preprocessing=_prepared(config, path))
+        prepared = _prepared(config, path)
+        if prepared is None and hasattr(layout, "preprocessing"):
+            prepared = layout.preprocessing(raw.arrays)
+        card = Card(architecture=row, preprocessing=prepared)
         return Checkpoint(arrays=arrays, card=card, layout=name, untold=untold)
     if raw.format in ("weights.h5", "keras"):
         # Keras' own format without our header: the names are the model's.

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_senet.layers.squeeze_excite import squeeze_width
+
 # Arrays by name.
 Arrays = Mapping[str, np.ndarray]
 # Shapes of kernels: stage -> unit -> kernel -> shape.
@@ -39,7 +41,7 @@ def describe_resnet(
     row = {
         **_stem(arrays, stem_pool),
         **_widths([units[stage][1] for stage in (2, 3, 4, 5)]),
-        **describe_se(arrays, units, _width, (divisor, 1, 8, 4, 2)),
+        **describe_se(arrays, units, squeeze_width, (divisor, 1, 8, 4, 2)),
         "blocks": [len(units[stage]) for stage in (2, 3, 4, 5)],
         "shortcut": _shortcut(units[3][1], average_shortcut),
     }
@@ -142,11 +144,6 @@ def _widths(units):
         "width": round(inner / cardinality * 64 / filters[0]),
         "half_reduce": 2 * first == inner,
     }
-
-
-def _width(channels, reduction, divisor):
-    width = int(channels / reduction + divisor // 2) // divisor * divisor
-    return max(divisor, width)
 
 
 def _shortcut(shapes, average):

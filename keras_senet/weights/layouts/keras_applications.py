@@ -9,7 +9,9 @@ from typing import Any
 
 import keras
 
+from keras_senet.card import Preprocessing
 from keras_senet.weights.assign import is_weight
+from keras_senet.weights.catalogue import CAFFE_MODE, UNIT
 from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
 from keras_senet.weights.presets import Host
@@ -44,6 +46,11 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     if _MARKS["vgg16"] in arrays:
         return arrays, {"se": False, "batch_norm": False}
     return arrays, {"se": False, "alpha": arrays["conv1/kernel"].shape[3] / 32}
+
+
+def preprocessing(arrays: Arrays) -> Preprocessing:
+    is_mobilenet = _MARKS["mobilenet"] in _plain_names(arrays)
+    return Preprocessing(**(UNIT if is_mobilenet else CAFFE_MODE))
 
 
 def read_host(host: Host) -> Checkpoint:

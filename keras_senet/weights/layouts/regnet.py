@@ -7,6 +7,7 @@ and right only, and wrote the normalisation, which has no weights, into its netw
 import re
 from typing import Any
 
+from keras_senet.card import Preprocessing
 from keras_senet.weights.layouts._resnet import Arrays, describe_se, units_of
 from keras_senet.weights.layouts._torch import TorchNames, plain_names, translate
 
@@ -75,6 +76,12 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         "padding": "same" if layout == "keras" else "even",
     }
     return arrays, row
+
+
+def preprocessing(arrays: Arrays) -> Preprocessing | None:
+    # tf.keras' networks divide by 255 only.
+    is_keras = _layout(arrays) == "keras"
+    return Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3) if is_keras else None
 
 
 def _layout(arrays):
