@@ -87,7 +87,9 @@ def test_the_recipe_is_resolved(run):
     values = json.loads((run.run_folder / "recipe.json").read_text())
     assert (values["classes"], values["channels"]) == (10, 1)
     assert Recipe.from_json(values) == run.recipe
-    assert run.recipe == dataclasses.replace(TINY, classes=10, channels=1)
+    assert run.recipe == dataclasses.replace(
+        TINY, validation_split="test", classes=10, channels=1
+    )
 
 
 def test_versions(run):
