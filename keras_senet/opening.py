@@ -111,8 +111,7 @@ def open_model(
         return KerasRunner(_load_weights(Path(source), image_size), source)
     else:
         runner = _open_file(Path(source), kind, threads, precision, trust)
-    sides = {*runner.input_shape[1:3]}
-    if image_size is not None and not {None, image_size} & sides:
+    if image_size is not None and not {None, image_size} & {*runner.input_shape[1:3]}:
         raise ValueError(
             "`image_size` is for a network that is built here; a file and a model have "
             f"their own. Received: image_size={image_size}, and {runner.name!r} of "

@@ -109,6 +109,7 @@ def save_weights(
             "cannot be loaded. Received: a card without one. Use "
             "keras_senet.weights.network_card(model, ...)."
         )
+    card = network_card(model) if card is None else card
     return _save(model, path, card, overwrite, ".weights.h5")
 
 
@@ -122,7 +123,7 @@ def save_model(
     """Writes a .keras file that contains the model's card.
 
     `keras.saving.load_model(path)` can read it too. All is as for `save_weights`, but
-    the name ends in ".keras".
+    the name ends in ".keras", and the model may be any.
 
     Example:
 
@@ -130,13 +131,14 @@ def save_model(
     >>> keras.saving.load_model(path).card.classes
     10
     """
+    check_model(model)
+    card = Card.of(model) if card is None else card
     return _save(model, path, card, overwrite, ".keras")
 
 
 def _save(model, path, card, overwrite, ending):
     if not str(path).endswith(ending):
         raise ValueError(f"`path` must end in {ending!r}. Received: path={str(path)!r}")
-    card = network_card(model) if card is None else card
     with atomic_path(path, overwrite=overwrite) as temporary:
         content = in_memory(model, ending)
         card.write(content)

@@ -219,7 +219,9 @@ def doubts(accuracy=0.9, predicted=(10, 10), train=20, **changes):
     source = open_arrays(
         (images[20:], labels[20:]), (images[:20], labels[:20]), class_names=("a", "b")
     )
-    recipe = FinetuneRecipe(model="se_resnet20", weights="cifar10")
+    recipe = FinetuneRecipe(
+        model="se_resnet20", weights="cifar10", validation_split="test"
+    )
     probe = types.SimpleNamespace(copies=0, training_accuracy=accuracy)
     values = {
         "source": source,
@@ -253,7 +255,13 @@ def test_nothing_is_doubtful():
         ),
         ({"train": 9}, "Fewer than 10 training images: a (9), b (9)"),
         (
-            {"recipe": FinetuneRecipe(model="se_resnet20", weights="fashion_mnist")},
+            {
+                "recipe": FinetuneRecipe(
+                    model="se_resnet20",
+                    weights="fashion_mnist",
+                    validation_split="test",
+                )
+            },
             "were trained on grey images",
         ),
         (
@@ -289,7 +297,10 @@ def test_chance_where_classes_are_uneven(right, weighted, chance):
     images = np.zeros((100, 8, 8, 3), "uint8")
     source = open_arrays((images, labels), (images, labels))
     recipe = FinetuneRecipe(
-        model="se_resnet20", weights="cifar10", class_weights=weighted
+        model="se_resnet20",
+        weights="cifar10",
+        validation_split="test",
+        class_weights=weighted,
     )
     result = types.SimpleNamespace(source=source, recipe=recipe)
     accuracy = 0.9 * right[0] + 0.1 * right[1]
@@ -306,7 +317,9 @@ def test_a_binary_network_is_judged_as_one_with_two_outputs():
     images = np.zeros((400, 8, 8, 3), "uint8")
     labels = np.repeat([0, 1], [380, 20])
     source = open_arrays((images, labels), (images, labels), class_names=("a", "b"))
-    recipe = FinetuneRecipe(model="se_resnet20", weights="cifar10", classes=1)
+    recipe = FinetuneRecipe(
+        model="se_resnet20", weights="cifar10", validation_split="test", classes=1
+    )
     result = types.SimpleNamespace(source=source, recipe=recipe)
     evaluation = types.SimpleNamespace(
         images=400,
