@@ -154,7 +154,8 @@ def _check(recipe, pairs):
                 "`labels` must be one integer for each of the images. Received: labels "
                 f"of shape {y.shape} and dtype {y.dtype} for {len(x)} images."
             )
-        if not len(x) or not 0 <= x.min() <= x.max() <= 255 or 0 < x.max() <= 1:
+        scaled = x.dtype != np.uint8 and len(x) and 0 < x.max() <= 1
+        if not len(x) or not 0 <= x.min() <= x.max() <= 255 or scaled:
             ends = f"values from {x.min()} to {x.max()}" if len(x) else "no image"
             raise ValueError(f"Images must be raw, 0..255. Received: {ends}.")
     for name, side in (("image_size", images.shape[1]), ("channels", images.shape[3])):

@@ -41,7 +41,8 @@ def build_model(recipe: Recipe, source: Any) -> Network:
                 f"{', '.join(taken)}. Received: {name!r}"
             )
     independent = source.multi_label or recipe.classes == 1
-    options = {"classifier_activation": "sigmoid"} if independent else {}
+    # Not what the weights' file says: the classifier is new.
+    options = {"classifier_activation": "sigmoid" if independent else "softmax"}
     if recipe.dropout_rate is not None:
         options["dropout_rate"] = recipe.dropout_rate
     with warnings.catch_warnings():

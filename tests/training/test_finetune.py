@@ -372,6 +372,19 @@ def test_contradictions_leave_nothing_behind(recipe, tmp_path, changes, message)
     assert not folder.exists()
 
 
+def test_the_new_classifier_is_that_of_the_data(recipe, tmp_path):
+    several = keras_senet.SEResNet(
+        weights=None,
+        classes=10,
+        classifier_activation="sigmoid",
+        input_shape=(32, 32, 3),
+        **TINY,
+    )
+    path = save_weights(several, tmp_path / "several.weights.h5")
+    model = build(dataclasses.replace(recipe, weights=str(path)))
+    assert model.card.outputs == "softmax"
+
+
 def test_a_folder_without_weights_and_a_used_one(recipe, run, tmp_path):
     empty = dataclasses.replace(recipe, weights=str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"model\.weights\.h5"):
