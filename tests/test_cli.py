@@ -240,6 +240,10 @@ def test_interrupt(shell, monkeypatch):
     assert_error(shell("--help"), "interrupted", code=130)
 
 
+def test_list_knows_constructors(shell):
+    assert "se_vgg16" in shell("list", "SEVGG*")[1]
+
+
 def test_list(shell):
     code, out, _ = shell("list", "se_resnet*0")
     assert code == 0
@@ -434,6 +438,10 @@ def test_predict_needs_one_output_and_a_square_image(shell, photo, tmp_path):
     )
     bare.save(tmp_path / "features.keras")
     assert_error(shell(*words, tmp_path / "features.keras"), "Predictions need a class")
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(inputs))
+    keras.Model(inputs, x).save(tmp_path / "open.keras")
+    assert_error(shell(*words, tmp_path / "open.keras"), "which takes any size")
     inputs = keras.Input((3, 32, 32))
     first = keras.layers.Dense(4)(keras.layers.Flatten()(inputs))
     keras.Model(inputs, first).save(tmp_path / "first.keras")

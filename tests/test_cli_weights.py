@@ -53,3 +53,9 @@ def test_info_of_several_inputs_without_weights(tmp_path, shell):
     network = keras.Model(inputs, [keras.layers.Add()(inputs), inputs[0]])
     network.save(tmp_path / "a.keras")
     assert "4, 4" in shell("info", tmp_path / "a.keras")[1]
+    inputs = [keras.Input((4,)), keras.Input((None, 4))]
+    x = keras.layers.Add()([inputs[0], keras.layers.GlobalMaxPooling1D()(inputs[1])])
+    keras.Model(inputs, x).save(tmp_path / "b.keras")
+    code, out, _ = shell("info", tmp_path / "b.keras")
+    assert code == 0
+    assert "4, any x 4" in out

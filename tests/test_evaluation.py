@@ -181,6 +181,10 @@ def test_source_is_fitted_to_the_model():
     assert abs(whole.loss - small.loss) > 0.01
     with pytest.raises(ValueError, match=r"images of 28 x 28 pixels.*image_size=20"):
         evaluate(_model(), "bundled", image_size=20)
+    assert keras_senet.open_model(free, image_size=20).keras_model() is free
+    for size in ((48, 48), 0, "large"):
+        with pytest.raises(ValueError, match="`image_size` must be a positive integer"):
+            keras_senet.open_model("se_resnet20.cifar10", image_size=size)
     with pytest.raises(ValueError, match=r"takes \(None, 3, 28, 28\)"):
         inputs = keras.Input((3, 28, 28))
         x = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))

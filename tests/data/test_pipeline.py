@@ -387,6 +387,7 @@ def test_fit_goes_through_new_epochs_of_the_resumable_form(source):
             "`cutmix` must be 0 or lie between 0.2 and 1.*cutmix=0.1",
         ),
         ({"split": "test[a:]"}, "a slice of one.*split='test.a:.'"),
+        ({"seed": -1}, "`seed` must be an integer from 0.*seed=-1"),
         ({"split": "dev"}, r"`split` must be one of \['test', 'train'\].*'dev'"),
     ],
 )

@@ -140,6 +140,17 @@ def test_outputs_have_their_own_names_and_one_has_the_labels(grey, tmp_path):
     assert shapes[list(files).index("first")][-1] == 1
 
 
+def test_only_images_are_described_as_images(grey, tmp_path):
+    numbers = keras.Input((4,), name="numbers")
+    both = keras.layers.Add()([grey.output, numbers])
+    model = keras.Model([grey.input, numbers], both)
+    model.card = keras_senet.Card(normalises=True)
+    graph = _read(export_tflite(model, tmp_path / "a.tflite"))[0].children(3)[0]
+    stated = {x.text(0): len(x.children(4)) for x in graph.children(2)}
+    (other,) = stated.keys() - {"image"}
+    assert (stated["image"], stated[other]) == (1, 0)
+
+
 def test_normalisation_that_the_app_must_do(grey, tmp_path):
     """The record of a network that does not normalise, in units of pixels."""
     grey.preprocessing = keras_senet.Preprocessing(mean=(0.5,), std=(0.25,))

@@ -92,12 +92,17 @@ def _sized(size):
     return keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(inputs))
 
 
+def _vector():
+    return keras.Sequential([keras.Input((16,)), keras.layers.Dense(2)])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "`batch_size` must be a positive integer.*=0"),
         ({"batch_size": True}, "`batch_size` must be a positive integer.*=True"),
         ({"image_size": (16, 16, 3)}, r"two, \(height, width\).*\(16, 16, 3\)"),
+        ({"image_size": 16, "model": _vector}, "is for models that take images"),
         ({"image_size": -16}, r"two, \(height, width\).*image_size=-16"),
         ({"top": 0}, "`top` must be a positive integer.*=0"),
         ({"version": 0}, "`version` must be a positive integer.*=0"),
@@ -105,7 +110,8 @@ def _sized(size):
 )
 def test_sizes_are_positive_integers(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        export_saved_model(_sized(16), tmp_path / "a", **arguments)
+        make = arguments.pop("model", lambda: _sized(16))
+        export_saved_model(make(), tmp_path / "a", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 

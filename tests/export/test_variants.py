@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import sys
 
 import keras
 import numpy as np
@@ -145,6 +146,16 @@ def test_bad_arguments(model, images, labels, tmp_path, arguments, message):
     arguments = {"representative_dataset": images, **arguments}
     with pytest.raises(ValueError, match=message):
         compare_variants(model, tmp_path / "a", data, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_said_before_anything_is_written(
+    model, images, labels, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    variants = ("float32", "openvino")
+    with pytest.raises(ImportError, match="pip install openvino"):
+        compare_variants(model, tmp_path / "a", (images, labels), variants=variants)
     assert not list(tmp_path.iterdir())
 
 

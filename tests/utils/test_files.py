@@ -13,8 +13,19 @@ from keras_senet.utils.files import (
     HOLDER,
     atomic_path,
     locked_folder,
+    plausible_size,
     temporary_folder,
 )
+
+
+def test_files_of_several_gib_may_claim_their_size(tmp_path):
+    path = tmp_path / "large.h5"
+    path.touch()
+    os.truncate(path, 6 * 2**30)  # takes no room on the disk
+    assert plausible_size(path) > 6 * 2**30
+    os.truncate(path, 2**10)
+    assert plausible_size(path) < 2**27
+
 
 pytestmark = pytest.mark.faults("a kill or an error while a file is written")
 

@@ -119,6 +119,10 @@ def test_row_is_recognised(name):
     assert (checkpoint.card.classes, checkpoint.channels) == (5, 3)
     assert checkpoint.card.include_top
     assert checkpoint.layout in name
+    record = checkpoint.card.preprocessing
+    known = None if record is None else (record.mean, record.std)
+    # As the presets of these files say.
+    assert known == (((0.0,) * 3, (1.0,) * 3) if name == "regnet_keras.h5" else None)
     assert checkpoint.layout in LAYOUTS
 
 
