@@ -53,9 +53,9 @@ def open_checkpoint(
         return None
     address = str(weights) if str(weights).startswith(repository.SCHEME) else ""
     known = address.removeprefix(repository.SCHEME).partition("@")[0]
-    # In an address, a word without a slash is no tag.
-    preset = find_preset(known or str(weights), None if address else constructor)
-    preset = None if address and "/" not in known else preset
+    preset = find_preset(known or str(weights), constructor)
+    if address and "/" not in known:  # no user's model, and no tag either
+        preset = None
     if preset is not None:
         check_preset(preset, constructor)
         if preset.card.licence in NOT_COMMERCIAL:

@@ -187,6 +187,7 @@ def test_networks_with_weights_the_most_accurate_first():
         ("se_resnet50.ra2_in1k", "se_mobilenet", "which belongs to se_resnet50"),
         ("keras_in1k", "se_resnet18", "another, pre-activation network"),
         ("hf://cifar10", "se_resnet20", "hf://cifar10"),
+        ("hf://se_resnet20.cifar10", "se_resnet20", "hf://se_resnet20.cifar10"),
     ],
 )
 def test_unknown_or_unfit_weights(weights, constructor, message):
