@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keras_senet.containers import as_object, read_header, write_header
-from keras_senet.utils.errors import short
+from keras_senet.utils.errors import checked_labels, short
 from keras_senet.utils.files import check_depth
 from keras_senet.version import __version__
 
@@ -312,6 +312,24 @@ class Card:
         if self.output_stride is not None:
             found["output_stride"] = self.output_stride
         return found
+
+    def named(self, labels: Sequence[str] | None, widths: Iterable[int]) -> "Card":
+        """Returns the card with class names; raises a ValueError if they do not fit.
+
+        Args:
+            labels: The names. `None` leaves the card as it is.
+            widths: The sizes of the last axes of the model's outputs.
+        """
+        if labels is None:
+            return self
+        labels, widths = checked_labels(labels), list(widths)
+        if len(labels) not in widths:
+            raise ValueError(
+                "There must be one label for each class. Received: "
+                f"{len(labels)} labels for a model with "
+                f"{' and '.join(map(str, widths))} classes."
+            )
+        return dataclasses.replace(self, labels=labels)
 
     def input_range(self) -> tuple[float, float] | None:
         """Returns the input's values of black and white, or None if nothing tells."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_senet.card import Card
-from keras_senet.data import Source, open_source
+from keras_senet.data import Source
 from keras_senet.opening import open_model
 from keras_senet.runners import Runner
 from keras_senet.utils.errors import check_counts
@@ -20,6 +20,7 @@ from keras_senet.utils.labelled import read_labelled
 from keras_senet.utils.measures import ClassCounts, LabelCounts
 from keras_senet.utils.pictures import draw_confusion, save_figure
 from keras_senet.utils.records import Measured
+from keras_senet.views import as_source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -272,8 +273,7 @@ def evaluate(
     """
     check_counts(batch_size=batch_size, limit=limit)
     runner = open_model(model_or_file, threads=threads)
-    if isinstance(data, (str, os.PathLike)):
-        data = open_source(data)
+    data = as_source(data)
     about = {"data": None, "split": None, "crop_fraction": None}
     names = runner.card.labels
     if isinstance(data, Source):

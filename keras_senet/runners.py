@@ -22,6 +22,7 @@ from keras_senet.trust import foreign_operations
 from keras_senet.utils.errors import check_counts, first_line, not_installed
 from keras_senet.utils.flatbuffer import read_tflite
 from keras_senet.utils.graph import interface
+from keras_senet.utils.labelled import fits_shape
 from keras_senet.utils.quiet import quiet
 
 if TYPE_CHECKING:
@@ -162,14 +163,6 @@ class Runner(abc.ABC):
                 seen = Card(classes=shape[1], outputs=meaning)
         card = (card or Card()).completed(seen)
         self.card = dataclasses.replace(card, input_shape=self.input_shape[1:])
-
-
-def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
-    """Whether images are a batch of a shape, in which `None` is any length."""
-    sides = images.shape[1:]
-    return images.ndim == 1 + len(shape) and all(
-        known in (None, side) for known, side in zip(shape, sides, strict=True)
-    )
 
 
 class KerasRunner(Runner):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_senet.card import Card
 from keras_senet.layers.convolution import keras_own
-from keras_senet.surgery.inference import labelled, ready
+from keras_senet.surgery.fold import inference_form
 from keras_senet.utils.graph import interface, plain_names
 
 # A graph is one protocol buffer, and those end at 2 GiB.
@@ -90,8 +90,7 @@ class Frozen:
     def named(self, labels: Sequence[str] | None) -> "Frozen":
         """Returns the same with class names; raises a ValueError if they do not fit."""
         widths = [output.shape[-1] for output in self.outputs if output.shape.rank]
-        card = labelled(self.card, labels, widths)
-        return dataclasses.replace(self, card=card)
+        return dataclasses.replace(self, card=self.card.named(labels, widths))
 
 
 def freeze(
@@ -120,7 +119,7 @@ def freeze(
             do not fit into a graph, or the model uses what a graph of constants cannot
             hold.
     """
-    written = ready(model, folded=fold)
+    written = inference_form(model, folded=fold)
     trainable = [v.numpy() for v in written.trainable_variables]
     others = [v.numpy() for v in written.non_trainable_variables]
     size = sum(array.nbytes for array in trainable + others)

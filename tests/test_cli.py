@@ -407,7 +407,7 @@ def test_predict_normalises_where_the_model_does_not(shell, photo, tmp_path, net
         outputs.append(shell("predict", photo, "--model", file))
     assert outputs[0] == outputs[1]
     assert outputs[0][0] == 0
-    assert_error(outputs[2], "normalizes")
+    assert_error(outputs[2], "does not normalize them")
 
 
 def test_predict_names_the_classes_of_a_preset(shell, photo):
@@ -426,7 +426,31 @@ def test_predict_gives_probabilities_of_logits(shell, photo, tmp_path, networks)
     assert outputs[0].count(" %") == 5
 
 
-def test_predict_needs_one_output_and_a_square_image(shell, photo, tmp_path):
+def test_predict_and_its_pictures_may_have_two_sides(shell, photo, tmp_path):
+    from PIL import Image
+
+    model = keras_senet.SEResNet20(
+        include_preprocessing=True, input_shape=(24, 40, 3), weights=None
+    )
+    save_model(model, tmp_path / "wide.keras")
+    image = keras_senet.data.read_image(photo)
+    record = model.preprocessing
+    fitted = keras_senet.data.resize_and_crop(
+        image,
+        (24, 40),
+        crop_fraction=record.crop_fraction,
+        interpolation=record.interpolation,
+    )
+    best = float(model.predict(fitted[np.newaxis], verbose=0).max())
+    words = ("predict", photo, "--model", tmp_path / "wide.keras")
+    code, out, err = shell(*words, "--explain")
+    assert code == 0, err
+    assert f"{100 * best:.1f} %" in out
+    with Image.open(f"{photo}.explained.png") as shown:
+        assert 24 * shown.width == 40 * shown.height
+
+
+def test_predict_needs_one_output_and_pictures(shell, photo, tmp_path):
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.GlobalAveragePooling2D()(inputs)
     two = keras.Model(inputs, [x, keras.layers.Dense(4)(x)])

@@ -23,8 +23,8 @@ from server import check_port, serve
 import keras_senet
 from keras_senet.data import batches, is_image_file, open_source, read_image
 from keras_senet.opening import open_model
-from keras_senet.preprocessing import PLAIN
 from keras_senet.utils.files import atomic_path
+from keras_senet.views import view_images
 
 HERE = Path(__file__).parent
 PACKAGES = HERE / "node_modules" / "@litertjs"
@@ -172,29 +172,18 @@ def picture(model: keras.Model, card: keras_senet.Card) -> dict:
             "The page shows classifiers, whose outputs are probabilities or logits. "
             f"Received: {model.name}, with outputs={card.outputs!r}"
         )
-    if card.normalises is False and card.preprocessing is None:
+    view = view_images(card, model.name)
+    height, width = view.image_size
+    if height != width:
         raise ValueError(
-            "The page needs a network that normalizes raw images, or says how they are "
-            f"normalized. Received: {model.name}, which does neither. Build it with "
-            "include_preprocessing=True."
-        )
-    record = card.preprocessing or PLAIN
-    _, height, width, channels = model.input_shape
-    if height != width or channels not in (1, 3):
-        raise ValueError(
-            "The page shows networks of square pictures with 1 or 3 channels. "
-            f"Received: {model.name}, which takes {height} x {width} x {channels}"
-        )
-    if height is None and card.preprocessing is None:
-        raise ValueError(
-            "The page needs the size of the pictures. Received: "
-            f"{model.name}, which takes any size. Build it with an input_shape."
+            "The page shows networks of square pictures. Received: "
+            f"{model.name}, which takes {height} x {width}"
         )
     return {
-        "size": height or record.image_size,
-        "channels": channels,
-        "crop_fraction": record.crop_fraction,
-        "interpolation": record.interpolation,
+        "size": height,
+        "channels": view.channels,
+        "crop_fraction": view.crop_fraction,
+        "interpolation": view.interpolation,
     }
 
 

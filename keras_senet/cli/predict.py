@@ -48,15 +48,22 @@ class Predict:
     def run(self) -> int:
         import numpy as np
 
+        from keras_senet.data import read_image
+        from keras_senet.views import view_images
+
         as_integer("top", self.top)
         runner = keras_senet.open_model(self.model, self.weights, trust=self.trust)
         names = runner.class_names()
         if self.labels is not None:
             names = _read_labels(self.labels)
-        prepare = _preparation(runner)
+        view = view_images(runner.card, runner.name)
         model = runner.keras_model() if self.explain else None
-        pairs = [prepare(path) for path in self.images]
-        scores = [_scores(runner, image[np.newaxis]) for _, image in pairs]
+        pictures = [
+            np.asarray(view.fit(read_image(path, channels=view.channels)), "float32")
+            for path in self.images
+        ]
+        images = list(map(view.normalise, pictures))
+        scores = [_scores(runner, image[np.newaxis]) for image in images]
         names = _names(names, len(scores[0]), runner.name)
         known = runner.card.outputs is not None
         console = make_console()
@@ -77,8 +84,9 @@ class Predict:
             ]
             print_table(console, path, columns, rows)
         if self.explain:
-            for path, pair, values in zip(self.images, pairs, scores, strict=True):
-                written = _explain(model, path, *pair, values)
+            rows = zip(self.images, pictures, images, scores, strict=True)
+            for path, picture, image, values in rows:
+                written = _explain(model, path, picture, image, values)
                 console.print(f"Picture of what supports the first class: {written}")
         return 0
 
@@ -144,44 +152,6 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     if not isinstance(labels, list):
         raise ValueError(f"{path} must hold a JSON list of class names.")
     return tuple(map(str, labels))
-
-
-def _preparation(runner):
-    """Returns what makes the cropped picture and the model's input of a file."""
-    import numpy as np
-
-    from keras_senet.preprocessing import PLAIN, preprocess_input, resize_and_crop
-
-    shape, record = runner.input_shape, runner.card.preprocessing
-    if len(shape) != 4 or shape[-1] not in (1, 3) or shape[1] != shape[2]:
-        raise ValueError(
-            "Predictions need a model of square images, (N, height, width, channels) "
-            f"with 1 or 3 channels. Received: {runner.name}, which takes {shape}"
-        )
-    bare = runner.card.normalises is False
-    if record is None and bare:
-        raise ValueError(
-            "Predictions need a model that normalizes raw images, or says how they are "
-            f"normalized. Received: {runner.name}, which does neither. Build it with "
-            "include_preprocessing=True."
-        )
-    if record is None and shape[1] is None:
-        raise ValueError(
-            "Predictions need to know the size of the images. Received: "
-            f"{runner.name}, which takes any size. Give its card a preprocessing, or "
-            "build it with an input_shape."
-        )
-    record = record or PLAIN
-    record = dataclasses.replace(record, image_size=shape[1] or record.image_size)
-
-    def prepare(path):
-        image = keras_senet.data.read_image(path, channels=shape[-1])
-        picture = image = np.asarray(resize_and_crop(image, record))
-        if bare:
-            image = preprocess_input(image, "channels_last", preset=record)
-        return picture, image
-
-    return prepare
 
 
 def parse(arguments: Sequence[str]) -> Predict | None:

@@ -13,13 +13,9 @@ from keras_senet.containers import SUFFIXES
 from keras_senet.data import Source
 from keras_senet.export.quantize import calibration_images, check_quantization
 from keras_senet.export.saved_model import write_saved_model
-from keras_senet.surgery.inference import (
-    check_openvino_weights,
-    move_openvino_weights,
-)
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import check_ending, not_installed
-from keras_senet.utils.files import atomic_path, temporary_folder
+from keras_senet.utils.files import atomic_openvino, temporary_folder
 from keras_senet.utils.quiet import silence
 
 QUANTIZATIONS = (None, "float16", "int8")
@@ -86,8 +82,7 @@ def export_openvino(
     check_ending(path, SUFFIXES["openvino"])
     check_quantization(quantization, QUANTIZATIONS)
     check_openvino(quantization)
-    check_openvino_weights(path, overwrite)
-    with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
+    with atomic_openvino(path, overwrite=overwrite) as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)
         images = None
         if quantization == "int8":
@@ -95,7 +90,6 @@ def export_openvino(
                 frozen, representative_dataset, limit=representative_limit
             )
         write_openvino(frozen, temporary, quantization, images)
-        move_openvino_weights(temporary, path)
     return path
 
 

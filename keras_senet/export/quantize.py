@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from keras_senet.data import Source, open_source
-from keras_senet.runners import dequantize, fits_shape, quantize
+from keras_senet.data import Source
+from keras_senet.runners import dequantize, quantize
 from keras_senet.tracing import Frozen
 from keras_senet.utils.errors import check_counts, first_line, nearest
 from keras_senet.utils.flatbuffer import (
@@ -21,10 +21,8 @@ from keras_senet.utils.flatbuffer import (
 )
 from keras_senet.utils.labelled import read_images
 from keras_senet.utils.quiet import quiet, silence
-from keras_senet.views import view_source
+from keras_senet.views import as_source, check_sample, view_source
 
-# Interpolation may exceed the range of the pixels by so much of it.
-_RANGE_MARGIN = 0.05
 # Values that differ by less than this over all images have no range to be scaled by.
 _SMALLEST_RANGE = 1e-6
 # The schema's: above it, an operation's number is in the newer field only.
@@ -88,59 +86,17 @@ def calibration_images(
             f"{frozen.name}, which has {len(frozen.inputs)}. Use "
             "quantization='float16'."
         )
-    if isinstance(dataset, (str, os.PathLike)):
-        dataset = open_source(os.fspath(dataset))
+    dataset = as_source(dataset)
     if isinstance(dataset, Source):
         split = "train" if "train" in dataset.splits else min(dataset.splits)
         view = view_source(dataset, frozen.card, frozen.name)
         dataset = view.batches(split, limit=limit)
-    images: list[np.ndarray] = []
-    for batch in read_images(dataset, limit=limit, name="representative_dataset"):
-        if not fits_shape(batch, frozen.card.input_shape):
-            raise ValueError(
-                "`representative_dataset` must return batches of images of the model's "
-                f"input shape, {(None, *frozen.card.input_shape)}. Received: a batch "
-                f"of shape {batch.shape}"
-            )
-        images += list(batch.astype("float32"))
-    _check_range(images, frozen.card.input_range(), raw=frozen.card.normalises)
+    sample = [*read_images(dataset, limit=limit, name="representative_dataset")]
+    check_sample(sample, frozen.card)
+    images = [image for batch in sample for image in batch.astype("float32")]
     size = frozen.inputs[0].shape[0] or 1
     images += images[-1:] * (-len(images) % size)  # a fixed batch is filled up
     return [np.stack(images[i : i + size]) for i in range(0, len(images), size)]
-
-
-def _check_range(images: list[np.ndarray], limits, *, raw: bool | None) -> None:
-    low = float(np.min([image.min() for image in images]))
-    high = float(np.max([image.max() for image in images]))
-    received = f"Received: values from {low:g} to {high:g}."
-    if not np.isfinite(low) or not np.isfinite(high):
-        raise ValueError(f"The representative images must be finite. {received}")
-    if low == high:
-        raise ValueError(
-            f"The representative images must differ from each other. {received}"
-        )
-    if limits is None:
-        return
-    black, white = limits
-    if raw and (low < black or high > white):
-        raise ValueError(
-            "The model normalizes raw images (0 to 255) itself, so the representative "
-            f"images must not be normalized. {received} Pass the images as they are "
-            "in the files."
-        )
-    if raw and high <= 1:
-        raise ValueError(
-            "The model normalizes raw images (0 to 255) itself, but the representative "
-            f"images seem to be scaled to 0..1. {received} Multiply them by 255."
-        )
-    margin = _RANGE_MARGIN * (white - black)
-    # Where black is negative, photographs have pixels that are, too.
-    if low < black - margin or high > white + margin or low >= 0 > black:
-        raise ValueError(
-            "The representative images must be normalized as in `model.preprocessing`: "
-            f"black is {black:.3g}, white is {white:.3g}. {received} Use "
-            "keras_senet.preprocess_input(images, preset=model.preprocessing)."
-        )
 
 
 def tensor_values(

@@ -12,12 +12,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_senet.card import Preprocessing
 from keras_senet.containers import FOLDER
-from keras_senet.data.augmentation import resize_and_crop, to_grey
+from keras_senet.data.augmentation import to_grey
 from keras_senet.export import decoding
-from keras_senet.preprocessing import PLAIN, find_preprocessing, preprocess_input
+from keras_senet.preprocessing import PLAIN, find_preprocessing
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import as_integer, check_counts
 from keras_senet.utils.files import atomic_path
+from keras_senet.views import view_images
 
 DEFAULT, CLASSIFY, CLASSIFY_BYTES = "serving_default", "classify", "classify_bytes"
 
@@ -217,25 +218,33 @@ def _serve(frozen: Frozen, top: int) -> _Served:
     (images,) = frozen.inputs
     classify = _classifier(frozen, top)
     signatures[CLASSIFY] = _traced(classify, images)
-    reason = _no_pictures(frozen.card, images)
-    if reason:
-        return _Served(signatures=signatures, missing={CLASSIFY_BYTES: reason})
-    raw = bool(frozen.card.normalises)
-    record = frozen.card.preprocessing or PLAIN
-    size = (side or record.image_size for side in images.shape[1:3])
-    shape = (*size, images.shape[-1])
+    card = frozen.card
+    try:
+        view = view_images(card, frozen.name)
+        if card.normalises is None:
+            raise ValueError(
+                "Nothing says whether the model normalizes pictures itself. Pass "
+                "`preprocessing`."
+            )
+    except ValueError as error:
+        missing = {CLASSIFY_BYTES: str(error)}
+        return _Served(signatures=signatures, missing=missing)
+    shape = (*view.image_size, view.channels)
+
+    def fit(image):
+        return view.fit(to_grey(image) if view.channels == 1 else image)
 
     def classify_bytes(image_bytes):
-        pictures = decoding.decode_images(
-            image_bytes, lambda image: _fit(image, record, shape), shape
-        )
-        if not raw:
-            pictures = preprocess_input(pictures, "channels_last", preset=record)
-        return classify(tf.cast(pictures, images.dtype))
+        pictures = decoding.decode_images(image_bytes, fit, shape)
+        return classify(tf.cast(view.normalise(pictures), images.dtype))
 
     strings = tf.TensorSpec(images.shape[:1], tf.string, name="image_bytes")
     signatures[CLASSIFY_BYTES] = _traced(classify_bytes, strings)
-    encoded = {"shape": list(shape), "raw": raw, "preprocessing": record.to_json()}
+    encoded = {
+        "shape": list(shape),
+        "raw": view.normalisation is None,
+        "preprocessing": (card.preprocessing or PLAIN).to_json(),
+    }
     return _Served(signatures=signatures, missing={}, encoded=encoded)
 
 
@@ -247,12 +256,12 @@ def _traced(function: Callable, spec: tf.TensorSpec):
 
 def _no_classifier(frozen: Frozen) -> str:
     if len(frozen.inputs) != 1:
-        return f"the model has {len(frozen.inputs)} inputs"
+        return f"the model has {len(frozen.inputs)} inputs."
     if len(frozen.outputs) != 1:
-        return f"the model has {len(frozen.outputs)} outputs"
+        return f"the model has {len(frozen.outputs)} outputs."
     shape = frozen.outputs[0].shape
     if shape.rank != 2 or not shape[1]:
-        return f"the model's output of shape {tuple(shape)} is not one score a class"
+        return f"the model's output of shape {tuple(shape)} is not one score a class."
     return ""
 
 
@@ -273,32 +282,6 @@ def _classifier(frozen: Frozen, top: int):
     return classify
 
 
-def _no_pictures(card, images) -> str:
-    if images.shape.rank != 4 or images.shape[-1] not in (1, 3):
-        return f"the model's input of shape {tuple(images.shape)} is no RGB or grey one"
-    if card.preprocessing is not None:
-        return ""
-    if not card.normalises:
-        return (
-            "the model does not normalise raw images and nothing says how; pass "
-            "`preprocessing`"
-        )
-    if None in images.shape[1:3]:
-        return "the model takes any size; pass `image_size`"
-    return ""
-
-
-def _fit(image, record, shape):
-    if shape[-1] == 1:
-        image = to_grey(image)
-    return resize_and_crop(
-        image,
-        shape[:2],
-        crop_fraction=record.crop_fraction,
-        interpolation=record.interpolation,
-    )
-
-
 def _readme(name: str, served: _Served) -> str:
     """Returns the README of a SavedModel folder."""
     lines = [f"# {name}", "", "A TensorFlow SavedModel written by keras_senet.", ""]
@@ -310,7 +293,7 @@ def _readme(name: str, served: _Served) -> str:
         ]
         lines.append(f"| {signature} | {', '.join(takes)} | {', '.join(returns)} |")
     for signature, reason in served.missing.items():
-        lines += ["", f"There is no `{signature}`: {reason}."]
+        lines += ["", f"There is no `{signature}`: {reason}"]
     if served.encoded:
         lines += ["", *_encoded_text(served.encoded)]
     return "\n".join(lines) + "\n"

@@ -11,14 +11,9 @@ import numpy as np
 from keras_senet.card import Card
 from keras_senet.containers import SUFFIXES
 from keras_senet.export.verify import verify
-from keras_senet.surgery.inference import (
-    check_openvino_weights,
-    labelled,
-    move_openvino_weights,
-    ready,
-)
+from keras_senet.surgery.fold import inference_form
 from keras_senet.utils.errors import check_ending, first_line, not_installed
-from keras_senet.utils.files import atomic_path
+from keras_senet.utils.files import atomic_openvino, atomic_path
 from keras_senet.utils.graph import interface
 from keras_senet.utils.quiet import quiet, silence
 
@@ -53,8 +48,6 @@ def _export(
     suffix, (kind, _) = SUFFIXES[what.lower()], _FORMATS[what]
     _check_backend(what, path, quantization, io_type)
     check_ending(path, suffix)
-    if what == "OpenVINO":
-        check_openvino_weights(path, overwrite)
     known = interface(model, image_size, batch_size)
     if len(known.inputs) != 1 or len(known.outputs) != 1:
         raise ValueError(
@@ -63,24 +56,24 @@ def _export(
             f"{keras.config.backend()!r}. Call model.export({str(path)!r}, "
             f"format={kind!r})."
         )
-    card = labelled(Card.of(model), labels, [model.output_shape[-1]])
+    card = Card.of(model).named(labels, [model.output_shape[-1]])
     ((name, shape, dtype),) = known.inputs
     image = keras.InputSpec(dtype, shape, name=name)
     # Where TensorFlow is installed, Keras imports it to write a layer down.
-    with (
-        quiet(),
-        atomic_path(path, overwrite=overwrite, what=f"{what} file") as temporary,
-    ):
+    place = (
+        atomic_openvino(path, overwrite=overwrite)
+        if what == "OpenVINO"
+        else atomic_path(path, overwrite=overwrite, what=f"{what} file")
+    )
+    with quiet(), place as temporary:
         written = temporary.with_name(f"keras{suffix}")
-        _write(what, ready(model, folded=fold), written, image)
+        _write(what, inference_form(model, folded=fold), written, image)
         if what == "OpenVINO":
             _complete(written, temporary, image.shape, known.outputs[0])
         else:
             os.replace(written, temporary)
         card.write(temporary)
         _check(what, model, temporary, [side or 64 for side in image.shape[1:]])
-        if what == "OpenVINO":
-            move_openvino_weights(temporary, path)
     return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_senet.data import Source, open_source
+from keras_senet.data import Source
 from keras_senet.export.openvino import check_openvino, write_openvino
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.search import LAYER_IMAGES, check_classifier, layer_errors
@@ -23,7 +23,7 @@ from keras_senet.utils.labelled import class_numbers, read_labelled
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.records import Measured
-from keras_senet.views import view_source
+from keras_senet.views import as_source, view_source
 
 # For phones; the others, for servers, are made when they are asked for.
 _TFLITE = tuple(name or "float32" for name in QUANTIZATIONS)
@@ -202,8 +202,7 @@ def compare_variants(
     check_counts(latency_runs=latency_runs)
     numbers = np.ravel(threads).tolist() or [threads]
     threads = tuple(as_integer("threads", number) for number in numbers)
-    if isinstance(data, (str, os.PathLike)):
-        data = open_source(os.fspath(data))
+    data = as_source(data)
     about = {"data": None, "split": None}
     if isinstance(data, Source):
         about = {"data": data.name, "split": split}

@@ -14,7 +14,7 @@ from keras_senet.containers import as_object, read_header
 from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
-from keras_senet.surgery.inference import ready
+from keras_senet.surgery.fold import inference_form
 from keras_senet.utils.records import Measured
 
 # Largest difference of a probability, or relative error where the outputs are not
@@ -172,7 +172,7 @@ def verify(
     >>> report.passed
     True
     """
-    reference = open_model(ready(model, folded=False))
+    reference = open_model(inference_form(model, folded=False))
     images = np.asarray(images, "float32")
     candidate = open_model(file, threads=threads)
     labels = _check_labels(labels, len(images))

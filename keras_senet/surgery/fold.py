@@ -19,7 +19,7 @@ from keras_senet.surgery._linear import (
     keras_class,
 )
 from keras_senet.utils import graph
-from keras_senet.utils.copying import fill, fresh
+from keras_senet.utils.copying import fill, fresh, in_float32
 
 _IDENTITIES = (
     layers.ActivityRegularization,
@@ -125,13 +125,31 @@ def fold(model: keras.Model, *, name: str | None = None) -> keras.Model:
         return model
     calls = [call for m in graph.models(model) for call in graph.calls(m)]
     counts = collections.Counter(id(call.layer) for call in calls)
-    training = {id(call.layer) for call in calls if _trains(call)}
+    training = {id(call.layer) for call in calls if call.trains}
     steps = []
     folded = _Fold(counts, training, steps).fold(model, name)
     # Its variables are not those of the constructor any more.
     folded = derived(folded, model, constructor=None)
     folded.folding = Folding(tuple(steps))
     return folded
+
+
+def inference_form(model: keras.Model, *, folded: bool) -> keras.Model:
+    """Returns a model as it is written: in float32, and folded where that is asked.
+
+    One with a layer that Keras cannot copy is not folded. `model` does not change.
+
+    Raises:
+        ValueError: If it is no Keras model with known inputs.
+    """
+    graph.check_known_inputs(model)
+    model = in_float32(model)
+    try:
+        return fold(model) if folded else model
+    # Keras' words for a layer without get_config, for one with another function, and
+    # for one whose get_config leaves an argument out.
+    except (NotImplementedError, TypeError, ValueError):
+        return model
 
 
 class _Fold:
@@ -233,7 +251,7 @@ class _Plan:
                 layer.activation is keras.activations.linear
             )
             is_one = len(call.inputs) == len(call.outputs) == 1
-            if is_one and ((known and not _trains(call)) or linear):
+            if is_one and ((known and not call.trains) or linear):
                 self._remove(call, "removed")
 
     def _follow(self):
@@ -317,7 +335,7 @@ class _Plan:
         for call in self._net.calls:
             kinds = (*NORMALIZATIONS, *_IDENTITIES)
             if isinstance(call.layer, kinds) and call not in self.removed:
-                if _trains(call):
+                if call.trains:
                     why = "it is called with training=True"
                 elif type(call.layer) not in kinds:
                     why = "its class is not Keras' own"
@@ -328,7 +346,7 @@ class _Plan:
                 self.report(call, "kept", why=why)
 
     def _affine(self, call, axis) -> Affine | None:
-        if call in self.removed or _trains(call) or len(call.inputs) != 1:
+        if call in self.removed or call.trains or len(call.inputs) != 1:
             return None
         return affine(call.layer, axis, tuple(call.inputs[0].shape))
 
@@ -370,11 +388,6 @@ def _is_excitation(call: graph.Call) -> bool:
     """
     masks = [getattr(tensor, "_keras_mask", None) for tensor in call.inputs]
     return type(call.layer) is SqueezeExcite and not any(m is not None for m in masks)
-
-
-def _trains(call: graph.Call) -> bool:
-    """Whether a call is one of training whatever the model is called for."""
-    return call.kwargs.get("training") is True or any(a is True for a in call.args)
 
 
 def _adds_bias_rightly(linear, output):

@@ -108,6 +108,26 @@ def atomic_path(
 
 
 @contextlib.contextmanager
+def atomic_openvino(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yields where to write OpenVINO's .xml file, and its .bin file beside it.
+
+    As `atomic_path`, for two files: there is never an .xml file with the weights of
+    another one beside it.
+    """
+    weights = path.with_suffix(".bin")
+    if weights.exists() and not overwrite:
+        raise ValueError(
+            f"The file of weights must not exist yet. Received: {str(path)!r}, but "
+            f"{str(weights)!r} exists. Choose another path or remove the file."
+        )
+    with atomic_path(path, overwrite=overwrite, what="OpenVINO file") as temporary:
+        yield temporary
+        if path.is_file():
+            path.unlink()
+        os.replace(temporary.with_suffix(".bin"), weights)
+
+
+@contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Yields a new folder where the system has temporary files, and removes it.
 

@@ -32,6 +32,11 @@ class Call:
     args: tuple = ()
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def trains(self) -> bool:
+        """Whether it is a call of training whatever the model is called for."""
+        return self.kwargs.get("training") is True or any(a is True for a in self.args)
+
 
 def is_functional(model) -> bool:
     """Whether the calls of a model are known: functional and built sequential ones."""

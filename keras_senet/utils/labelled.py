@@ -54,6 +54,14 @@ def read_images(
     yield from (images for (images,) in _limited(parts, limit, name))
 
 
+def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    """Whether images are a batch of a shape, in which `None` is any length."""
+    sides = images.shape[1:]
+    return images.ndim == 1 + len(shape) and all(
+        known in (None, side) for known, side in zip(shape, sides, strict=True)
+    )
+
+
 def class_numbers(labels: np.ndarray) -> np.ndarray:
     """Returns the classes of labels, (N,) integers.
 

@@ -333,8 +333,8 @@ def test_models_that_are_no_classifiers_keep_what_fits(model, tmp_path):
     for name, candidate, signatures, reason in [
         ("two", two, set(), "the model has 2 outputs"),
         ("maps", maps, set(), "is not one score a class"),
-        ("plain", plain, {"classify"}, "does not normalise raw images"),
-        ("flat", flat, {"classify"}, "is no RGB or grey one"),
+        ("plain", plain, {"classify"}, "Nothing says whether the model normal"),
+        ("flat", flat, {"classify"}, "with 1 or 3 channels"),
     ]:
         path = export_saved_model(candidate, tmp_path / name)
         assert _names(path) == {"serving_default", *signatures}

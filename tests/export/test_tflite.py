@@ -194,7 +194,7 @@ def test_a_source_is_normalised_where_the_network_does_not():
             calibration_images(freeze(model), wrong, limit=20)
     calibration_images(freeze(model), taken, limit=20)
     network = keras_senet.SEResNet20(weights=None, input_shape=(28, 28, 1))
-    with pytest.raises(ValueError, match=r"raw images.*include_preprocessing=True"):
+    with pytest.raises(ValueError, match=r"raw.*include_preprocessing=True"):
         calibration_images(freeze(network), source, limit=20)
 
 
