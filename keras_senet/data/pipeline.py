@@ -26,6 +26,7 @@ from keras_senet.utils.errors import (
     checked_size,
     integer_or_none,
     nearest,
+    require,
 )
 
 # At most this much of a data set waits in the shuffle buffer: all of a small one, and
@@ -102,8 +103,7 @@ def batches(
         step: The first batch of the first epoch, if the run stopped within an epoch.
         worker: (i, n) for the i-th of n equal parts of each batch, if n machines train
             together. Only these images are decoded.
-        limit: Use at most this many images, about the same number of each class, always
-            the same ones.
+        limit: Use at most this many images, always the same, about as many of a class.
         cache: Keep the decoded images in memory, after resizing if that is the same in
             each epoch. Not needed for the bundled set.
         drop_remainder: Drop a last, smaller batch.
@@ -135,9 +135,9 @@ def batches(
     fitting = {"crop_fraction": crop_fraction, "interpolation": interpolation}
     check_fit(**fitting)
     grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
-    _require(channels in (1, 3), grey_or_rgb, channels=channels)
+    require(channels in (1, 3), grey_or_rgb, channels=channels)
     number = integer_or_none(seed)
-    _require(number is not None and number >= 0, "be an integer from 0", seed=seed)
+    require(number is not None and number >= 0, "be an integer from 0", seed=seed)
     _check_random(training, one_hot, {**changes, **mixing, "epoch": epoch})
     _check_place(step, steps, epoch, worker, batch_size, drop_remainder)
     records = source.reader.records(part)
@@ -227,21 +227,14 @@ def steps_per_epoch(
     return taken // batch_size if drop_remainder else math.ceil(taken / batch_size)
 
 
-def _require(holds: bool, rule: str, **received: Any) -> None:
-    """Raises, where a rule does not hold, about the first of the values received."""
-    if not holds:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise ValueError(f"`{next(iter(received))}` must {rule}. Received: {values}.")
-
-
 def _check_place(step, steps, epoch, worker, batch_size, drop_remainder):
     """Raises if there is no such place in an epoch, or no such part of a batch."""
     later = 0 < (integer_or_none(step) or 0) <= steps and epoch is not None
     rule = f"be an integer from 0 to the {steps} of an epoch, and needs `epoch`"
-    _require(step == 0 or later, rule, step=step, epoch=epoch)
+    require(step == 0 or later, rule, step=step, epoch=epoch)
     index, workers = worker
     divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
-    _require(
+    require(
         0 <= index < workers and divides,
         "be (i, n) with i from 0 and below n, for whole batches (drop_remainder=True) "
         "of a multiple of n images",
@@ -269,13 +262,13 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
                 )
         elif name == "epoch":
             is_number = isinstance(value, numbers.Integral) and value >= 0
-            _require(value is None or is_number, "be an integer from 0", **received)
+            require(value is None or is_number, "be an integer from 0", **received)
         elif name in ("mixup", "cutmix"):
             mixes = value == 0 or (one_hot and LEAST_ALPHA <= value <= 1)
             rule = f"be 0 or lie between {LEAST_ALPHA} and 1, and needs one_hot=True"
-            _require(mixes, rule, **received, one_hot=one_hot)
+            require(mixes, rule, **received, one_hot=one_hot)
         else:
-            _require(0 <= value <= 1, "lie between 0 and 1", **received)
+            require(0 <= value <= 1, "lie between 0 and 1", **received)
 
 
 def _shuffled(records, reader, part, seed, key, reorders):
