@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from keras_senet.utils.errors import nearest, short
+from keras_senet.utils.errors import nearest, require, short
 from keras_senet.utils.networks import known_networks
 
 # Numbers with their limits, which `_checked` reads.
@@ -64,8 +64,6 @@ class ModelArguments(typing.TypedDict, total=False):
     fused: bool
 
 
-# The number of a phase -> what is trained in it.
-PHASES = {1: "new classifier", 2: "all layers"}
 # Version 0.1 fine-tuned so where its recipe does not say it.
 _FINETUNED_BY_0_1 = {"linear_probe": False, "epochs": 15, "learning_rate": 1e-4}
 
@@ -138,8 +136,7 @@ class Recipe:
         schedule: How the learning rate falls: "cosine" to zero; "step" by the factor
             `step_factor` at each of `step_at`; "plateau" by the same factor when the
             validation loss stalls.
-        warmup_epochs: The rate rises linearly from zero in these first epochs of
-            "cosine".
+        warmup_epochs: In these first epochs of "cosine" the rate rises from zero.
         step_at: Fractions of the training at which "step" lowers the rate.
         step_factor: The factor for "step" and "plateau".
         patience: Epochs without a lower validation loss before "plateau" lowers the
@@ -172,8 +169,7 @@ class Recipe:
             crop keeps; None is that of `weights`.
         interpolation: How images are resized; None is that of `weights`.
         dropout_rate: Dropout before the classifier; None is the network's own.
-        drop_path_rate: Stochastic depth of the last residual branch; earlier branches
-            have less.
+        drop_path_rate: Stochastic depth of the last residual branch; others have less.
         dtype_policy: Keras' dtype policy.
         on_error: What happens if an image of a folder cannot be read: "raise" an error,
             or "skip" it and give one warning with their number.
@@ -318,24 +314,24 @@ class Recipe:
     @property
     def phases(self) -> tuple["Phase", ...]:
         """What is trained one after the other, each by a recipe of one phase."""
-        head = dataclasses.replace(
-            self,
-            epochs=self.head_epochs or 1,
-            head_epochs=0,
-            learning_rate=self.head_learning_rate,
-            layer_decay=1.0,
-            se_rate_factor=1.0,
-            schedule="cosine",
-            warmup_epochs=0.0,
-            freeze_batch_norm_epochs=0,
-        )
-        epochs = 1 if self.epochs == 0 else self.epochs
-        everything = dataclasses.replace(self, epochs=epochs, head_epochs=0)
-        both = (
-            (self.head_epochs != 0, Phase(1, PHASES[1], head)),
-            (self.epochs != 0, Phase(2, PHASES[2], everything)),
-        )
-        return tuple(phase for learns, phase in both if learns)
+        phases = []
+        if self.head_epochs:
+            head = dataclasses.replace(
+                self,
+                epochs=self.head_epochs,
+                head_epochs=0,
+                learning_rate=self.head_learning_rate,
+                layer_decay=1.0,
+                se_rate_factor=1.0,
+                schedule="cosine",
+                warmup_epochs=0.0,
+                freeze_batch_norm_epochs=0,
+            )
+            phases.append(Phase(1, "new classifier", head))
+        if self.epochs != 0:
+            everything = dataclasses.replace(self, head_epochs=0)
+            phases.append(Phase(2, "all layers", everything))
+        return tuple(phases)
 
     @property
     def has_several_rates(self) -> bool:
@@ -430,8 +426,7 @@ class Phase(NamedTuple):
 class FinetuneRecipe(Recipe):
     """A recipe with the defaults for fine-tuning.
 
-    The classifier starts from a linear probe, then all layers are trained. See `Recipe`
-    for the fields.
+    The classifier starts from a linear probe, then all layers are trained.
 
     Example:
 
@@ -461,6 +456,12 @@ class FinetuneRecipe(Recipe):
     on_error: Literal["raise", "skip"] = "skip"
 
 
+def filled(recipe: Recipe, **values: Any) -> Recipe:
+    """Returns a recipe with values for those of these fields that are None."""
+    missing = {k: v for k, v in values.items() if getattr(recipe, k) is None}
+    return dataclasses.replace(recipe, **missing)
+
+
 _TYPES = {
     int: "an integer",
     float: "a number",
@@ -468,7 +469,6 @@ _TYPES = {
     bool: "True or False",
     tuple: "a sequence of numbers",
     dict: "a mapping of names to values",
-    type(None): "None",
 }
 _COMPARISONS = {
     "at least": operator.ge,
@@ -486,34 +486,34 @@ def _checked(name, value, annotation):
     """
     value = _plain(value)
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    wanted = []
-    for option in typing.get_args(annotation) if union else (annotation,):
-        origin, arguments = typing.get_origin(option), typing.get_args(option)
-        limits = ""
-        if origin is Literal:
-            wanted += map(repr, arguments)
-            fits = any(type(value) is type(c) and value == c for c in arguments)
-        else:
-            kind, limits = arguments if origin is Annotated else (origin or option, "")
-            kind = dict if typing.is_typeddict(kind) else kind
-            wanted.append(_TYPES[kind])
-            if kind is float and type(value) is int and abs(value) < 2**31:
-                value = float(value)
-            fits = type(value) is kind
-            if fits and kind is tuple:
-                fits = all(type(item) in (int, float) for item in value)
-        if fits:
-            break
+    options = typing.get_args(annotation) if union else (annotation,)
+    may_be_none = type(None) in options
+    if value is None and may_be_none:
+        return None
+    kind, limits = options[0], ""
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        wanted = " or ".join(map(repr, arguments))
+        fits = any(type(value) is type(c) and value == c for c in arguments)
     else:
+        if typing.get_origin(kind) is Annotated:
+            kind, limits = arguments
+        kind = dict if typing.is_typeddict(kind) else typing.get_origin(kind) or kind
+        wanted = _TYPES[kind]
+        if kind is float and type(value) is int and abs(value) < 2**31:
+            value = float(value)
+        fits = type(value) is kind
+        if fits and kind is tuple:
+            fits = all(type(item) in (int, float) for item in value)
+    if not fits:
         raise ValueError(
-            f"`{name}` must be {' or '.join(wanted)}. Received: {name}={short(value)}"
+            f"`{name}` must be {wanted}{' or None' * may_be_none}. "
+            f"Received: {name}={short(value)}"
         )
     if value != 0 or not limits.startswith("0, or"):
         for words, end in re.findall(r"(at least|above|at most|below) (\S+)", limits):
-            if not _COMPARISONS[words](value, float(end)):
-                raise ValueError(
-                    f"`{name}` must be {limits}. Received: {name}={value!r}"
-                )
+            within = _COMPARISONS[words](value, float(end))
+            require(within, f"be {limits}", **{name: value})
     # Counters are of 32 bits.
     if isinstance(value, int | float) and not abs(value) < 2**31:
         raise ValueError(

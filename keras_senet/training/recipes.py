@@ -154,8 +154,7 @@ def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
 
     Args:
         name_or_file: A name of `RECIPES`, a .json file, or a .py file that defines
-            `recipe`. A .py file is a program: loading it runs it, so load only files
-            that you trust.
+            `recipe`. A .py file is run as a program: load only those that you trust.
 
     Raises:
         ValueError: If there is no such recipe or the file does not hold a valid one.
