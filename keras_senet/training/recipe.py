@@ -136,7 +136,7 @@ class Recipe:
         schedule: How the learning rate falls: "cosine" to zero; "step" by the factor
             `step_factor` at each of `step_at`; "plateau" by the same factor when the
             validation loss stalls.
-        warmup_epochs: In these first epochs of "cosine" the rate rises from zero.
+        warmup_epochs: In these first epochs of "cosine" the rate rises linearly from 0.
         step_at: Fractions of the training at which "step" lowers the rate.
         step_factor: The factor for "step" and "plateau".
         patience: Epochs without a lower validation loss before "plateau" lowers the
@@ -169,7 +169,7 @@ class Recipe:
             crop keeps; None is that of `weights`.
         interpolation: How images are resized; None is that of `weights`.
         dropout_rate: Dropout before the classifier; None is the network's own.
-        drop_path_rate: Stochastic depth of the last residual branch; others have less.
+        drop_path_rate: Stochastic depth of the last residual branch; less before it.
         dtype_policy: Keras' dtype policy.
         on_error: What happens if an image of a folder cannot be read: "raise" an error,
             or "skip" it and give one warning with their number.
