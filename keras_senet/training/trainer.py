@@ -498,7 +498,8 @@ def _written_folder(folder, strategy, resume) -> Iterator[RunFolder]:
     """
     with contextlib.ExitStack() as stack:
         if not is_chief(strategy):
-            folder = RunFolder(stack.enter_context(temporary_folder()))
+            # A folder in it: the temporary one has a lock already.
+            folder = RunFolder(stack.enter_context(temporary_folder()) / "run")
         stack.enter_context(disk_full_explained(folder.path))
         folder.path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked_folder(folder.path, "run folder"))
