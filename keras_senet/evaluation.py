@@ -250,8 +250,7 @@ def evaluate(
         split: The split of a source.
         image_size: Size of the images of a source. `None` is that of the model.
         crop_fraction: Share of the image's side that stays, for a source, see
-            `keras_senet.data.batches`. `None` is that of the model's preprocessing, or
-            1.
+            `keras_senet.data.batches`. `None` is that of the model, or 1.
         batch_size: Number of images in one step.
         limit: How many images to use at most.
         threads: Threads of the TFLite interpreter, see `keras_senet.open_model`.

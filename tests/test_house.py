@@ -41,7 +41,6 @@ FLOORS = {
 # A private module has two importers, or a subject of its own: which.
 SUBJECTS = {
     "surgery._expansion": "the layers of this package in Keras' own layers",
-    "training._fields": "what the fields of a recipe may be",
 }
 
 # Rooms that run on each of Keras' backends: they import only Keras and NumPy.

@@ -13,6 +13,7 @@ from keras_senet.data.source import (
     Source,
     check_held_out,
     held_out_count,
+    turns,
 )
 from keras_senet.utils.labelled import class_numbers, read_labelled
 
@@ -49,8 +50,7 @@ def open_arrays(
     (12, 4)
     """
     check_held_out(held_out)
-    images, labels = _read(data)
-    parts = {"train": (images, labels)}
+    parts = {"train": _read(data)}
     if validation_data is not None:
         parts["test"] = _read(validation_data)
     widths = {labels.shape[1:] for _, labels in parts.values()}
@@ -68,7 +68,6 @@ def open_arrays(
         parts = {
             k: (x, class_numbers(y).astype(np.int64)) for k, (x, y) in parts.items()
         }
-    labels = parts["train"][1]
     ((*row,),) = widths
     classes = row[0] if row else 1 + max(int(y.max()) for _, y in parts.values())
     names = tuple(map(str, range(classes) if class_names is None else class_names))
@@ -79,29 +78,37 @@ def open_arrays(
             f"there must be at least two. Received: {names}"
         )
     if "test" not in parts:
-        places = _held_out(labels, held_out)
+        whole = parts["train"]
+        places = _held_out(whole[1], held_out)
         parts = {
-            "train": tuple(np.delete(part, places, 0) for part in parts["train"]),
-            "test": tuple(part[places] for part in parts["train"]),
+            "train": tuple(np.delete(part, places, 0) for part in whole),
+            "test": tuple(part[places] for part in whole),
         }
     if not several:
-        parts = {k: tuple(v[_in_turn(p[1])] for v in p) for k, p in parts.items()}
+        for split, (x, y) in parts.items():
+            order = np.argsort(turns(y), kind="stable")
+            parts[split] = x[order], y[order]
     shapes = {x.shape[1:] for x, _ in parts.values()}
     if len(shapes) != 1:
         raise ValueError(f"Images must have one shape. Received: {sorted(shapes)}")
-    height, width, channels = images.shape[1:]
+    return arrays_source("arrays", names, parts, multi_label=several)
+
+
+def arrays_source(name: str, class_names, parts, **facts) -> Source:
+    """Returns a source of arrays: split -> images of one shape, and labels."""
+    height, width, channels = parts["train"][0].shape[1:]
     return Source(
-        name="arrays",
-        class_names=names,
+        name=name,
+        class_names=class_names,
         splits={name: len(labels) for name, (_, labels) in parts.items()},
         channels=channels,
         image_size=(height, width),
-        multi_label=several,
-        reader=ArraysReader(parts),
+        reader=_ArraysReader(parts),
+        **facts,
     )
 
 
-class ArraysReader(Reader):
+class _ArraysReader(Reader):
     """Reads arrays: split -> images and labels."""
 
     def __init__(self, parts):
@@ -185,12 +192,3 @@ def _held_out(labels, share):
             "or give held-out images."
         )
     return np.sort(chosen)
-
-
-def _in_turn(labels):
-    """An order in which each stretch has its share of every class."""
-    places = np.empty(len(labels))
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        places[own] = (np.arange(len(own)) + 0.5) / len(own)
-    return np.argsort(places, kind="stable")

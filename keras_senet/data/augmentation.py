@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import nearest, require
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
 _LARGEST_RADIUS = 3
@@ -87,11 +87,8 @@ def check_fit(crop_fraction: float, interpolation: str) -> None:
             f"`interpolation` must be one of {list(KERNELS)}. Received: interpolation="
             f"{interpolation!r}.{nearest(interpolation, KERNELS)}"
         )
-    if not 0 < crop_fraction <= 1:
-        raise ValueError(
-            "`crop_fraction` must lie above 0 and at most at 1. Received: "
-            f"crop_fraction={crop_fraction!r}."
-        )
+    share = "lie above 0 and at most at 1"
+    require(0 < crop_fraction <= 1, share, crop_fraction=crop_fraction)
 
 
 def covered_box(size: tuple[int, int], crop_fraction: float) -> tuple[int, int]:
@@ -148,9 +145,7 @@ def random_window(
     return tf.concat([begin[:2], extent[:2]], axis=0)
 
 
-def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors every second image left to right."""
-    return tf.image.stateless_random_flip_left_right(image, seed)
+random_flip = tf.image.stateless_random_flip_left_right
 
 
 def random_shift(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

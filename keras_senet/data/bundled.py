@@ -5,21 +5,13 @@ from importlib import resources
 
 import numpy as np
 
-from keras_senet.data.arrays import ArraysReader
+from keras_senet.data.arrays import arrays_source
 from keras_senet.data.source import Source
 
 CLASS_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 # Of the 6,000 training images.
 MEAN = (0.286176,)
 STD = (0.353374,)
@@ -40,13 +32,4 @@ def open_bundled() -> Source:
         split: (found[f"x_{split}"][..., None], found[f"y_{split}"].astype(np.int64))
         for split in ("train", "test")
     }
-    return Source(
-        name="bundled",
-        class_names=CLASS_NAMES,
-        splits={split: len(labels) for split, (_, labels) in parts.items()},
-        channels=1,
-        image_size=(28, 28),
-        mean=MEAN,
-        std=STD,
-        reader=ArraysReader(parts),
-    )
+    return arrays_source("bundled", CLASS_NAMES, parts, mean=MEAN, std=STD)

@@ -8,6 +8,7 @@ from keras_senet.data.bundled import open_bundled
 from keras_senet.data.folders import open_folder
 from keras_senet.data.source import Source, check_held_out
 from keras_senet.data.tables import find_tables, open_tables
+from keras_senet.utils.errors import require
 
 
 def open_source(
@@ -64,12 +65,15 @@ def open_source(
     >>> source.class_names[0], source.splits["train"]
     ('T-shirt/top', 6000)
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(
-            f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}."
-        )
+    require(on_error in ("raise", "skip"), "be 'raise' or 'skip'", on_error=on_error)
     check_held_out(held_out)
-    has_own_place = name == "bundled" or is_path(name)
+    has_own_place = (
+        name == "bundled"
+        or isinstance(name, os.PathLike)
+        or os.path.exists(name)
+        or name.startswith((".", "~", os.sep))
+        or name.endswith(os.sep)
+    )
     if has_own_place and data_dir is not None:
         raise ValueError(
             "`data_dir` is only for the data sets of tensorflow_datasets. Received: "
@@ -90,10 +94,3 @@ def open_source(
     from keras_senet.data.tfds import open_tfds  # slow to import
 
     return open_tfds(name, data_dir=data_dir, held_out=held_out)
-
-
-def is_path(name: str | os.PathLike) -> bool:
-    """Whether data with this name is a folder or file, and no known data set."""
-    if isinstance(name, os.PathLike) or os.path.exists(name):
-        return True
-    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep)

@@ -18,11 +18,12 @@ from keras_senet.data.decoding import Window, crop, decode_jpeg
 from keras_senet.data.images import (
     ACCEPTED,
     EXPLAINED,
+    ImageHeader,
     check_image,
     is_image_file,
     read_image,
 )
-from keras_senet.data.source import Part, Reader, Source, held_out_count
+from keras_senet.data.source import Part, Reader, Source, held_out_count, turns
 from keras_senet.utils.files import sha256
 
 # In lower case; a folder's own may differ.
@@ -43,9 +44,7 @@ class ImageFile(NamedTuple):
     path: Path
     label: Label
     mark: tuple[int, bytes]
-    size: tuple[int, int]
-    grey: bool
-    plain_jpeg: bool
+    header: ImageHeader
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -98,13 +97,10 @@ def composed(name: str) -> str:
 def find_images(
     folders: Mapping[Hashable, Path],
 ) -> tuple[dict[Hashable, list[Path]], dict[str, int]]:
-    """Returns the image files anywhere below each folder, each once.
+    """Returns the image files below each folder, and counts others by their ending.
 
     A file that several links lead to counts where it lies, or else where the first
     link is. Links to a folder that holds one of these are not followed.
-
-    Returns:
-        The files by the folders' keys, and how many others there are, by their ending.
     """
     found = {key: [] for key in folders}
     others = collections.Counter()
@@ -174,13 +170,12 @@ def open_files(
     left_out: Mapping[str, int] | None = None,
     notes: Iterable[str] = (),
 ) -> Source:
-    """Makes a source of image files with labels.
+    """Makes a source of image files with labels; arguments as of `open_source`.
 
     Args:
         name: The source's, as are `class_names`, `multi_label` and the first `notes`.
         root: Of names in messages, and of those that the order follows from.
         listed: The files and labels of each split; of "train" alone some are held out.
-        on_error: As of `keras_senet.data.open_source`, like `held_out`.
         left_out: What `find_images` counted.
 
     Raises:
@@ -198,15 +193,21 @@ def open_files(
             f"the first: {errors[0]}"
         )
     if not multi_label:
-        _check_each_class(root, files["train"], class_names)
+        present = {file.label for file in files["train"]}
+        for label, folder in enumerate(class_names):
+            if label not in present:
+                raise ValueError(
+                    f"The class folder {folder!r} of {str(root)!r} has no image that "
+                    f"can be read. Add some or remove the folder. {ACCEPTED}"
+                )
     if "test" not in files:
         classes = None if multi_label else class_names
         files, alone = _hold_out(root, files["train"], classes, held_out)
         notes += alone
     notes += _duplicates(root, files)
-    everything = list(itertools.chain(*files.values()))
-    sizes = {file.size for file in everything}
-    channels = 1 if all(file.grey for file in everything) else 3
+    headers = [file.header for file in itertools.chain(*files.values())]
+    sizes = {header.size for header in headers}
+    channels = 1 if all(header.grey for header in headers) else 3
     image_size = sizes.pop() if len(sizes) == 1 else None
     return Source(
         name=name,
@@ -241,7 +242,7 @@ class _FilesReader(Reader):
             files = _in_turn(files)
         # Names that are no valid Unicode survive as the bytes that they are.
         paths = np.array([os.fsencode(file.path) for file in files], dtype=object)
-        plain = np.array([file.plain_jpeg for file in files])
+        plain = np.array([file.header.plain_jpeg for file in files])
         labels = np.array([file.label for file in files], dtype=self._label_type)
         return tf.data.Dataset.from_tensor_slices(((paths, plain), labels))
 
@@ -279,17 +280,15 @@ def _read(pair: tuple[Path, Label], *, whole: bool) -> ImageFile | ValueError | 
     path, label = pair
     try:
         header = check_image(path, whole=whole)
-        return ImageFile(path, label, _mark(path), *header)
+        return ImageFile(path, label, _mark(path), header)
     except (ValueError, OSError) as error:
         return error
 
 
-def _checked(
-    root: Path, listed: Listed, on_error: str
-) -> tuple[dict[str, list[ImageFile]], list[str]]:
-    """Reads every file's header, or all of it where unreadable ones are skipped.
+def _checked(root, listed, on_error):
+    """Returns the readable files in a fixed order, and what is wrong with the others.
 
-    Returns the readable files in a fixed order, and what is wrong with the others.
+    Every file's header is read, or all of it where unreadable ones are skipped.
     """
     files, errors = {}, []
     checked = functools.partial(_read, whole=on_error == "skip")
@@ -322,9 +321,7 @@ def _mark(path: Path) -> tuple[int, bytes]:
         return size, hashlib.md5(first + file.read(), usedforsecurity=False).digest()
 
 
-def _in_fixed_order(
-    root: Path, pairs: Iterable[tuple[Path, Label]]
-) -> list[tuple[Path, Label]]:
+def _in_fixed_order(root, pairs):
     """Returns the files in an order that looks random, by their names alone."""
 
     def key(pair):
@@ -334,23 +331,8 @@ def _in_fixed_order(
     return sorted(pairs, key=key)
 
 
-def _check_each_class(root, files, class_names) -> None:
-    present = {file.label for file in files}
-    for label, name in enumerate(class_names):
-        if label not in present:
-            raise ValueError(
-                f"The class folder {name!r} of {str(root)!r} has no image that can be "
-                f"read. Add some or remove the folder. {ACCEPTED}"
-            )
-
-
-def _hold_out(
-    root: Path,
-    files: list[ImageFile],
-    class_names: tuple[str, ...] | None,
-    share: float,
-) -> tuple[dict[str, list[ImageFile]], list[str]]:
-    """Splits off the first images, of each class where there are classes."""
+def _hold_out(root, files, class_names, share):
+    """Splits off the first images, of each class where there are classes; notes."""
     groups = collections.defaultdict(list)
     for file in files:
         groups["" if class_names is None else class_names[file.label]].append(file)
@@ -395,17 +377,7 @@ def _duplicates(root: Path, files: Mapping[str, list[ImageFile]]) -> Iterator[st
 
 
 def _in_turn(files: list[ImageFile], *, by_share: bool = False) -> list[ImageFile]:
-    """Orders files so that the classes follow each other.
-
-    As often as each other while they last, or `by_share`: then each stretch has its
-    share of every class.
-    """
-    totals = collections.Counter(file.label for file in files)
-    seen = collections.Counter()
-
-    def place(file: ImageFile) -> tuple[float, Label]:
-        seen[file.label] += 1
-        whole = totals[file.label] if by_share else 1
-        return (seen[file.label] - 0.5) / whole, file.label
-
-    return sorted(files, key=place)
+    """Orders files by the turns of their classes."""
+    labels = [file.label for file in files]
+    order = np.lexsort((labels, turns(labels, by_share=by_share)))
+    return [files[i] for i in order]

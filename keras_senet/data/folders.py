@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from keras_senet.data.files import (
@@ -68,8 +67,8 @@ def open_folder(
         {
             split: [
                 (path, class_names.index(name))
-                for name in names
-                for path in names[name]
+                for name, paths in names.items()
+                for path in paths
             ]
             for split, names in found.items()
         },
@@ -82,9 +81,7 @@ def open_folder(
     return dataclasses.replace(source, folders=tuple(folders.values()))
 
 
-def _check_classes(
-    folders: Mapping[str, Path], found: Mapping[str, Mapping[str, list[Path]]]
-) -> None:
+def _check_classes(folders, found):
     classes = found["train"]
     for split, others in found.items():
         if unknown := sorted(set(others) - set(classes)):

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from keras_senet.utils.errors import require
+
 # What it says of a broken file beside the exception would be a line without the path.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -85,8 +87,7 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
     """Reads an image file.
 
     EXIF orientation is applied. 16-bit images keep their upper 8 bits, animations their
-    first frame, and documents their first page. Transparency is ignored, as in tf.io
-    and torchvision.
+    first frame, documents their first page. Transparency is ignored, as in tf.io.
 
     Args:
         path: A JPEG (CMYK too), PNG, BMP, GIF, WebP or TIFF file.
@@ -104,20 +105,13 @@ def read_image(path: str | os.PathLike, *, channels: int = 3) -> np.ndarray:
     >>> keras_senet.data.read_image("cat.jpg").shape
     (60, 40, 3)
     """
-    if channels not in (1, 3):
-        raise ValueError(
-            f"`channels` must be 1 (grey) or 3 (RGB). Received: channels={channels!r}."
-        )
-
-    def pixels(image: Image.Image) -> np.ndarray:
-        with _decoding(image):
-            turn, upright = _TURNS.get(_orientation(image)), _eight_bits(image)
-            if turn is not None:
-                upright = upright.transpose(turn)
-            upright = upright.convert("L" if channels == 1 else "RGB")
-            return np.array(upright).reshape(upright.height, upright.width, channels)
-
-    return _with_image(path, pixels)
+    require(channels in (1, 3), "be 1 (grey) or 3 (RGB)", channels=channels)
+    with _opened(path) as image, _decoding(image):
+        turn, upright = _TURNS.get(_orientation(image)), _eight_bits(image)
+        if turn is not None:
+            upright = upright.transpose(turn)
+        upright = upright.convert("L" if channels == 1 else "RGB")
+        return np.array(upright).reshape(upright.height, upright.width, channels)
 
 
 def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
@@ -129,8 +123,7 @@ def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not an image that can be read.
     """
-
-    def header(image: Image.Image) -> ImageHeader:
+    with _opened(path) as image:
         if image.format not in _JPEG:
             with _decoding(image):  # also to find out how a PNG is turned
                 image.load()
@@ -143,11 +136,10 @@ def check_image(path: str | os.PathLike, *, whole: bool = False) -> ImageHeader:
                 image.load()
         return found
 
-    return _with_image(path, header)
 
-
-def _with_image(path: str | os.PathLike, use):
-    """Returns use(opened image); errors name the file and say what is accepted."""
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
+    """Opens an image; errors name the file and say what is accepted."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no image file {str(path)!r}.")
@@ -159,7 +151,7 @@ def _with_image(path: str | os.PathLike, use):
         raise ValueError(f"The image file {str(path)!r} is empty. {ACCEPTED}")
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return use(image)
+            yield image
     except UnidentifiedImageError:
         raise ValueError(f"{str(path)!r} is not an image. {ACCEPTED}") from None
     except PermissionError:

@@ -10,10 +10,8 @@ from keras_senet.data.rand_augment import transformation
 # Below, Keras' draws of Beta(alpha, alpha) can be zero divided by zero in float32.
 LEAST_ALPHA = 0.2
 
-Mixer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-
-def make_mixer(mixup: float, cutmix: float) -> Mixer:
+def make_mixer(mixup: float, cutmix: float) -> Callable:
     """Returns the function (images, soft labels, seed) -> the same, mixed.
 
     Each image is mixed with another one of its batch: a weighted mean (mixup, arXiv

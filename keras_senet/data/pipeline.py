@@ -3,7 +3,6 @@
 import functools
 import math
 import numbers
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -18,7 +17,7 @@ from keras_senet.data.augmentation import (
     to_grey,
 )
 from keras_senet.data.decoding import Window, crop
-from keras_senet.data.mixing import LEAST_ALPHA, Mixer, make_mixer
+from keras_senet.data.mixing import LEAST_ALPHA, make_mixer
 from keras_senet.data.rand_augment import rand_augment as make_rand_augment
 from keras_senet.data.rand_augment import random_erasing as make_random_erasing
 from keras_senet.data.source import Source
@@ -27,6 +26,7 @@ from keras_senet.utils.errors import (
     checked_size,
     integer_or_none,
     nearest,
+    require,
 )
 
 # At most this much of a data set waits in the shuffle buffer: all of a small one, and
@@ -103,8 +103,7 @@ def batches(
         step: The first batch of the first epoch, if the run stopped within an epoch.
         worker: (i, n) for the i-th of n equal parts of each batch, if n machines train
             together. Only these images are decoded.
-        limit: Use at most this many images, about the same number of each class, always
-            the same ones.
+        limit: Use at most this many images, always the same, about as many of a class.
         cache: Keep the decoded images in memory, after resizing if that is the same in
             each epoch. Not needed for the bundled set.
         drop_remainder: Drop a last, smaller batch.
@@ -127,32 +126,26 @@ def batches(
     channels = source.channels if channels is None else channels
     counts = {"batch_size": batch_size, "limit": limit}
     steps = steps_per_epoch(source, split, drop_remainder=drop_remainder, **counts)
-    random = {"rand_augment": rand_augment, "random_erasing": random_erasing}
+    changes = {
+        "augmentation": augmentation,
+        "rand_augment": rand_augment,
+        "random_erasing": random_erasing,
+    }
     mixing = {"mixup": mixup, "cutmix": cutmix}
-    changes = {"augmentation": augmentation, **random, **mixing}
-    check_fit(crop_fraction, interpolation)
+    fitting = {"crop_fraction": crop_fraction, "interpolation": interpolation}
+    check_fit(**fitting)
     grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
-    _require(channels in (1, 3), grey_or_rgb, channels=channels)
+    require(channels in (1, 3), grey_or_rgb, channels=channels)
     number = integer_or_none(seed)
-    _require(number is not None and number >= 0, "be an integer from 0", seed=seed)
-    _check_random(training, one_hot, {**changes, "epoch": epoch})
+    require(number is not None and number >= 0, "be an integer from 0", seed=seed)
+    _check_random(training, one_hot, {**changes, **mixing, "epoch": epoch})
     _check_place(step, steps, epoch, worker, batch_size, drop_remainder)
     records = source.reader.records(part)
     if limit is not None:
         records = records.take(limit)
-    fit = functools.partial(
-        resize_and_crop,
-        size=size,
-        crop_fraction=crop_fraction,
-        interpolation=interpolation,
-    )
-    area = WINDOW_AREAS.get(augmentation)
-    smaller = training and area is None
-    whole = _whole_window(source, size, crop_fraction) if smaller else None
-    decode = _decoder(source, channels, whole)
     shape = (*size, min(channels, source.channels))
-    augment = _augmenter(augmentation, shape, **random)
-    records, make = _image_maker(records, decode, fit, augment, area, size, cache)
+    decode = _decoder(source, channels, training, size, crop_fraction, augmentation)
+    records, make = _image_maker(records, decode, cache, shape, fitting, **changes)
     classes = len(source.class_names) if one_hot else None
     finish = _finisher(shape, channels, classes, make_mixer(**mixing))
     index, workers = worker
@@ -180,7 +173,14 @@ def batches(
         examples = examples.batch(batch_size // workers, drop_remainder=drop_remainder)
         return examples.map(finish)
 
-    dataset = _epochs(one_epoch, steps, seed, epoch) if training else one_epoch(0)
+    if not training:
+        dataset = one_epoch(0)
+    elif epoch is not None:
+        dataset = tf.data.Dataset.counter(epoch).flat_map(one_epoch)
+    else:
+        drawn = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+        dataset = drawn.take(1).flat_map(one_epoch)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
     # Every worker reads the same stream and keeps its part of each batch.
     options.experimental_distribute.auto_shard_policy = (
@@ -227,21 +227,14 @@ def steps_per_epoch(
     return taken // batch_size if drop_remainder else math.ceil(taken / batch_size)
 
 
-def _require(holds: bool, rule: str, **received: Any) -> None:
-    """Raises, where a rule does not hold, about the first of the values received."""
-    if not holds:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise ValueError(f"`{next(iter(received))}` must {rule}. Received: {values}.")
-
-
 def _check_place(step, steps, epoch, worker, batch_size, drop_remainder):
     """Raises if there is no such place in an epoch, or no such part of a batch."""
     later = 0 < (integer_or_none(step) or 0) <= steps and epoch is not None
     rule = f"be an integer from 0 to the {steps} of an epoch, and needs `epoch`"
-    _require(step == 0 or later, rule, step=step, epoch=epoch)
+    require(step == 0 or later, rule, step=step, epoch=epoch)
     index, workers = worker
     divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
-    _require(
+    require(
         0 <= index < workers and divides,
         "be (i, n) with i from 0 and below n, for whole batches (drop_remainder=True) "
         "of a multiple of n images",
@@ -269,13 +262,13 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
                 )
         elif name == "epoch":
             is_number = isinstance(value, numbers.Integral) and value >= 0
-            _require(value is None or is_number, "be an integer from 0", **received)
+            require(value is None or is_number, "be an integer from 0", **received)
         elif name in ("mixup", "cutmix"):
             mixes = value == 0 or (one_hot and LEAST_ALPHA <= value <= 1)
             rule = f"be 0 or lie between {LEAST_ALPHA} and 1, and needs one_hot=True"
-            _require(mixes, rule, **received, one_hot=one_hot)
+            require(mixes, rule, **received, one_hot=one_hot)
         else:
-            _require(0 <= value <= 1, "lie between 0 and 1", **received)
+            require(0 <= value <= 1, "lie between 0 and 1", **received)
 
 
 def _shuffled(records, reader, part, seed, key, reorders):
@@ -293,42 +286,11 @@ def _shuffled(records, reader, part, seed, key, reorders):
     return records.shuffle(min(buffer, part.images), seed=order_seed)
 
 
-def _epochs(one_epoch, steps, seed, epoch):
-    """Returns all epochs from one on; or, if it is None, a new one each iteration."""
-    if epoch is not None:
-        return tf.data.Dataset.counter(epoch).flat_map(one_epoch)
-    drawn = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-    dataset = drawn.take(1).flat_map(one_epoch)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps))
-
-
-def _augmenter(
-    name: str,
-    shape: tuple[int, int, int],
-    *,
-    rand_augment: float,
-    random_erasing: float,
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns the function (fitted image, seed) -> image of all random changes."""
-    geometry = AUGMENTATIONS[name]
-    changes = []
-    if rand_augment:
-        changes.append(make_rand_augment(rand_augment, shape[-1]))
-    if random_erasing:
-        changes.append(make_random_erasing(random_erasing))
-
-    def augment(image, seed):
-        image = tf.ensure_shape(geometry(image, seed), shape)
-        # 1 and 2 belong to the flip and the window, 3 to the mixing of a batch.
-        for number, change in enumerate(changes, 4):
-            image = change(image, tf.random.fold_in(seed, number))
-        return image
-
-    return augment
-
-
-def _decoder(source: Source, channels: int, whole: Window | None) -> Callable:
+def _decoder(source, channels, training, size, crop_fraction, augmentation):
     """Returns the source's decoder; colours that nobody wants become grey at once."""
+    whole = None
+    if training and augmentation not in WINDOW_AREAS:
+        whole = _whole_window(source, size, crop_fraction)
 
     def decode(record, window=whole):
         image = source.reader.decode(record, window)
@@ -337,9 +299,7 @@ def _decoder(source: Source, channels: int, whole: Window | None) -> Callable:
     return decode
 
 
-def _whole_window(
-    source: Source, size: tuple[int, int], crop_fraction: float
-) -> Window | None:
+def _whole_window(source, size, crop_fraction):
     """All of an image, of which a large photograph is decoded smaller; or None."""
     box = covered_box(size, crop_fraction)
     if source.image_size and min(source.image_size) < 4 * min(box):
@@ -352,18 +312,19 @@ def _whole_window(
 
 
 def _image_maker(
-    records: tf.data.Dataset,
-    decode: Callable,
-    fit: Callable,
-    augment: Callable,
-    area: tuple[float, float] | None,
-    size: tuple[int, int],
-    cache: bool,
-) -> tuple[tf.data.Dataset, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
+    records, decode, cache, shape, fitting, augmentation, rand_augment, random_erasing
+):
     """Returns records to iterate and the function (record, seed) -> image.
 
     With `cache` the records are the images as they are before anything random.
     """
+    fit = functools.partial(resize_and_crop, size=shape[:2], **fitting)
+    area = WINDOW_AREAS.get(augmentation)
+    changes = []
+    if rand_augment:
+        changes.append(make_rand_augment(rand_augment, shape[-1]))
+    if random_erasing:
+        changes.append(make_random_erasing(random_erasing))
 
     def load(record, label):
         return decode(record) if area else fit(decode(record)), label
@@ -375,18 +336,20 @@ def _image_maker(
         if area:
             key = tf.random.fold_in(seed, 2)
             place = functools.partial(random_window, seed=key, area=area)
-            part = (crop if cache else decode)(record, Window(place, size))
+            part = (crop if cache else decode)(record, Window(place, shape[:2]))
             image = fit(part, crop_fraction=1.0)
         else:
             image = record if cache else fit(decode(record))
-        return augment(image, seed)
+        image = tf.ensure_shape(AUGMENTATIONS[augmentation](image, seed), shape)
+        # 1 and 2 belong to the flip and the window, 3 to the mixing of a batch.
+        for number, change in enumerate(changes, 4):
+            image = change(image, tf.random.fold_in(seed, number))
+        return image
 
     return records, make
 
 
-def _finisher(
-    shape: tuple[int, int, int], channels: int, classes: int | None, mix: Mixer
-) -> Callable:
+def _finisher(shape, channels, classes, mix):
     """Returns the function (images, labels, seeds) -> a batch, one-hot for classes."""
 
     def finish(images, labels, seeds):

@@ -4,6 +4,7 @@ The layers draw from seeds that are handed to them: the variable that they would
 from is shared by all parallel calls, so that no epoch could be repeated.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,10 +77,10 @@ def _operations(strength: float, channels: int) -> list[Callable]:
     if channels == 3:
         operations.append(layers.RandomColorDegeneration(0.9 * strength, seed=0))
 
-    def bound(layer):
-        return lambda images, key: _changed(layer, images, key)
-
-    return [bound(x) if isinstance(x, keras.Layer) else x for x in operations]
+    return [
+        functools.partial(_changed, x) if isinstance(x, keras.Layer) else x
+        for x in operations
+    ]
 
 
 def rand_augment(
@@ -117,8 +118,7 @@ def rand_augment(
 def random_erasing(share: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the function (image, seed) -> image of random erasing.
 
-    In a share of the images, a rectangle of 2 to 33 % is filled with noise (arXiv
-    1708.04896).
+    In a share of the images, noise fills a rectangle of 2 to 33 % (arXiv 1708.04896).
     """
     layer = keras.layers.RandomErasing((share, share), seed=0)
 

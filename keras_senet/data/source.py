@@ -3,13 +3,15 @@
 import abc
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_senet.data.decoding import Window
+from keras_senet.utils.errors import require
 
 _SLICE = re.compile(r"([^\[\]]+)\[(\d+%?)?:(\d+%?)?\]")
 
@@ -167,15 +169,23 @@ class Source:
 
 def check_held_out(held_out: float) -> None:
     """Raises a ValueError if a share of images leaves none on one of two sides."""
-    if not 0 < held_out < 1:
-        raise ValueError(
-            f"`held_out` must lie between 0 and 1. Received: held_out={held_out!r}."
-        )
+    require(0 < held_out < 1, "lie between 0 and 1", held_out=held_out)
 
 
 def held_out_count(held_out: float, images: int) -> int:
     """Returns how many images are held out: a share, at least one, never all."""
     return min(max(1, round(held_out * images)), images - 1)
+
+
+def turns(labels: Sequence[int], *, by_share: bool = True) -> np.ndarray:
+    """Returns the turn of each label, so that each stretch has its share of a class.
+
+    Without `by_share` the classes have as many turns as each other while they last.
+    """
+    _, kind, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    places = np.empty(len(labels))
+    places[np.argsort(kind, kind="stable")] = np.concatenate([*map(np.arange, counts)])
+    return (places + 0.5) / (counts[kind] if by_share else 1)
 
 
 def _place(end: str, images: int) -> int:

@@ -148,16 +148,13 @@ def _read(path: Path) -> _Table:
         seen[file] = number
         if listed:
             rows[file] = {n.strip() for n in _SEPARATORS.split(cells[0])} - {""}
-        else:
-            rows[file] = _positive(where, others, cells)
+            continue
+        for column, cell in zip(others, cells, strict=True):
+            if cell not in _BINARY:
+                raise ValueError(
+                    f"{where} must have 0 or 1 in column {column!r}. Received: "
+                    f"{cell!r}."
+                )
+        rows[file] = {n for n, c in zip(others, cells, strict=True) if _BINARY[c]}
     names = sorted(set().union(*rows.values())) if listed else others
     return _Table(tuple(names), not listed, rows)
-
-
-def _positive(where: str, columns: list[str], cells: list[str]) -> set[str]:
-    for column, cell in zip(columns, cells, strict=True):
-        if cell not in _BINARY:
-            raise ValueError(
-                f"{where} must have 0 or 1 in column {column!r}. Received: {cell!r}."
-            )
-    return {n for n, cell in zip(columns, cells, strict=True) if _BINARY[cell]}

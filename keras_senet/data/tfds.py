@@ -49,14 +49,10 @@ def open_tfds(
 class _TfdsReader(Reader):
     """Records are encoded images, as the data set stores them, in files of many."""
 
-    def __init__(
-        self,
-        builder: "tfds.core.DatasetBuilder",
-        keys: tuple[str, str],
-        held_out: float,
-    ):
+    def __init__(self, builder, keys, held_out):
         self._builder = builder
         self._keys = keys
+        self._decoders = {keys[0]: tfds.decode.SkipDecoding()}
         *size, channels = builder.info.features[keys[0]].shape
         self.shape = (*size, 1 if channels == 1 else 3)
         self.wholes = self._choose_wholes(held_out)
@@ -83,9 +79,9 @@ class _TfdsReader(Reader):
             return tf.data.TFRecordDataset(path).skip(skip).take(take)
 
         def parsed(example):
-            decoders = {self._keys[0]: tfds.decode.SkipDecoding()}
+            features = info.features
             return self._pair(
-                info.features.deserialize_example(example, decoders=decoders)
+                features.deserialize_example(example, decoders=self._decoders)
             )
 
         parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
@@ -134,7 +130,7 @@ class _TfdsReader(Reader):
     def _read(self, part: str) -> tf.data.Dataset:
         examples = self._builder.as_dataset(
             split=part,
-            decoders={self._keys[0]: tfds.decode.SkipDecoding()},
+            decoders=self._decoders,
             read_config=tfds.ReadConfig(try_autocache=False),
         )
         return examples.map(self._pair)
@@ -144,9 +140,7 @@ class _TfdsReader(Reader):
         return image, tf.cast(label, tf.int64)
 
 
-def _builder(
-    name: str, data_dir: str | os.PathLike | None
-) -> "tfds.core.DatasetBuilder":
+def _builder(name, data_dir):
     if not hasattr(tfds, "builder"):
         raise ImportError(_why_broken())
     root = os.environ.get("KERAS_SENET_DATA")
@@ -169,7 +163,7 @@ def _builder(
         ) from None
 
 
-def _why_broken() -> str:
+def _why_broken():
     """What keeps tensorflow_datasets from working, which its import does not raise."""
     try:
         import tensorflow_datasets.public_api  # noqa: F401
@@ -183,7 +177,7 @@ def _why_broken() -> str:
     )
 
 
-def _prepare(name: str, builder: "tfds.core.DatasetBuilder") -> None:
+def _prepare(name, builder):
     try:
         builder.download_and_prepare()
     # Whatever a data set's own script may raise, the user needs the same line.
@@ -207,7 +201,7 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]
 
 
-def _keys(name: str, builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
+def _keys(name, builder):
     """Returns the names of the image and the label among the features."""
     features = dict(builder.info.features.items())
     # Some sets have a third key: places365_small's is the name of the file.

@@ -1,6 +1,5 @@
 """Training by a recipe on images in memory, without TensorFlow's pipeline."""
 
-import dataclasses
 import random
 import types
 from collections.abc import Sequence
@@ -16,26 +15,16 @@ from keras_senet.training.network import (
     own_memory,
 )
 from keras_senet.training.optimization import check_rates
-from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipe import Recipe, filled
+from keras_senet.utils.errors import require
 
 # What needs TensorFlow's data pipeline, its strategies or a run folder.
 _ONLY_TRAIN = (
-    "weights",
-    "limit",
-    "linear_probe",
-    "head_epochs",
-    "passes",
-    "stop_early",
-    "freeze_batch_norm",
-    "freeze_batch_norm_epochs",
-    "synchronized_batch_norm",
-    "class_weights",
-    "augmentation",
-    "rand_augment",
-    "random_erasing",
-    "mixup",
+    "weights", "limit", "linear_probe", "head_epochs", "passes", "stop_early",
+    "freeze_batch_norm", "freeze_batch_norm_epochs", "synchronized_batch_norm",
+    "class_weights", "augmentation", "rand_augment", "random_erasing", "mixup",
     "cutmix",
-)
+)  # fmt: skip
 
 
 def fit_arrays(
@@ -82,7 +71,7 @@ def fit_arrays(
     >>> trained.output_shape
     (None, 4)
     """
-    given = [(images, labels), *([] if validation is None else [validation])]
+    given = [(images, labels)] if validation is None else [(images, labels), validation]
     pairs = [(np.asarray(x), np.asarray(y)) for x, y in given]
     _check(recipe, pairs)
     check_rates(recipe)
@@ -99,13 +88,13 @@ def fit_arrays(
                 f"Labels must be from 0 to {classes - 1} for {classes} classes. "
                 f"Received: labels from {np.min(y)} to {np.max(y)}."
             )
-    recipe = dataclasses.replace(
+    recipe = filled(
         recipe,
         image_size=images.shape[1],
         channels=images.shape[3],
         classes=classes,
-        crop_fraction=recipe.crop_fraction or 1.0,
-        interpolation=recipe.interpolation or "bilinear",
+        crop_fraction=1.0,
+        interpolation="bilinear",
     )
     _seed(recipe.seed + 1)
     steps = len(images) // recipe.step_batch_size
@@ -118,7 +107,14 @@ def fit_arrays(
     if recipe.ema_momentum:
         ours.append(keras.callbacks.SwapEMAWeights())
     if keras.backend.backend() == "torch":
-        ours.append(keras.callbacks.LambdaCallback(on_epoch_begin=_reseed(recipe.seed)))
+        import torch
+
+        # Its loader draws for each pass over images, those that are held out too.
+        ours.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, _: torch.manual_seed(recipe.seed + epoch)
+            )
+        )
     held_out = [(x, keras.utils.to_categorical(y, classes)) for x, y in pairs[1:]]
     used = np.random.default_rng(recipe.seed).permutation(len(images))
     used = np.sort(used[: steps * recipe.step_batch_size])
@@ -170,8 +166,7 @@ def _check(recipe, pairs):
             f"Received: {len(images)} images, "
             f"global_batch_size={recipe.global_batch_size}"
         )
-    if recipe.epochs is None:
-        raise ValueError("`epochs` must be given for arrays. Received: epochs=None")
+    require(recipe.epochs is not None, "be given for arrays", epochs=recipe.epochs)
     plain = Recipe(model=recipe.model or "se_resnet20")
     for name in _ONLY_TRAIN:
         value, wanted = getattr(recipe, name), getattr(plain, name)
@@ -190,16 +185,6 @@ def _seed(seed):
         # seeds from Python's generator, and arrays are shuffled by NumPy's.
         random.seed(seed)
         np.random.seed(seed)
-
-
-def _reseed(seed):
-    """Lets torch's loader shuffle an epoch in the same way in each run.
-
-    It draws for each pass over images, those that are held out too.
-    """
-    import torch
-
-    return lambda epoch, logs: torch.manual_seed(seed + epoch)
 
 
 def _statistics(images):

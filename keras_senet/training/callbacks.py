@@ -55,28 +55,24 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
         try:
             super().on_batch_end(batch, logs)
         except RuntimeError as error:
-            raise FloatingPointError(self._message(logs["loss"])) from error
-
-    def _message(self, loss):
-        bring_back(self.model)
-        # Of a variable there may be a copy on each device.
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        rate = classifier_rate(self.model.optimizer)
-        saved = "There is no checkpoint before it."
-        if self.checkpoint.exists():
-            saved = f"The last good checkpoint is {self.checkpoint}."
-        return (
-            f"The loss became {loss} in step {step} (epoch {self.epoch + 1}) at the "
-            f"learning rate {rate:g}. {saved} Try a lower `learning_rate` or a longer "
-            "warm-up."
-        )
+            bring_back(self.model)
+            # Of a variable there may be a copy on each device.
+            step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+            rate = classifier_rate(self.model.optimizer)
+            saved = "There is no checkpoint before it."
+            if self.checkpoint.exists():
+                saved = f"The last good checkpoint is {self.checkpoint}."
+            raise FloatingPointError(
+                f"The loss became {logs['loss']} in step {step} (epoch "
+                f"{self.epoch + 1}) at the learning rate {rate:g}. {saved} Try a lower "
+                "`learning_rate` or a longer warm-up."
+            ) from error
 
 
 class FreezeBatchNormalization(keras.callbacks.Callback):
     """Keeps statistics, scales and shifts of batch normalization from an epoch on.
 
-    Between epochs the layers are trainable, as the optimizer's averages and what is
-    saved expect.
+    Between epochs they are trainable, as the optimizer's averages and files expect.
     """
 
     def __init__(self, first_epoch: int):

@@ -25,22 +25,28 @@ def plot_curves(
     The values are named as Keras names them; "val_" is put before a name for the
     held-out images. An older file is replaced.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    panels = {
+        "loss": ("loss (nats)", 1, _TRAINING),
+        "accuracy": ("top-1 accuracy (%)", 100, _TRAINING),
+        "learning_rate": ("learning rate at the end of the epoch", 1, _RATE),
+    }
     figure = Figure(figsize=(11, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    loss, accuracy, rate = figure.subplots(1, 3)
-    _pair(loss, history, "loss", 1)
-    loss.set_ylabel("loss (nats)")
-    loss.set_ylim(bottom=0)
-    _pair(accuracy, history, "accuracy", 100)
-    accuracy.set_ylabel("top-1 accuracy (%)")
-    _line(rate, history.get("learning_rate", ()), color=_RATE)
-    rate.set_ylabel("learning rate at the end of the epoch")
-    rate.set_ylim(bottom=0)
-    for axes in (loss, accuracy, rate):
+    for axes, name in zip(figure.subplots(1, 3), panels, strict=True):
+        meaning, scale, own = panels[name]
+        curves = (name, "training", own), (f"val_{name}", "held out", _VALIDATION)
+        for key, label, color in curves:
+            values = [scale * value for value in history.get(key, ())]
+            style = {"marker": "o" if len(values) <= 30 else None, "markersize": 3.5}
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, values, color=color, label=label, **style)
+        axes.set_ylabel(meaning)
+        if name != "accuracy":
+            axes.set_ylim(bottom=0)
+        if name != "learning_rate":
+            axes.legend(frameon=False)
         axes.set_xlabel("epochs")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
@@ -48,19 +54,3 @@ def plot_curves(
     figure.suptitle(title)
     with atomic_path(path, overwrite=True) as temporary:
         save_figure(figure, temporary)
-
-
-def _pair(axes, history, name, scale):
-    for key, label, color in (
-        (name, "training", _TRAINING),
-        (f"val_{name}", "held out", _VALIDATION),
-    ):
-        values = [scale * value for value in history.get(key, ())]
-        _line(axes, values, color=color, label=label)
-    axes.legend(frameon=False)
-
-
-def _line(axes, values, **style):
-    epochs = range(1, len(values) + 1)
-    few = len(values) <= 30
-    axes.plot(epochs, values, marker="o" if few else None, markersize=3.5, **style)

@@ -12,13 +12,14 @@ import tensorflow as tf
 from keras_senet import data
 from keras_senet.models import CONSTRUCTORS
 from keras_senet.training.network import weights_file
-from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipe import Recipe, filled
 from keras_senet.training.recipes import epochs_and_passes, updates_for
 from keras_senet.training.strategies import (
     count_devices,
     evaluation_batch_sizes,
     is_multi_worker,
 )
+from keras_senet.utils.errors import require
 from keras_senet.weights import open_checkpoint
 
 
@@ -40,19 +41,25 @@ def resolve_recipe(recipe: Recipe, source: data.Source, devices: int = 1) -> Rec
             f"`classes` must be the {classes} of the data {source.name!r}. "
             f"Received: classes={recipe.classes!r}. Leave it out."
         )
-    recipe = dataclasses.replace(
-        recipe,
-        data=source.name,
-        validation_split=held_out,
-        classes=recipe.classes or classes,
+    start = _of_data if recipe.weights is None else _of_weights
+    recipe = filled(
+        dataclasses.replace(recipe, data=source.name, validation_split=held_out),
+        classes=classes,
+        **start(recipe, source),
     )
-    recipe = _resolve_network(recipe, source)
     images = data_images(recipe, source, recipe.train_split)
     if recipe.weights is not None or recipe.epochs is None:  # fine-tuning
         parts = recipe.accumulation_steps * devices
         batch = min(recipe.global_batch_size, max(images // parts, 1) * parts)
         recipe = dataclasses.replace(recipe, global_batch_size=batch)
-    _check_devices(recipe, devices)
+    steps, batch = recipe.accumulation_steps, recipe.global_batch_size
+    require(
+        steps == 1 or devices == 1,
+        f"be 1 on {devices} devices: Keras accumulates gradients on one device only",
+        accumulation_steps=steps,
+    )
+    rule = f"be a multiple of the {devices} devices"
+    require(batch % devices == 0, rule, global_batch_size=batch)
     if images < recipe.step_batch_size:
         raise ValueError(
             "`global_batch_size` must be at most the number of training images. "
@@ -73,29 +80,24 @@ def data_images(recipe: Recipe, source: data.Source, split: str) -> int:
     return min(images, recipe.limit or images)
 
 
-def _resolve_network(recipe, source):
-    if recipe.weights is not None:
-        return _resolve_start(recipe, source)
-    size = recipe.image_size
-    if size is None:
-        sides = set(source.image_size or ())
-        if len(sides) != 1:
-            raise ValueError(
-                f"`image_size` must be given for {source.name!r}, whose images are not "
-                "all squares of one size. Received: image_size=None"
-            )
-        (size,) = sides
-    return dataclasses.replace(
-        recipe,
-        image_size=size,
-        channels=recipe.channels or source.channels,
-        crop_fraction=recipe.crop_fraction or 1.0,
-        interpolation=recipe.interpolation or "bilinear",
-    )
+def _of_data(recipe, source):
+    """What a new network takes of its data."""
+    sides = set(source.image_size or ())
+    if recipe.image_size is None and len(sides) != 1:
+        raise ValueError(
+            f"`image_size` must be given for {source.name!r}, whose images are not "
+            "all squares of one size. Received: image_size=None"
+        )
+    return {
+        "image_size": min(sides, default=None),
+        "channels": source.channels,
+        "crop_fraction": 1.0,
+        "interpolation": "bilinear",
+    }
 
 
-def _resolve_start(recipe, source):
-    """Fills in what the weights say that a recipe starts from."""
+def _of_weights(recipe, source):
+    """What the weights say that a recipe starts from."""
     checkpoint = open_checkpoint(weights_file(recipe.weights), recipe.model)
     card = checkpoint.card
     name = recipe.model or card.constructor
@@ -110,15 +112,13 @@ def _resolve_start(recipe, source):
     )
     channels = recipe.channels or checkpoint.channels or 3
     sides = set(card.input_shape or ()) - {channels, None}
-    size = sides.pop() if len(sides) == 1 else record.image_size
-    return dataclasses.replace(
-        recipe,
-        model=name,
-        image_size=recipe.image_size or size,
-        channels=channels,
-        crop_fraction=recipe.crop_fraction or record.crop_fraction,
-        interpolation=recipe.interpolation or record.interpolation,
-    )
+    return {
+        "model": name,
+        "image_size": sides.pop() if len(sides) == 1 else record.image_size,
+        "channels": channels,
+        "crop_fraction": record.crop_fraction,
+        "interpolation": record.interpolation,
+    }
 
 
 def make_datasets(
@@ -132,24 +132,18 @@ def make_datasets(
 ) -> tuple[Any, Any]:
     """Returns the endless training batches and the evaluation batches of a recipe.
 
-    Labels are rows over the classes, or of one column where `classes` is 1.
-
-    Args:
-        recipe: A resolved recipe.
-        source: Its data.
-        strategy: Where they are used. With several workers each one gets its part of
-            every training batch.
-        epoch: The epoch that the training batches start with.
-        step: The batch of that epoch that they start with.
-        class_weights: How much an image of each class counts in training; None is the
-            same for all, without a third part of the batches.
+    The recipe is resolved. Labels are rows over the classes, or of one column where
+    `classes` is 1. The training batches begin with a step of an epoch; with several
+    workers each one gets its part of them. With `class_weights` they have a third part:
+    how much each image counts.
     """
 
     def training_part(worker=(0, 1)):
-        batches = data.batches(
+        return _batches(
+            recipe,
             source,
             recipe.train_split,
-            batch_size=recipe.step_batch_size,
+            class_weights,
             training=True,
             augmentation=recipe.augmentation,
             rand_augment=recipe.rand_augment,
@@ -161,9 +155,7 @@ def make_datasets(
             step=step,
             worker=worker,
             drop_remainder=True,
-            **_common(recipe),
         )
-        return _finished(batches, recipe, source, class_weights)
 
     validation = inference_batches(recipe, source, recipe.validation_split)
     if count_devices(strategy) > 1:
@@ -188,24 +180,22 @@ def inference_batches(
     class_weights: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
     """Returns a split once, in its order, without any random change."""
+    return _batches(recipe, source, split, class_weights)
+
+
+def _batches(recipe, source, split, class_weights, **options):
     batches = data.batches(
-        source, split, batch_size=recipe.step_batch_size, **_common(recipe)
+        source,
+        split,
+        batch_size=recipe.step_batch_size,
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        crop_fraction=recipe.crop_fraction,
+        interpolation=recipe.interpolation,
+        limit=recipe.limit,
+        one_hot=True,
+        **options,
     )
-    return _finished(batches, recipe, source, class_weights)
-
-
-def _common(recipe):
-    return {
-        "image_size": recipe.image_size,
-        "channels": recipe.channels,
-        "crop_fraction": recipe.crop_fraction,
-        "interpolation": recipe.interpolation,
-        "limit": recipe.limit,
-        "one_hot": True,
-    }
-
-
-def _finished(batches, recipe, source, class_weights=None):
     if class_weights is not None:
         weights = tf.constant(class_weights, tf.float32)
         batches = batches.map(lambda x, y: (x, y, tf.linalg.matvec(y, weights)))
@@ -244,20 +234,6 @@ def weigh_classes(recipe: Recipe, source: data.Source) -> tuple[float, ...] | No
     counts = count_images(source, recipe.train_split, recipe.limit)
     share = sum(counts) / sum(count > 0 for count in counts)
     return tuple(share / n if n else 1.0 for n in counts)
-
-
-def _check_devices(recipe, replicas):
-    if recipe.accumulation_steps > 1 and replicas > 1:
-        raise ValueError(
-            "`accumulation_steps` must be 1 on "
-            f"{replicas} devices: Keras accumulates gradients on one device only. "
-            f"Received: accumulation_steps={recipe.accumulation_steps}"
-        )
-    if recipe.global_batch_size % replicas:
-        raise ValueError(
-            f"`global_batch_size` must be a multiple of the {replicas} devices. "
-            f"Received: global_batch_size={recipe.global_batch_size}"
-        )
 
 
 def _divisible(dataset, images, batch_size, strategy):

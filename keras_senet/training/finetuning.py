@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_senet import data as data_room
-from keras_senet.data import open_arrays
+from keras_senet.data import Source, open_arrays
 from keras_senet.evaluation import Evaluation, LabelEvaluation, evaluate
 from keras_senet.mistakes import Mistakes
 from keras_senet.opening import open_model
@@ -31,8 +30,7 @@ class FinetuneResult(TrainingResult):
         warnings: Problems of the result, one line each.
         at_chance: Whether its accuracy is no better than chance.
         worst: The worst mistakes, as worst.png has them.
-        report: The report as Markdown, report.md in the run folder; report.html beside
-            it is for people.
+        report: The report as Markdown, report.md; report.html beside it is for people.
 
     Example:
 
@@ -122,7 +120,16 @@ def finetune(
         recipe = FinetuneRecipe(**changes)
     else:
         recipe = dataclasses.replace(recipe, **changes)
-    source = _opened(data, validation_data, class_names, recipe.held_out)
+    source = data
+    if not isinstance(data, (str, os.PathLike, Source)):
+        source = open_arrays(
+            data, validation_data, class_names=class_names, held_out=recipe.held_out
+        )
+    elif validation_data is not None or class_names is not None:
+        raise ValueError(
+            "`validation_data` and `class_names` are only for arrays and datasets. A "
+            f"folder has its own. Received: data={data!r}"
+        )
     if run_folder is None:
         folders = (Path("runs") / f"finetune-{n}" for n in itertools.count(1))
         run_folder = next(folder for folder in folders if not folder.exists())
@@ -138,20 +145,6 @@ def finetune(
         say(f"Warning: {doubt}")
     write_report(result)
     return result
-
-
-def _opened(data, validation_data, class_names, held_out):
-    """Returns the name of the data or its source, which arrays become here."""
-    if not isinstance(data, (str, os.PathLike, data_room.Source)):
-        return open_arrays(
-            data, validation_data, class_names=class_names, held_out=held_out
-        )
-    if validation_data is not None or class_names is not None:
-        raise ValueError(
-            "`validation_data` and `class_names` are only for arrays and datasets. A "
-            f"folder has its own. Received: data={data!r}"
-        )
-    return data
 
 
 def _measured(trained, folder) -> FinetuneResult:

@@ -68,7 +68,12 @@ def build_model(recipe: Recipe, source: Any) -> Network:
     model.card = dataclasses.replace(
         model.card,
         labels=source.class_names and source.class_names[-recipe.classes :],
-        preprocessing=_prepared_as(recipe, model.preprocessing),
+        preprocessing=dataclasses.replace(
+            model.preprocessing,
+            image_size=recipe.image_size,
+            crop_fraction=recipe.crop_fraction,
+            interpolation=recipe.interpolation,
+        ),
         preset=None,
     )
     synchronize(model, recipe.synchronized_batch_norm)
@@ -91,20 +96,11 @@ def is_classifier(layer: keras.Layer) -> bool:
 
 
 def _record(recipe, source):
-    record = _prepared_as(recipe, Preprocessing())
+    record = Preprocessing()
     mean, std = source.mean or record.mean, source.std or record.std
     if len(mean) != recipe.channels:
         mean, std = ((sum(v) / len(v),) * recipe.channels for v in (mean, std))
-    return dataclasses.replace(record, mean=tuple(mean), std=tuple(std))
-
-
-def _prepared_as(recipe, record):
-    return dataclasses.replace(
-        record,
-        image_size=recipe.image_size,
-        crop_fraction=recipe.crop_fraction,
-        interpolation=recipe.interpolation,
-    )
+    return Preprocessing(mean=mean, std=std)
 
 
 def synchronize(model: keras.Model, synchronized: bool) -> None:

@@ -31,12 +31,10 @@ def make_schedule(
             warmup_target=peak if warmup else None,
             warmup_steps=warmup,
         )
-    if recipe.schedule == "step":
+    if recipe.schedule == "step" and recipe.step_at:
         # Keras keeps a value up to and including its boundary.
         boundaries = [round(at * steps) - 1 for at in recipe.step_at]
         values = [peak * recipe.step_factor**i for i in range(len(boundaries) + 1)]
-        if not boundaries:
-            return peak
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
     return peak
 
@@ -48,8 +46,7 @@ def make_optimizer(
 
     The layers of the model are frozen as they will be in the training. Where layers
     differ in their rates it is one optimizer for each rate. A rate scales the whole
-    update: a factor on the gradient would have no effect, since Adam divides by the
-    gradient's size.
+    update: a factor on the gradient would have no effect, as Adam divides by its size.
     """
     exempt = [] if recipe.se_decay else [v.path for v in _se_variables(model)]
     others = []  # what has no weight decay
@@ -61,16 +58,15 @@ def make_optimizer(
         else:
             others.append(variable)
     if not recipe.has_several_rates:
-        return _optimizer(recipe, make_schedule(recipe, steps_per_epoch), others)
+        return _optimizer(recipe, steps_per_epoch, others)
     factors = learning_rate_factors(model, recipe.layer_decay, recipe.se_rate_factor)
     optimizers = {}
     for factor in sorted({factors[v.path] for v in model.trainable_variables}):
         scaled = dataclasses.replace(
             recipe, learning_rate=factor * recipe.learning_rate
         )
-        schedule = make_schedule(scaled, steps_per_epoch)
         name = _CLASSIFIER if factor == 1 else None
-        optimizers[factor] = _optimizer(recipe, schedule, others, name)
+        optimizers[factor] = _optimizer(scaled, steps_per_epoch, others, name)
     return keras.optimizers.MultiOptimizer(lambda v: optimizers[factors[v.path]])
 
 
@@ -141,8 +137,8 @@ def learning_rate_factors(
     return factors
 
 
-def _optimizer(recipe, rate, without_decay, name=None):
-    steps = recipe.accumulation_steps
+def _optimizer(recipe, steps_per_epoch, without_decay, name=None):
+    rate, steps = make_schedule(recipe, steps_per_epoch), recipe.accumulation_steps
     common = {"name": name} if name else {}
     if steps > 1:
         common["gradient_accumulation_steps"] = steps

@@ -6,7 +6,6 @@ regularisation; the one with the lowest loss on the held-out images is taken.
 """
 
 import dataclasses
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -40,8 +39,7 @@ class Probe:
         kernel: (features, classes).
         bias: (classes,).
         strength: Of the regularisation.
-        accuracy: On the held-out images; with several labels an image, of single
-            labels.
+        accuracy: On the held-out images; of single labels if an image has several.
         loss: On the held-out images, nats.
         training_accuracy: On the images that it was fitted to.
         copies: Held-out images that look like a training image.
@@ -176,12 +174,10 @@ def fit(train: Seen, held_out: Seen, *, independent: bool) -> Probe:
     values, best = np.zeros(shape[0] * shape[1] + shape[1]), None
     worse = 0
     for strength in STRENGTHS:
-        objective = functools.partial(
-            _objective, seen=train, strength=strength, independent=independent
-        )
         values = optimize.minimize(
-            objective,
+            _objective,
             values,
+            (train, strength, independent),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": 500, "ftol": 1e-9, "gtol": 1e-6},
@@ -241,7 +237,7 @@ def _losses(logits, labels, independent):
     return -(labels * logs).sum(1), np.exp(logs)
 
 
-def _objective(values, *, seen, strength, independent):
+def _objective(values, seen, strength, independent):
     """The regularised loss and its gradient."""
     kernel, bias = _split(values, seen.labels.shape[1])
     loss, slope, slope_bias = 0.0, np.zeros_like(kernel), np.zeros_like(bias)

@@ -4,13 +4,28 @@ import dataclasses
 import itertools
 import json
 import math
+import operator
+import os
+import re
+import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from keras_senet.training._fields import checked
-from keras_senet.utils.errors import nearest, short
+from keras_senet.utils.errors import nearest, require, short
 from keras_senet.utils.networks import known_networks
+
+# Numbers with their limits, which `_checked` reads.
+Count = Annotated[int, "at least 1"]
+CountFromZero = Annotated[int, "at least 0"]
+Side = Annotated[int, "at least 1 and at most 8192"]
+FromZero = Annotated[float, "at least 0"]
+AboveZero = Annotated[float, "above 0"]
+Within = Annotated[float, "above 0 and below 1"]
+BelowOne = Annotated[float, "at least 0 and below 1"]
+UpToOne = Annotated[float, "at least 0 and at most 1"]
+Fraction = Annotated[float, "above 0 and at most 1"]
+Alpha = Annotated[float, "0, or at least 0.2 and at most 1"]
 
 
 class ModelArguments(typing.TypedDict, total=False):
@@ -49,8 +64,6 @@ class ModelArguments(typing.TypedDict, total=False):
     fused: bool
 
 
-# The number of a phase -> what is trained in it.
-PHASES = {1: "new classifier", 2: "all layers"}
 # Version 0.1 fine-tuned so where its recipe does not say it.
 _FINETUNED_BY_0_1 = {"linear_probe": False, "epochs": 15, "learning_rate": 1e-4}
 
@@ -123,8 +136,7 @@ class Recipe:
         schedule: How the learning rate falls: "cosine" to zero; "step" by the factor
             `step_factor` at each of `step_at`; "plateau" by the same factor when the
             validation loss stalls.
-        warmup_epochs: The rate rises linearly from zero in these first epochs of
-            "cosine".
+        warmup_epochs: In these first epochs of "cosine" the rate rises linearly from 0.
         step_at: Fractions of the training at which "step" lowers the rate.
         step_factor: The factor for "step" and "plateau".
         patience: Epochs without a lower validation loss before "plateau" lowers the
@@ -157,8 +169,7 @@ class Recipe:
             crop keeps; None is that of `weights`.
         interpolation: How images are resized; None is that of `weights`.
         dropout_rate: Dropout before the classifier; None is the network's own.
-        drop_path_rate: Stochastic depth of the last residual branch; earlier branches
-            have less.
+        drop_path_rate: Stochastic depth of the last residual branch; less before it.
         dtype_policy: Keras' dtype policy.
         on_error: What happens if an image of a folder cannot be read: "raise" an error,
             or "skip" it and give one warning with their number.
@@ -177,60 +188,62 @@ class Recipe:
     data: str = "bundled"
     train_split: str = "train"
     validation_split: str | None = None
-    held_out: float = 0.2
-    image_size: int | None = None
+    held_out: Within = 0.2
+    image_size: Side | None = None
     channels: Literal[1, 3] | None = None
-    classes: int | None = None
-    limit: int | None = None
+    classes: Count | None = None
+    limit: Count | None = None
     linear_probe: bool = False
-    head_epochs: int = 0
-    head_learning_rate: float = 1e-3
-    epochs: int | None = 10
-    passes: int = 1
-    global_batch_size: int = 128
-    accumulation_steps: int = 1
+    head_epochs: CountFromZero = 0
+    head_learning_rate: AboveZero = 1e-3
+    epochs: CountFromZero | None = 10
+    passes: Count = 1
+    global_batch_size: Count = 128
+    accumulation_steps: Count = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.1
-    reference_batch_size: int | None = 128
-    layer_decay: float = 1.0
-    se_rate_factor: float = 1.0
-    momentum: float = 0.9
+    learning_rate: AboveZero = 0.1
+    reference_batch_size: Count | None = 128
+    layer_decay: Fraction = 1.0
+    se_rate_factor: AboveZero = 1.0
+    momentum: BelowOne = 0.9
     nesterov: bool = False
-    l2: float = 0.0
-    weight_decay: float = 0.0
+    l2: FromZero = 0.0
+    weight_decay: FromZero = 0.0
     se_decay: bool = True
     schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
-    warmup_epochs: float = 0.0
+    warmup_epochs: FromZero = 0.0
     step_at: tuple[float, ...] = (0.5, 0.75)
-    step_factor: float = 0.1
-    patience: int | None = 10
+    step_factor: Within = 0.1
+    patience: Count | None = 10
     stop_early: bool = False
-    ema_momentum: float | None = None
+    ema_momentum: Within | None = None
     freeze_batch_norm: bool = False
-    freeze_batch_norm_epochs: int = 0
+    freeze_batch_norm_epochs: CountFromZero = 0
     synchronized_batch_norm: bool = False
     class_weights: bool = False
-    label_smoothing: float = 0.0
+    label_smoothing: BelowOne = 0.0
     augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "none"
-    rand_augment: float = 0.0
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    crop_fraction: float | None = 1.0
+    rand_augment: UpToOne = 0.0
+    random_erasing: UpToOne = 0.0
+    mixup: Alpha = 0.0
+    cutmix: Alpha = 0.0
+    crop_fraction: Fraction | None = 1.0
     interpolation: Literal["bilinear", "bicubic"] | None = "bilinear"
-    dropout_rate: float | None = None
-    drop_path_rate: float = 0.0
+    dropout_rate: BelowOne | None = None
+    drop_path_rate: BelowOne = 0.0
     dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     on_error: Literal["raise", "skip"] = "raise"
-    seed: int = 0
+    seed: CountFromZero = 0
 
     def __post_init__(self):
-        for name, annotation in typing.get_type_hints(type(self)).items():
-            value = checked(name, getattr(self, name), annotation)
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for name, annotation in hints.items():
+            value = _checked(name, getattr(self, name), annotation)
             object.__setattr__(self, name, value)
-        for holds, rule, names in self._rules():
+        for holds, rule in self._rules():
             if not holds:
-                received = (f"{name}={getattr(self, name)!r}" for name in names.split())
+                names = dict.fromkeys(re.findall(r"(\w+)[`=]", rule))
+                received = (f"{name}={getattr(self, name)!r}" for name in names)
                 raise ValueError(f"{rule}. Received: {', '.join(received)}")
         networks, arguments = known_networks(), ModelArguments.__annotations__
         if self.model is not None and self.model not in networks:
@@ -246,90 +259,79 @@ class Recipe:
                 )
 
     def _rules(self):
-        """Yields what fields must be together: whether they are, the rule, names."""
+        """Yields what fields must be together: whether they are, and the rule."""
         epochs = math.inf if self.epochs is None else max(self.epochs, 1)
         yield (
             self.model is not None or self.weights not in (None, "imagenet"),
-            "`model` must name the network, because the weights do not",
-            "model weights",
+            "`model` must name the network, because the `weights` do not",
         )
         yield (
             self.model is not None or not self.model_arguments,
             "`model_arguments` needs a `model`",
-            "model model_arguments",
         )
         yield (
             not self.warmup_epochs or self.schedule == "cosine",
             "`warmup_epochs` needs schedule='cosine'",
-            "warmup_epochs schedule",
         )
         yield (
             self.linear_probe or self.head_epochs or self.epochs != 0,
             "`head_epochs` and `epochs` must not both be 0 without a `linear_probe`",
-            "head_epochs epochs",
         )
         yield (
             self.warmup_epochs < epochs,
             "`warmup_epochs` must be less than `epochs`",
-            "warmup_epochs epochs",
         )
         lowered = self.patience and not (self.stop_early or self.has_several_rates)
         yield (
             self.schedule != "plateau" or lowered,
             "schedule='plateau' needs a `patience`, stop_early=False, layer_decay=1 "
             "and se_rate_factor=1",
-            "patience stop_early layer_decay se_rate_factor",
         )
         yield (
             all(a < b for a, b in itertools.pairwise((0, *self.step_at, 1))),
             "`step_at` must be increasing fractions of the training between 0 and 1",
-            "step_at",
         )
         late = self.freeze_batch_norm_epochs
         yield (
             late < epochs and not (late and self.freeze_batch_norm),
             "`freeze_batch_norm_epochs` must be less than `epochs` and needs "
             "freeze_batch_norm=False: batch normalization must learn first",
-            "freeze_batch_norm_epochs epochs freeze_batch_norm",
         )
         yield (
             # Keras' optimizer of several rates wants the gradients of all its weights.
             not (late and self.has_several_rates),
             "`freeze_batch_norm_epochs` needs layer_decay=1 and se_rate_factor=1",
-            "freeze_batch_norm_epochs layer_decay se_rate_factor",
         )
         yield (
             self.global_batch_size % self.accumulation_steps == 0,
             "`global_batch_size` must be a multiple of `accumulation_steps`",
-            "global_batch_size accumulation_steps",
         )
         yield (
             not self.l2 or self.optimizer == "sgd",
-            "`l2` is only for SGD, because AdamW would rescale it. Use `weight_decay`",
-            "l2 optimizer",
+            "`l2` needs optimizer='sgd': AdamW would rescale it. Use `weight_decay`",
         )
 
     @property
     def phases(self) -> tuple["Phase", ...]:
         """What is trained one after the other, each by a recipe of one phase."""
-        head = dataclasses.replace(
-            self,
-            epochs=self.head_epochs or 1,
-            head_epochs=0,
-            learning_rate=self.head_learning_rate,
-            layer_decay=1.0,
-            se_rate_factor=1.0,
-            schedule="cosine",
-            warmup_epochs=0.0,
-            freeze_batch_norm_epochs=0,
-        )
-        epochs = 1 if self.epochs == 0 else self.epochs
-        everything = dataclasses.replace(self, epochs=epochs, head_epochs=0)
-        both = (
-            (self.head_epochs != 0, Phase(1, PHASES[1], head)),
-            (self.epochs != 0, Phase(2, PHASES[2], everything)),
-        )
-        return tuple(phase for learns, phase in both if learns)
+        phases = []
+        if self.head_epochs:
+            head = dataclasses.replace(
+                self,
+                epochs=self.head_epochs,
+                head_epochs=0,
+                learning_rate=self.head_learning_rate,
+                layer_decay=1.0,
+                se_rate_factor=1.0,
+                schedule="cosine",
+                warmup_epochs=0.0,
+                freeze_batch_norm_epochs=0,
+            )
+            phases.append(Phase(1, "new classifier", head))
+        if self.epochs != 0:
+            everything = dataclasses.replace(self, head_epochs=0)
+            phases.append(Phase(2, "all layers", everything))
+        return tuple(phases)
 
     @property
     def has_several_rates(self) -> bool:
@@ -424,8 +426,7 @@ class Phase(NamedTuple):
 class FinetuneRecipe(Recipe):
     """A recipe with the defaults for fine-tuning.
 
-    The classifier starts from a linear probe, then all layers are trained. See `Recipe`
-    for the fields.
+    The classifier starts from a linear probe, then all layers are trained.
 
     Example:
 
@@ -438,18 +439,96 @@ class FinetuneRecipe(Recipe):
 
     weights: str | None = "imagenet"
     linear_probe: bool = True
-    epochs: int | None = None
-    global_batch_size: int = 32
+    epochs: CountFromZero | None = None
+    global_batch_size: Count = 32
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = 5e-4
-    reference_batch_size: int | None = None
-    layer_decay: float = 0.7
-    weight_decay: float = 0.01
-    patience: int | None = 5
+    learning_rate: AboveZero = 5e-4
+    reference_batch_size: Count | None = None
+    layer_decay: Fraction = 0.7
+    weight_decay: FromZero = 0.01
+    patience: Count | None = 5
     stop_early: bool = True
     freeze_batch_norm: bool = True
     class_weights: bool = True
     augmentation: Literal["none", "flip", "cifar", "imagenet", "mobile"] = "flip"
-    crop_fraction: float | None = None
+    crop_fraction: Fraction | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     on_error: Literal["raise", "skip"] = "skip"
+
+
+def filled(recipe: Recipe, **values: Any) -> Recipe:
+    """Returns a recipe with values for those of these fields that are None."""
+    missing = {k: v for k, v in values.items() if getattr(recipe, k) is None}
+    return dataclasses.replace(recipe, **missing)
+
+
+_TYPES = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "True or False",
+    tuple: "a sequence of numbers",
+    dict: "a mapping of names to values",
+}
+_COMPARISONS = {
+    "at least": operator.ge,
+    "above": operator.gt,
+    "at most": operator.le,
+    "below": operator.lt,
+}
+
+
+def _checked(name, value, annotation):
+    """Returns the value of a field as its type, or raises a ValueError.
+
+    A whole number is a number, NumPy's are Python's, a path is a string, and a list
+    does for a tuple, as in JSON.
+    """
+    value = _plain(value)
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    options = typing.get_args(annotation) if union else (annotation,)
+    may_be_none = type(None) in options
+    if value is None and may_be_none:
+        return None
+    kind, limits = options[0], ""
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        wanted = " or ".join(map(repr, arguments))
+        fits = any(type(value) is type(c) and value == c for c in arguments)
+    else:
+        if typing.get_origin(kind) is Annotated:
+            kind, limits = arguments
+        kind = dict if typing.is_typeddict(kind) else typing.get_origin(kind) or kind
+        wanted = _TYPES[kind]
+        if kind is float and type(value) is int and abs(value) < 2**31:
+            value = float(value)
+        fits = type(value) is kind
+        if fits and kind is tuple:
+            fits = all(type(item) in (int, float) for item in value)
+    if not fits:
+        raise ValueError(
+            f"`{name}` must be {wanted}{' or None' * may_be_none}. "
+            f"Received: {name}={short(value)}"
+        )
+    if value != 0 or not limits.startswith("0, or"):
+        for words, end in re.findall(r"(at least|above|at most|below) (\S+)", limits):
+            within = _COMPARISONS[words](value, float(end))
+            require(within, f"be {limits}", **{name: value})
+    # Counters are of 32 bits.
+    if isinstance(value, int | float) and not abs(value) < 2**31:
+        raise ValueError(
+            f"`{name}` must be below 2147483648. Received: {name}={short(value)}"
+        )
+    return value
+
+
+def _plain(value):
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        return _plain(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value

@@ -13,46 +13,15 @@ from keras_senet.training.recipe import Recipe
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.files import read_json
 
-# He et al., arXiv 1512.03385, section 4.2: 45,000 images, the other 5,000 of the
-# training set for choices; 64,000 steps of 128, rate 0.1 divided by 10 at half and at
-# three quarters, decay 1e-4. SENet's section 5.1 augments alike.
-_CIFAR10 = Recipe(
-    model="se_resnet20",
-    data="cifar10",
-    train_split="train[:90%]",
-    validation_split="train[90%:]",
-    image_size=32,
-    channels=3,
-    epochs=182,
-    global_batch_size=128,
-    learning_rate=0.1,
-    reference_batch_size=128,
-    l2=1e-4,
-    schedule="step",
-    step_at=(0.5, 0.75),
-    augmentation="cifar",
-)
 
-# Ours: no publication trains this network on these images.
-_FASHION_MNIST = Recipe(
-    model="se_resnet20",
-    model_arguments={"reduction": 4},
-    data="fashion_mnist",
-    train_split="train[:90%]",
-    validation_split="train[90%:]",
-    image_size=28,
-    channels=1,
-    epochs=40,
-    global_batch_size=128,
-    learning_rate=0.1,
-    reference_batch_size=128,
-    nesterov=True,
-    l2=5e-4,
-    schedule="cosine",
-    warmup_epochs=1.0,
-    augmentation="cifar",
-    random_erasing=0.25,
-)
+def _rate(rate, *, images):
+    """The highest learning rate, for batches of so many images."""
+    return {
+        "global_batch_size": images,
+        "reference_batch_size": images,
+        "learning_rate": rate,
+    }
+
 
 # SENet, section 5.1 and Table 2: 100 epochs, rate 0.6 for 1024 images, divided by 10
 # every 30 epochs. The paper names no weight decay: this is He et al.'s.
@@ -62,9 +31,7 @@ _IMAGENET = Recipe(
     image_size=224,
     channels=3,
     epochs=100,
-    global_batch_size=1024,
-    learning_rate=0.6,
-    reference_batch_size=1024,
+    **_rate(0.6, images=1024),
     l2=1e-4,
     schedule="step",
     step_at=(0.3, 0.6, 0.9),
@@ -72,99 +39,113 @@ _IMAGENET = Recipe(
     crop_fraction=0.875,
 )
 
-# SENet, section 5.1: 256 images, rate 0.1 divided by 10 when the validation loss
-# stalls, about 400 epochs, weaker augmentation. The patience, the crops and the decay
-# are ours; MobileNet's paper (arXiv 1704.04861) wants little decay.
-_MOBILE = dataclasses.replace(
-    _IMAGENET,
-    model="se_mobilenet",
-    epochs=400,
-    global_batch_size=256,
-    learning_rate=0.1,
-    reference_batch_size=256,
-    l2=4e-5,
-    schedule="plateau",
-    patience=10,
-    augmentation="mobile",
-)
-
-# SENet, section 6: as long as the rate 0.1 divided by 10 at stalls takes, about 300
-# epochs; label smoothing, no biases in the gate. The patience is ours.
-_ABLATION = dataclasses.replace(
-    _IMAGENET,
-    model_arguments={"se_bias": False, "stride_on": "1x1"},
-    epochs=300,
-    global_batch_size=256,
-    learning_rate=0.1,
-    reference_batch_size=256,
-    schedule="plateau",
-    patience=10,
-    label_smoothing=0.1,
-)
-
-# SENet, appendix: 2048 images, rate 1.0, label smoothing, and batch normalization
-# frozen in the last epochs; how many it does not say. Dropout 0.2 is the network's.
-_SENET154 = dataclasses.replace(
-    _IMAGENET,
-    model="senet154",
-    global_batch_size=2048,
-    learning_rate=1.0,
-    reference_batch_size=2048,
-    label_smoothing=0.1,
-    freeze_batch_norm_epochs=5,
-)
-
-# What later work adds, mostly with the values of torchvision's second weights of
-# ResNet-50, in half as many epochs and with RandAugment.
-_MODERN = dataclasses.replace(
-    _IMAGENET,
-    epochs=300,
-    learning_rate=0.5,
-    l2=2e-5,
-    schedule="cosine",
-    warmup_epochs=5.0,
-    ema_momentum=0.9999,
-    label_smoothing=0.1,
-    rand_augment=0.7,
-    random_erasing=0.1,
-    mixup=0.2,
-    cutmix=1.0,
-    crop_fraction=0.95,
-)
-
-# SENet, section 5.2, which names no values of its own: those of ImageNet.
-_PLACES365 = dataclasses.replace(
-    _IMAGENET, model="se_resnet152", data="places365_small"
-)
-
-# Minutes on two CPU cores, on the images in the package. The first stage has 16
-# channels: squeezed to one, r = 16, an SE block is often dead after its ReLU. In so few
-# epochs SE learns more from the identity on, and half an epoch of warmup is enough.
-_QUICKSTART = Recipe(
-    model="se_resnet20",
-    model_arguments={"reduction": 4, "identity_start": True},
-    data="bundled",
-    epochs=4,
-    global_batch_size=64,
-    learning_rate=0.1,
-    reference_batch_size=64,
-    nesterov=True,
-    l2=5e-4,
-    schedule="cosine",
-    warmup_epochs=0.5,
-    augmentation="flip",
-)
-
 RECIPES: dict[str, Recipe] = {
-    "quickstart": _QUICKSTART,
-    "cifar10": _CIFAR10,
-    "fashion_mnist": _FASHION_MNIST,
+    # Minutes on two CPU cores, on the images in the package. The first stage has 16
+    # channels: squeezed to one, r = 16, an SE block is often dead after its ReLU. In so
+    # few epochs SE learns more from the identity on, and half an epoch of warmup is
+    # enough.
+    "quickstart": Recipe(
+        model="se_resnet20",
+        model_arguments={"reduction": 4, "identity_start": True},
+        data="bundled",
+        epochs=4,
+        **_rate(0.1, images=64),
+        nesterov=True,
+        l2=5e-4,
+        schedule="cosine",
+        warmup_epochs=0.5,
+        augmentation="flip",
+    ),
+    # He et al., arXiv 1512.03385, section 4.2: 45,000 images, the other 5,000 of the
+    # training set for choices; 64,000 steps of 128, rate 0.1 divided by 10 at half and
+    # at three quarters, decay 1e-4. SENet's section 5.1 augments alike.
+    "cifar10": Recipe(
+        model="se_resnet20",
+        data="cifar10",
+        train_split="train[:90%]",
+        validation_split="train[90%:]",
+        image_size=32,
+        channels=3,
+        epochs=182,
+        **_rate(0.1, images=128),
+        l2=1e-4,
+        schedule="step",
+        step_at=(0.5, 0.75),
+        augmentation="cifar",
+    ),
+    # Ours: no publication trains this network on these images.
+    "fashion_mnist": Recipe(
+        model="se_resnet20",
+        model_arguments={"reduction": 4},
+        data="fashion_mnist",
+        train_split="train[:90%]",
+        validation_split="train[90%:]",
+        image_size=28,
+        channels=1,
+        epochs=40,
+        **_rate(0.1, images=128),
+        nesterov=True,
+        l2=5e-4,
+        schedule="cosine",
+        warmup_epochs=1.0,
+        augmentation="cifar",
+        random_erasing=0.25,
+    ),
     "imagenet": _IMAGENET,
-    "mobile": _MOBILE,
-    "ablation": _ABLATION,
-    "modern": _MODERN,
-    "senet154": _SENET154,
-    "places365": _PLACES365,
+    # SENet, section 5.1: 256 images, rate 0.1 divided by 10 when the validation loss
+    # stalls, about 400 epochs, weaker augmentation. The patience, the crops and the
+    # decay are ours; MobileNet's paper (arXiv 1704.04861) wants little decay.
+    "mobile": dataclasses.replace(
+        _IMAGENET,
+        model="se_mobilenet",
+        epochs=400,
+        **_rate(0.1, images=256),
+        l2=4e-5,
+        schedule="plateau",
+        patience=10,
+        augmentation="mobile",
+    ),
+    # SENet, section 6: as long as the rate 0.1 divided by 10 at stalls takes, about 300
+    # epochs; label smoothing, no biases in the gate. The patience is ours.
+    "ablation": dataclasses.replace(
+        _IMAGENET,
+        model_arguments={"se_bias": False, "stride_on": "1x1"},
+        epochs=300,
+        **_rate(0.1, images=256),
+        schedule="plateau",
+        patience=10,
+        label_smoothing=0.1,
+    ),
+    # What later work adds, mostly with the values of torchvision's second weights of
+    # ResNet-50, in half as many epochs and with RandAugment.
+    "modern": dataclasses.replace(
+        _IMAGENET,
+        epochs=300,
+        learning_rate=0.5,
+        l2=2e-5,
+        schedule="cosine",
+        warmup_epochs=5.0,
+        ema_momentum=0.9999,
+        label_smoothing=0.1,
+        rand_augment=0.7,
+        random_erasing=0.1,
+        mixup=0.2,
+        cutmix=1.0,
+        crop_fraction=0.95,
+    ),
+    # SENet, appendix: 2048 images, rate 1.0, label smoothing, and batch normalization
+    # frozen in the last epochs; how many it does not say. Dropout 0.2 is the network's.
+    "senet154": dataclasses.replace(
+        _IMAGENET,
+        model="senet154",
+        **_rate(1.0, images=2048),
+        label_smoothing=0.1,
+        freeze_batch_norm_epochs=5,
+    ),
+    # SENet, section 5.2, which names no values of its own: those of ImageNet.
+    "places365": dataclasses.replace(
+        _IMAGENET, model="se_resnet152", data="places365_small"
+    ),
 }
 
 
@@ -173,8 +154,7 @@ def load_recipe(name_or_file: str | os.PathLike) -> Recipe:
 
     Args:
         name_or_file: A name of `RECIPES`, a .json file, or a .py file that defines
-            `recipe`. A .py file is a program: loading it runs it, so load only files
-            that you trust.
+            `recipe`. A .py file is run as a program: load only those that you trust.
 
     Raises:
         ValueError: If there is no such recipe or the file does not hold a valid one.

@@ -8,7 +8,6 @@ import numpy as np
 
 from keras_senet.evaluation import Evaluation
 from keras_senet.training.datasets import count_images, data_images
-from keras_senet.training.recipe import PHASES
 from keras_senet.utils.files import write_json
 from keras_senet.utils.report_page import Picture, Report, write_report_files
 
@@ -42,7 +41,7 @@ def write_report(result, verifications=()) -> None:
             **{name: getattr(probe, name) for name in fields},
             "kept": result.keeps_probe,
         },
-        "phases": _phases(result.history),
+        "phases": _phases(result),
         "evaluation": json.loads(result.evaluation.to_json()),
         "worst": result.worst,
         "verifications": [json.loads(report.to_json()) for report in verifications],
@@ -104,16 +103,24 @@ def _classes(result):
         accuracies = evaluation.class_accuracy
     else:  # of one output for two classes: the same of both
         accuracies = np.broadcast_to(evaluation.accuracy, len(names))
-    known = [None if math.isnan(value) else float(value) for value in accuracies]
-    rows = zip(names, result.image_counts, result.class_weights, known, strict=True)
-    head = ("name", "images", "weight", "accuracy")
-    return [dict(zip(head, row, strict=True)) for row in rows]
+    rows = zip(
+        names, result.image_counts, result.class_weights, accuracies, strict=True
+    )
+    return [
+        {
+            "name": name,
+            "images": images,
+            "weight": weight,
+            "accuracy": None if math.isnan(accuracy) else float(accuracy),
+        }
+        for name, images, weight, accuracy in rows
+    ]
 
 
-def _phases(history):
-    rows = []
-    for number, title in PHASES.items():
-        phases = history.get("phase", [2] * len(history["epoch"])) if history else []
+def _phases(result):
+    history, rows = result.history, []
+    phases = history.get("phase", [2] * len(history["epoch"])) if history else []
+    for number, title, _ in result.recipe.phases:
         places = [i for i, phase in enumerate(phases) if phase == number]
         if places:
             best = min(places, key=lambda i: history["val_loss"][i])

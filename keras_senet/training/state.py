@@ -136,8 +136,7 @@ def read_progress(path: str | os.PathLike) -> dict[str, float]:
 def find_state(path: str | os.PathLike) -> Path | None:
     """Returns the file of the last good state of a run, or None if there is no file.
 
-    Where the last file is damaged or missing, that is the one before; a warning says
-    so.
+    Where the last file is damaged or missing, that is the one before, with a warning.
 
     Raises:
         OSError: If there are files, and none is whole.

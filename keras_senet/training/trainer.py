@@ -75,8 +75,7 @@ class TrainingResult:
             not better on the held-out images.
         history: Values of each epoch, by name. With two phases, "phase" is 1 or 2.
         seconds: Time of `model.fit`.
-        images_per_second: Training images divided by this time, which includes the
-            evaluation.
+        images_per_second: Training images by this time, which includes the evaluation.
 
     Example:
 
@@ -206,26 +205,21 @@ def train(
     if resume:
         folder.check_same(recipe)
     found = folder.find_state(recipe) if resume else None
-    batches = data.steps_per_epoch(
-        source,
-        recipe.train_split,
-        batch_size=recipe.step_batch_size,
-        limit=recipe.limit,
-        drop_remainder=True,
-    )
+    images = data_images(recipe, source, recipe.train_split)
     # Not 0: TensorFlow then compares the data's own seeds, which are tensors.
     keras.utils.set_random_seed(recipe.seed + 1)
     with dtype_policy(recipe.dtype_policy), strategy.scope():
         network = build_model(recipe, source)
     with (
         _written_folder(folder, strategy, resume) as written,
-        _stoppable(strategy) as stop,
+        # One worker that stops between two steps would leave the others waiting.
+        termination_noticed(not is_multi_worker(strategy)) as stop,
     ):
         written.write_start(recipe, strategy)
         training = _Fit(
             recipe=recipe,
             source=source,
-            steps=recipe.passes * batches,
+            steps=recipe.passes * (images // recipe.step_batch_size),
             strategy=strategy,
             network=network,
             folder=written,
@@ -282,9 +276,14 @@ class _Fit:
     keeps_probe: bool = False
 
     def __post_init__(self):
-        self.class_weights = weigh_classes(self.recipe, self.source)
+        recipe, part = self.recipe, self.source.part
+        self.counts = {
+            "training": part(recipe.train_split).images,
+            "held-out": part(recipe.validation_split).images,
+        }
+        self.class_weights = weigh_classes(recipe, self.source)
         self.model = self.network
-        if self.recipe.has_several_rates:
+        if recipe.has_several_rates:
             # The same layers. Keras cannot save an optimizer of several rates.
             inputs, outputs = self.network.inputs, self.network.outputs
             with self.strategy.scope():
@@ -293,7 +292,7 @@ class _Fit:
     def run(self, found: Path | None) -> None:
         """Goes through the phases, or on from a state's file."""
         progress = read_progress(found) if found else {}
-        for name, images in self._counts().items():
+        for name, images in self.counts.items():
             if progress.get(name, images) != images:
                 raise ValueError(
                     "A run must be resumed with its own images. Received: "
@@ -310,13 +309,6 @@ class _Fit:
                 begin = self._run_phase(phase, begin, resumed)
         if self.probe is not None:
             self._keep_the_better(start)
-
-    def _counts(self):
-        recipe, part = self.recipe, self.source.part
-        return {
-            "training": part(recipe.train_split).images,
-            "held-out": part(recipe.validation_split).images,
-        }
 
     def save(self, run_folder: Path) -> TrainingResult:
         """Writes the trained network, and returns the result."""
@@ -362,16 +354,13 @@ class _Fit:
 
     def _fit_probe(self):
         recipe, folder = self.recipe, self.folder
-        weights = {
-            recipe.train_split: self.class_weights,
-            recipe.validation_split: None,
-        }
+        parts = {recipe.train_split: self.class_weights, recipe.validation_split: None}
         splits = [
             (
-                inference_batches(recipe, self.source, split, own),
+                inference_batches(recipe, self.source, split, weights),
                 data_images(recipe, self.source, split),
             )
-            for split, own in weights.items()
+            for split, weights in parts.items()
         ]
         seen = see(self.network, splits, folder.features, self._stop_if_asked)
         self._tell_the_time(seen[0].seconds)
@@ -389,13 +378,12 @@ class _Fit:
     def _tell_the_time(self, seconds):
         """Says the budget and how long it takes, from the time of inference."""
         recipe = self.recipe
-        held_out = self.source.part(recipe.validation_split).images
         updates = self.steps * recipe.epochs // recipe.accumulation_steps
         if not updates:
             return
         # Back through the network takes about twice as long as forth.
         trained = 3 * updates * recipe.global_batch_size
-        minutes = seconds * (trained + recipe.epochs * held_out) / 60
+        minutes = seconds * (trained + recipe.epochs * self.counts["held-out"]) / 60
         time = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute"
         self.say(
             f"All layers: {updates:,} updates of {recipe.global_batch_size} images, "
@@ -430,7 +418,7 @@ class _Fit:
             compile_model(self.model, recipe, self.steps)
             state = load_state(self.model, found) if found else START
         start = {"phase": phase.number, "begin": begin, "epoch": begin, "step": 0}
-        start |= {"best": self.best, **self._counts()}
+        start |= {"best": self.best, **self.counts}
         state = state._replace(progress={**start, **state.progress})
         checkpoints = Checkpoints(
             self.folder.checkpoints,
@@ -503,17 +491,15 @@ class _Fit:
 
 
 @contextlib.contextmanager
-def _written_folder(
-    folder: RunFolder, strategy: tf.distribute.Strategy, resume: bool
-) -> Iterator[RunFolder]:
+def _written_folder(folder, strategy, resume) -> Iterator[RunFolder]:
     """The run's folder, or one that vanishes where another process writes the run's.
 
     That one computes the same, and what is saved may need every process to be read.
     """
     with contextlib.ExitStack() as stack:
         if not is_chief(strategy):
-            path = stack.enter_context(temporary_folder())
-            folder = RunFolder(path)
+            # A folder in it: the temporary one has a lock already.
+            folder = RunFolder(stack.enter_context(temporary_folder()) / "run")
         stack.enter_context(disk_full_explained(folder.path))
         folder.path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked_folder(folder.path, "run folder"))
@@ -521,10 +507,3 @@ def _written_folder(
             folder.check_new()  # Another run may have begun in it meanwhile.
         folder.remove_leftovers()
         yield folder
-
-
-def _stoppable(strategy):
-    # One worker that stops between two steps would leave the others waiting.
-    if is_multi_worker(strategy):
-        return contextlib.nullcontext(Termination())
-    return termination_noticed()

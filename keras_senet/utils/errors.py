@@ -71,6 +71,19 @@ def explained_lookup(package: str, lookup: Callable[[str], Any]) -> Callable:
     return find
 
 
+def require(holds: bool, rule: str, **received: Any) -> None:
+    """Raises a ValueError about the first of the values received unless a rule holds.
+
+    Args:
+        holds: Whether it does.
+        rule: What the value must do: "be an integer from 0".
+        **received: The values by their names, for the message.
+    """
+    if not holds:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(f"`{next(iter(received))}` must {rule}. Received: {values}.")
+
+
 def as_integer(name: str, value: object, remedy: str = "") -> int:
     """Returns a positive whole number of any kind, NumPy's for one, as an int.
 

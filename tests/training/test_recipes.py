@@ -101,7 +101,7 @@ def test_learning_rate_scales_linearly():
         ({"warmup_epochs": 5.0, "epochs": 5}, "less than `epochs`"),
         ({"l2": 1e-4, "optimizer": "adamw"}, "Use `weight_decay`"),
         ({"head_epochs": -1}, "`head_epochs` must be at least 0. Received"),
-        ({"model": None}, "`model` must name the network, because the weights"),
+        ({"model": None}, "`model` must name the network, because the `weights`"),
         ({"schedule": "plateau", "layer_decay": 0.5}, "se_rate_factor=1. Received"),
         ({"schedule": "plateau", "se_rate_factor": 5.0}, "se_rate_factor=5.0"),
         ({"schedule": "plateau", "patience": None}, "needs a `patience`"),
