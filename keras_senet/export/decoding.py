@@ -91,12 +91,13 @@ def check_image(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 def decode_image(content: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
     """Decodes an image that `check_image` passed to uint8 `(H, W, 3)`."""
     image = tf.switch_case(
-        tf.minimum(kind, 2),
+        tf.minimum(kind, 3),
         [
             lambda: decode_jpeg(content, channels=3),
             lambda: _decode_bmp(content, _head(content)),
-            # With 3 channels fixed, TensorFlow 2.21 refuses an animated WebP; with
-            # the file's own channels it writes beyond its buffer.
+            # TensorFlow refuses other channels than a WebP's own, and in 2.21 writes
+            # beyond its buffer for those of an animated one, which never comes here.
+            lambda: tf.io.decode_image(content, 0, expand_animations=False)[..., :3],
             lambda: tf.io.decode_image(content, 3, expand_animations=False),
         ],
     )
@@ -294,11 +295,11 @@ def _decode_bmp(content, head):
     return tf.cond(bits >= 24, colours, numbers)[..., ::-1]
 
 
-# How each format may begin; numbered in this order, `decode_image` knows the first two.
+# How each format may begin. `decode_image` knows the first ones by their place.
 _READERS = (
     ([b"\xff\xd8\xff"], _read_jpeg),
     ([b"BM"], _read_bmp),
+    ([b"RIFF"], _read_webp),
     ([b"\x89PNG\r\n\x1a\n"], _read_png),
     ([b"GIF87a", b"GIF89a"], _read_gif),
-    ([b"RIFF"], _read_webp),
 )

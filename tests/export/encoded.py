@@ -39,6 +39,8 @@ def files(height=30, width=37):
     grey16 = Image.fromarray(np.asarray(modes["grey"]).astype("uint16") * 257)
     png = {f"png {mode}": encode(image, "PNG") for mode, image in modes.items()}
     bmp = {f"bmp {mode}": encode(image, "BMP") for mode, image in modes.items()}
+    sheer = modes["rgba"].copy()
+    sheer.putalpha(turned.convert("L"))
     more = {"save_all": True, "append_images": [turned]}
     return {
         "jpeg rgb": encode(rgb, "JPEG"),
@@ -56,6 +58,8 @@ def files(height=30, width=37):
         "webp": encode(rgb, "WEBP"),
         "webp lossless": encode(rgb, "WEBP", lossless=True),
         "webp rgba": encode(modes["rgba"], "WEBP", lossless=True),
+        "webp clear": encode(sheer, "WEBP"),
+        "webp lossless clear": encode(sheer, "WEBP", lossless=True),
     }
 
 
