@@ -342,7 +342,7 @@ class Card:
 
     @classmethod
     def of(cls, model: "keras.Model") -> "Card":
-        """Returns a model's own card, completed by what its graph shows.
+        """Returns a model's own card, completed and corrected by what its graph shows.
 
         The graph does not show the labels or the preprocessing of images.
         """
@@ -351,7 +351,7 @@ class Card:
         card, seen = getattr(model, "card", None), cls.seen(model)
         if not isinstance(card, cls):
             return seen
-        card = card.completed(seen)
+        card = card.completed(seen)._corrected(seen)
         if card.preprocessing is not None and card.normalises is None:
             card = dataclasses.replace(card, normalises=takes_raw_images(model))
         return card
@@ -389,6 +389,20 @@ class Card:
         names -= {"classes"} if self.outputs == "features" else set()
         known = {n: getattr(seen, n) for n in names if getattr(self, n) is None}
         return dataclasses.replace(self, **known)
+
+    def _corrected(self, seen: "Card") -> "Card":
+        """Returns the card without what contradicts the graph, which users change.
+
+        Other outputs than the card's are those of another head, and have other names.
+        """
+        names = {"input_shape"}
+        if self.outputs != "features":
+            names |= {"classes", "outputs"}
+        shown = {name: getattr(seen, name) for name in names}
+        wrong = {n: v for n, v in shown.items() if v not in (None, getattr(self, n))}
+        if "classes" in wrong:
+            wrong |= {"labels": None, "preset": None}
+        return dataclasses.replace(self, **wrong)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the card as a dictionary of JSON values."""

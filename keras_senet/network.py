@@ -30,7 +30,8 @@ class Network(keras.Model):
     """A functional `keras.Model` with a `keras_senet.Card`.
 
     `save` and `load_model` (with keras_senet imported), `clone_model`, `copy.deepcopy`
-    and pickle keep the card.
+    and pickle keep the card. A clone with other layers is no network of a constructor,
+    and its card says what the layers show.
 
     Args:
         inputs: As for `keras.Model`.
@@ -48,10 +49,16 @@ class Network(keras.Model):
 
     @_as_functional
     def __init__(self, inputs, outputs, name=None, **kwargs):
-        card = kwargs.pop("card", None) or _left_by_clone_model(outputs)
+        card, old = kwargs.pop("card", None), _cloned_from(outputs)
         super().__init__(inputs, outputs, name=name, **kwargs)
         if isinstance(card, Mapping):
             card = Card.parse(card, self.name)
+        if card is None and old is not None:
+            self._card = old.card
+            card = Card.of(self)
+            if _kinds(old) != _kinds(self):
+                made = {"constructor": None, "architecture": None, "preset": None}
+                card = dataclasses.replace(card, **made)
         self._card = card or Card.seen(self)
 
     @property
@@ -86,6 +93,23 @@ class Network(keras.Model):
     def preprocessing(self, record: Preprocessing | None):
         self.card = dataclasses.replace(self.card, preprocessing=record)
 
+    def save(self, filepath, *args, **kwargs) -> None:
+        """Saves the model, see `keras.Model.save`; Keras' old HDF5 format is refused.
+
+        Keras writes only the name of a class there, and finds no registered one by it.
+
+        Raises:
+            ValueError: If the file's name ends in ".h5" or ".hdf5".
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "A network is saved as a .keras file, and its weights by "
+                "keras_senet.weights.save_weights. Received: "
+                f"filepath={str(filepath)!r}, of the old format, which Keras could not "
+                "load again."
+            )
+        super().save(filepath, *args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "card": self.card.to_json()}
 
@@ -95,7 +119,7 @@ class Network(keras.Model):
         outputs = super()._run_through_graph(*args, **kwargs)
         for tensor in keras.tree.flatten(outputs):
             if isinstance(tensor, keras.KerasTensor):
-                tensor.card = self.card
+                tensor.network = self
         return outputs
 
 
@@ -143,9 +167,26 @@ class Features(Network):
         return tuple(self.inputs[0].shape[1:])
 
 
-def _left_by_clone_model(outputs):
-    tensors = keras.tree.flatten(outputs)
-    return getattr(tensors[0], "card", None) if tensors else None
+def _cloned_from(outputs):
+    """Returns the network that `clone_model` copies, and takes the marks away."""
+    found = [
+        vars(tensor).pop("network", None) for tensor in keras.tree.flatten(outputs)
+    ]
+    return next(filter(None, found), None)
+
+
+def _kinds(model) -> list:
+    """Returns what each layer computes: its class and its arguments.
+
+    Without its type, and without what only training sees.
+    """
+    ends = ("dtype", "trainable", "_initializer", "_regularizer", "_constraint")
+    return [
+        (type(layer), {k: v for k, v in config.items() if not k.endswith(ends)})
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.InputLayer)
+        for config in [layer.get_config()]
+    ]
 
 
 def with_card(model: keras.Model, card: Card) -> keras.Model:

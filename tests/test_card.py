@@ -2,8 +2,10 @@
 
 import copy
 import dataclasses
+import gc
 import json
 import pickle
+import weakref
 
 import keras
 import numpy as np
@@ -34,8 +36,8 @@ CARD = Card(
 )
 
 
-def _network(card=None, activation="softmax", layer=None):
-    inputs = keras.Input((8, 8, 3))
+def _network(card=None, activation="sigmoid", layer=None):
+    inputs = keras.Input(CARD.input_shape)
     x = keras.layers.Conv2D(4, 3)(inputs)
     x = layer(x) if layer else keras_senet.SqueezeExcite(2)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -153,18 +155,90 @@ def test_card_survives_copies(survive):
     assert twice.name == "net"
 
 
+def _changed(model, **layers):
+    """Returns a clone with other layers, by name."""
+    return keras.models.clone_model(
+        model,
+        clone_function=lambda old: (
+            layers.get(old.name) or type(old).from_config(old.get_config())
+        ),
+    )
+
+
+def test_a_clone_with_other_layers_is_no_network_of_a_constructor(tmp_path):
+    model = keras_senet.SEResNet20(weights="cifar10", include_preprocessing=True)
+    same = keras.models.clone_model(model)
+    assert same.card == model.card
+    relu = next(x.name for x in model.layers if isinstance(x, keras.layers.Activation))
+    other = _changed(model, **{relu: keras.layers.Activation("swish", name=relu)})
+    card = dataclasses.replace(
+        model.card, constructor=None, architecture=None, preset=None
+    )
+    assert other.card == card
+    for write in (keras_senet.weights.save_weights, keras_senet.save_pretrained):
+        with pytest.raises(ValueError, match="built by a constructor"):
+            write(other, tmp_path / "other.weights.h5")
+    assert not list(tmp_path.iterdir())
+    penalty = keras.regularizers.L2(1e-4)
+    name = model.layers[-1].name
+    dense = keras.layers.Dense(
+        10, "softmax", kernel_regularizer=penalty, dtype="float32", name=name
+    )
+    assert _changed(model, **{name: dense}).card == model.card
+
+
+def test_another_head_has_neither_the_names_nor_the_meaning_of_the_old_one():
+    model = keras_senet.SEResNet20(weights="cifar10", include_preprocessing=True)
+    name = model.layers[-1].name
+    card = _changed(model, **{name: keras.layers.Dense(3, "sigmoid", name=name)}).card
+    known = (card.classes, card.outputs, card.labels, card.preset, card.constructor)
+    assert known == (3, "sigmoid", None, None, None)
+    assert card.preprocessing == model.card.preprocessing
+
+
+def test_a_clone_on_another_input_says_its_size():
+    model = keras_senet.SEResNet20(weights="cifar10")
+    larger = keras.models.clone_model(model, input_tensors=keras.Input((64, 64, 3)))
+    assert larger.card == dataclasses.replace(model.card, input_shape=(64, 64, 3))
+
+
+def test_a_clone_does_not_hold_the_old_network():
+    model = keras_senet.SEResNet20(weights=None)
+    old = weakref.ref(model)
+    clone = keras.models.clone_model(model)
+    del model
+    gc.collect()
+    assert clone.card.constructor == "se_resnet20"
+    assert old() is None
+
+
+def test_the_graph_is_right_where_the_card_contradicts_it():
+    model = keras_senet.SEResNet20(weights="fashion_mnist")
+    model.layers[-1].activation = keras.activations.linear
+    assert Card.of(model).outputs == "logits"
+    assert model.card.outputs == "softmax"  # what was said of it stays
+    assert keras_senet.evaluate(model, "bundled", limit=20).loss > 0
+
+
+def test_keras_old_format_is_refused(tmp_path):
+    for name in ("a.h5", "a.hdf5"):
+        with pytest.raises(ValueError, match=r"saved as a \.keras file"):
+            _network(CARD).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_card_survives_keras_files(tmp_path):
     model = _network(CARD)
     model.save(tmp_path / "a.keras")
     again = keras.saving.load_model(tmp_path / "a.keras")
     assert again.card == CARD == Card.read(tmp_path / "a.keras")
-    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    x = np.random.default_rng(0).normal(size=(2, 8, 32, 3))
     np.testing.assert_array_equal(again(x), model(x))
 
 
 def test_a_model_inside_another_does_not_give_its_card_away():
     inner = _network(CARD)
-    inputs = keras.Input((8, 8, 3))
+    inputs = keras.Input((8, 32, 3))
     outer = keras.Model(inputs, inner(inputs))
     assert Card.of(outer).labels is None
 
@@ -196,7 +270,7 @@ def test_views():
 def test_what_the_graph_shows(activation, outputs):
     assert outputs_of(activation) == outputs
     seen = Card.of(_network(activation=activation))
-    assert seen == Card(outputs=outputs, classes=2, input_shape=(8, 8, 3))
+    assert seen == Card(outputs=outputs, classes=2, input_shape=CARD.input_shape)
     assert _network(Card(), activation).card == Card()
 
 
@@ -221,7 +295,7 @@ def test_the_meaning_is_that_of_the_layer_that_makes_the_output():
 def test_a_card_of_few_fields_is_completed_where_it_is_read():
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(5)(x))
+    model = keras.Model(inputs, keras.ops.softmax(keras.layers.Dense(5)(x)))
     model.card = Card(outputs="softmax")
     card = Card.of(model)
     assert (card.normalises, card.classes, card.outputs) == (True, 5, "softmax")

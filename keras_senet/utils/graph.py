@@ -67,6 +67,12 @@ def check_known_inputs(model) -> None:
         )
 
 
+def is_quantized(model: keras.Model) -> bool:
+    """Whether `quantize` of Keras has changed a layer's weights to integers."""
+    kind = keras.dtype_policies.QuantizedDTypePolicy
+    return any(isinstance(x.dtype_policy, kind) for x in model._flatten_layers())
+
+
 def check_one_input(model) -> None:
     """Raises if the calls of a model are not known, or it has several inputs."""
     if not is_functional(model) or len(graph_of(model).inputs) != 1:

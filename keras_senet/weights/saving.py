@@ -12,7 +12,7 @@ import keras
 
 from keras_senet.card import Card
 from keras_senet.utils.files import atomic_path
-from keras_senet.utils.graph import check_model
+from keras_senet.utils.graph import check_model, is_quantized
 
 
 def network_card(model: keras.Model, **changes) -> Card:
@@ -23,8 +23,8 @@ def network_card(model: keras.Model, **changes) -> Card:
         **changes: Fields to set, for example `labels`.
 
     Raises:
-        ValueError: If a constructor of keras_senet did not make the model, or there
-            are more or fewer labels than classes.
+        ValueError: If a constructor of keras_senet did not make the model, `quantize`
+            changed its weights, or there are more or fewer labels than classes.
 
     Example:
 
@@ -38,6 +38,12 @@ def network_card(model: keras.Model, **changes) -> Card:
             "The model must be built by a constructor of keras_senet, so that its "
             f"architecture is known. Received: {model!r} named {model.name!r}. Save "
             "other models with their own `save`."
+        )
+    if is_quantized(model):
+        raise ValueError(
+            "A file of weights is for the network that the constructor builds. "
+            f"Received: {model.name!r}, whose weights `quantize` changed to integers. "
+            "Save the whole model: model.save('model.keras')."
         )
     return dataclasses.replace(card, **changes)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -195,6 +196,15 @@ def _bessel(x):
     import tensorflow as tf
 
     return tf.math.bessel_i0(x)
+
+
+def test_integers_of_keras_are_refused(make_model, tmp_path):
+    model = make_model()
+    with warnings.catch_warnings(action="ignore"):  # Keras' of an InputLayer
+        model.quantize("int8")
+    with pytest.raises(ValueError, match="quantization='int8'"):
+        export_openvino(model, tmp_path / "model.xml")
+    assert not list(tmp_path.iterdir())
 
 
 def test_command_line(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Files we write: Keras reads them too, and they say which network they belong to."""
 
 import json
+import warnings
 
 import h5py
 import keras
@@ -166,3 +167,13 @@ def test_broken_header(tiny, tmp_path, text, message):
         file.attrs["keras_senet"] = text
     with pytest.raises(ValueError, match=message):
         read_checkpoint(path)
+
+
+def test_weights_that_keras_made_integers_are_in_whole_models_only(tmp_path):
+    model = keras_senet.SEResNet20(weights="fashion_mnist")
+    with warnings.catch_warnings(action="ignore"):  # Keras' of an InputLayer
+        model.quantize("int8")
+    for write in (keras_senet.weights.save_weights, keras_senet.save_pretrained):
+        with pytest.raises(ValueError, match=r"model\.save\('model\.keras'\)"):
+            write(model, tmp_path / "a.weights.h5")
+    assert not list(tmp_path.iterdir())
