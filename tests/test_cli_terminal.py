@@ -57,8 +57,9 @@ COMMANDS = {
     ),
     "benchmark data --recipe mine.json --seconds 0.1": "The input of ",
     "finetune bundled --weights run --run-folder tuned --limit 64 --head-epochs 1 "
-    "--epochs 1": rf"{EPOCH}|(Linear probe|All layers|Warning): |[\d.]+ % of 1000 "
-    rf"held-out images right. Report: |These files are no better|{COMPARED}",
+    "--epochs 1": rf"{EPOCH}|(Linear probe|All layers|Warning): |[\d.]+ % of the "
+    rf"held-out images right, on 1000 images. Report: |These files are no better|"
+    rf"{COMPARED}",
     "quickstart --smoke --run-folder quick": rf"{EPOCH}|{COMPARED}|se_resnet20 on the "
     r"bundled|Trained at |[\d.]+ % of the held-out images|Exported 5 files|\d+ s in ",
     "info nothing.keras": "",

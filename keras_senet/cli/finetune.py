@@ -78,8 +78,9 @@ class Finetune:
         if reports:
             write_report(result, reports)
         console.print(
-            f"{100 * result.accuracy:.1f} % of {result.evaluation.images} held-out "
-            f"images right. Report: {result.report.with_suffix('.html')}",
+            f"{100 * result.accuracy:.1f} % of the held-out {result.source.counted} "
+            f"right, on {result.evaluation.images} images. Report: "
+            f"{result.report.with_suffix('.html')}",
         )
         if reports and result.at_chance:
             console.print("These files are no better than chance:", style="bold red")

@@ -74,8 +74,9 @@ class Train:
         if result is None:
             return EXIT_STOPPED
         console.print(
-            f"{100 * result.accuracy:.1f} % of the held-out images right after "
-            f"{len(result.history.get('loss', ()))} epochs; {result.seconds:.0f} s, "
+            f"{100 * result.accuracy:.1f} % of the held-out {result.source.counted} "
+            f"right after {len(result.history.get('loss', ()))} epochs; "
+            f"{result.seconds:.0f} s, "
             f"{result.images_per_second:.0f} training images/s. "
             f"Written to {result.run_folder}",
         )

@@ -204,6 +204,8 @@ def open_files(
         classes = None if multi_label else class_names
         files, alone = _hold_out(root, files["train"], classes, held_out)
         notes += alone
+    if multi_label:
+        notes += _unmeasured(root, files, class_names)
     notes += _duplicates(root, files)
     headers = [file.header for file in itertools.chain(*files.values())]
     sizes = {header.size for header in headers}
@@ -352,6 +354,19 @@ def _hold_out(root, files, class_names, share):
         f"training and never for testing: {', '.join(alone)}."
     )
     return {"train": train, "test": test}, [note] if alone else []
+
+
+def _unmeasured(root, files, class_names) -> Iterator[str]:
+    """Yields, for each held-out part, the labels that none of its images has."""
+    for split in files.keys() - {"train"}:
+        has = np.any([file.label for file in files[split]], axis=0)
+        if without := [
+            name for name, any_ in zip(class_names, has, strict=True) if not any_
+        ]:
+            yield (
+                f"No image of {split!r} in {str(root)!r} has these labels, so nothing "
+                f"is measured for them: {', '.join(without)}. Add images with them."
+            )
 
 
 def _duplicates(root: Path, files: Mapping[str, list[ImageFile]]) -> Iterator[str]:

@@ -109,6 +109,11 @@ class Source:
     folders: tuple[Path, ...] = ()
     reader: Reader = dataclasses.field(repr=False, compare=False)
 
+    @property
+    def counted(self) -> str:
+        """What an accuracy is a share of: "images", or "labels" if one has several."""
+        return "labels" if self.multi_label else "images"
+
     def dataset(self, split: str) -> tf.data.Dataset:
         """Returns (uint8 image (H, W, C), label) one by one, in a fixed order.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_senet.data.files import open_files, split_folders
+from keras_senet.data.files import composed, open_files, split_folders
 from keras_senet.data.source import Source
 
 TABLE = "labels.csv"
@@ -105,7 +105,7 @@ def _read(path: Path) -> _Table:
             delimiter = max(",;\t", key=file.readline().count)
             file.seek(0)
             lines = csv.reader(file, delimiter=delimiter)
-            header = [column.strip() for column in next(lines, [])]
+            header = [composed(column.strip()) for column in next(lines, [])]
             lines = [(lines.line_num, line) for line in lines if any(line)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(
@@ -147,7 +147,8 @@ def _read(path: Path) -> _Table:
             )
         seen[file] = number
         if listed:
-            rows[file] = {n.strip() for n in _SEPARATORS.split(cells[0])} - {""}
+            names = map(str.strip, _SEPARATORS.split(composed(cells[0])))
+            rows[file] = {*names} - {""}
             continue
         for column, cell in zip(others, cells, strict=True):
             if cell not in _BINARY:

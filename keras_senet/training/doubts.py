@@ -15,9 +15,11 @@ _GAP = 0.15
 def is_at_chance(right: float, images: float, share: float) -> bool:
     """Whether an accuracy could be that of always naming the most frequent class.
 
-    That class has the `share` of the held-out images.
+    That class has the `share` of the held-out images. What halves the errors of that
+    is better, however few the images are.
     """
-    return right <= share + _ERRORS * np.sqrt(share * (1 - share) / images)
+    uncertain = _ERRORS * np.sqrt(share * (1 - share) / images)
+    return not right > share + min(uncertain, (1 - share) / 2)  # nor is NaN
 
 
 def find_doubts(
@@ -46,12 +48,17 @@ def find_doubts(
 
 
 def is_no_better(
-    result, accuracy: float, class_accuracy: np.ndarray | None = None
+    result,
+    accuracy: float,
+    class_accuracy: np.ndarray | None = None,
+    precision: float = 0.0,
 ) -> bool:
     """Whether a network says no more than its data's shares do.
 
-    The accuracy is that on the held-out images; of single labels where an image has
-    several. Where all classes count the same in training, that of each class counts.
+    The accuracy is that on the held-out images. Where all classes count the same in
+    training, that of each class counts. Where an image has several labels, it is that
+    of single labels, which says little of rare ones: their mean average `precision`,
+    by chance their share of the images, must be no better either.
     """
     held_out = np.array(count_images(result.source, result.recipe.validation_split))
     if class_accuracy is not None and result.recipe.class_weights:
@@ -63,8 +70,9 @@ def is_no_better(
     images = result.source.part(result.recipe.validation_split).images
     shares = held_out / images
     if result.source.multi_label:
-        common = np.maximum(shares, 1 - shares).mean()
-        return is_at_chance(accuracy, images, float(common))
+        common, share = np.maximum(shares, 1 - shares).mean(), shares[held_out > 0]
+        ranked = len(share) and not is_at_chance(precision, images, share.mean())
+        return not ranked and is_at_chance(accuracy, images, float(common))
     return is_at_chance(accuracy, images, float(shares.max()))
 
 

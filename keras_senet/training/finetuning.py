@@ -159,7 +159,12 @@ def _measured(trained, folder) -> FinetuneResult:
     if isinstance(evaluation, Evaluation):
         evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
     accuracy = accuracy_of(evaluation)
-    chance = is_no_better(trained, accuracy, class_accuracy_of(evaluation))
+    chance = is_no_better(
+        trained,
+        accuracy,
+        class_accuracy_of(evaluation),
+        getattr(evaluation, "mean_average_precision", 0.0),
+    )
     predicted = predicted_of(evaluation, len(trained.source.class_names))
     doubts = find_doubts(trained, accuracy, predicted, at_chance=chance)
     return FinetuneResult(

@@ -87,8 +87,9 @@ class Recipe:
         validation_split: The split or slice for the evaluation after each epoch and
             for all choices; None is "validation" if the data has it, else "test".
             ImageNet's validation images are its "test".
-        held_out: Share of each class that becomes "test" if the data has no such part.
-            In a folder, the names of the images decide which ones.
+        held_out: Share of each class that becomes "test" if the data has no such part;
+            of all images where they have several labels each. In a folder, the names of
+            the images decide which ones.
         image_size: Height and width in pixels; None is that of `weights`, else that of
             the data.
         channels: 1 or 3; None is that of `weights`, else that of the data.

@@ -65,12 +65,13 @@ def write_report(result, verifications=()) -> None:
             *(["worst.html"] if result.worst else ()),
         ],
     )
+    measure = "accuracy" if result.source.multi_label else "top-1"
     classes = [
         {
             "class": row["name"],
             "trained on": row["images"],
             "weight": f"{row['weight']:.2f}",
-            "top-1": math.nan if row["accuracy"] is None else row["accuracy"],
+            measure: math.nan if row["accuracy"] is None else row["accuracy"],
         }
         for row in values["classes"]
     ]
@@ -195,7 +196,7 @@ def _tables(verifications, values):
             )
             for p in values["phases"]
         ]
-        yield "Training", [("phase", "epochs", "best epoch", "loss", "top-1"), *rows]
+        yield "Training", [("phase", "epochs", "best epoch", "loss", "accuracy"), *rows]
 
 
 def _name(verification):

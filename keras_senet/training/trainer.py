@@ -348,7 +348,8 @@ class _Fit:
         with self.strategy.scope():
             self.probe.put_into(self.network)
         self.say(
-            f"Linear probe: {self.probe.accuracy:.1%} of the held-out images right."
+            f"Linear probe: {self.probe.accuracy:.1%} of the held-out "
+            f"{self.source.counted} right."
         )
         return self.network.get_weights()
 
@@ -402,7 +403,7 @@ class _Fit:
         gain = round(accuracy - self.probe.accuracy, 6)
         self.keeps_probe = gain <= 0
         self.say(
-            f"All layers: {accuracy:.1%} of the held-out images right. "
+            f"All layers: {accuracy:.1%} of the held-out {self.source.counted} right. "
             + ("The linear probe is kept." if self.keeps_probe else "They are kept.")
         )
         if self.keeps_probe:

@@ -172,3 +172,22 @@ def test_images_that_cannot_be_read_are_skipped_when_asked(table):
         source = open_source(root, on_error="skip")
     assert source.skipped == 2
     assert "2.jpg" not in labels_of(source)
+
+
+def test_a_name_is_one_whatever_form_its_umlauts_have(table):
+    composed, apart = (
+        "\N{LATIN SMALL LETTER A WITH DIAERESIS}",
+        "a\N{COMBINING DIAERESIS}",
+    )
+    lines = [f"deep/{i}.jpg,{(composed, apart)[i % 2]};b" for i in range(6)]
+    source = open_source(table("\n".join(["file,labels", *lines])))
+    assert source.class_names == ("b", composed)
+    header = f"file,{apart},b\n" + "".join(f"deep/{i}.jpg,1,1\n" for i in range(6))
+    assert open_source(table(header)).class_names == (composed, "b")
+
+
+def test_labels_that_no_held_out_image_has_are_named(table):
+    root = table("file,a,b\ndeep/0.jpg,1,1\ndeep/1.jpg,1,1\n", root="photos/train")
+    table("file,a,b\ndeep/2.jpg,1,0\n", root="photos/test")
+    with pytest.warns(UserWarning, match="No image of 'test'.* measured for them: b"):
+        open_source(root.parent)

@@ -99,7 +99,9 @@ def test_several_labels_an_image(tmp_path):
     result = finetune((images, labels), tmp_path / "run", probe=True, **PRESET)
     assert result.source.multi_label
     assert result.accuracy == pytest.approx(result.probe_accuracy)
-    assert "mean average precision" in result.report.read_text()
+    text = result.report.read_text()
+    assert "mean average precision" in text
+    assert "top-1" not in text
 
 
 def pairs(*shapes):
@@ -310,6 +312,28 @@ def test_chance_where_classes_are_uneven(right, weighted, chance):
 def test_chance_needs_enough_images():
     assert is_at_chance(0.30, 32, 0.25)
     assert not is_at_chance(0.30, 3200, 0.25)
+
+
+@pytest.mark.parametrize(("share", "images"), [(0.8333, 12), (0.95, 70), (0.9, 30)])
+def test_what_halves_the_errors_is_no_chance(share, images):
+    assert not is_at_chance(1.0, images, share)
+    assert not is_at_chance(share + 0.51 * (1 - share), images, share)
+    assert is_at_chance(share, images, share)
+
+
+def test_rare_labels_are_judged_by_their_ranking():
+    images, labels = np.zeros((12, 8, 8, 3), "uint8"), np.zeros((12, 3), "float32")
+    labels[:2, 0] = labels[2:6, 1] = 1  # and no image with the third
+    source = open_arrays(
+        (images, np.ones((12, 3), "float32")), (images, labels), class_names="abc"
+    )
+    recipe = FinetuneRecipe(model="se_resnet20", validation_split="test")
+    result = types.SimpleNamespace(source=source, recipe=recipe)
+    assert is_no_better(result, 0.861)
+    assert is_no_better(result, 0.861, precision=0.3)
+    assert is_no_better(result, 0.861, precision=float("nan"))
+    assert not is_no_better(result, 0.861, precision=0.908)
+    assert source.counted == "labels"
 
 
 def test_a_binary_network_is_judged_as_one_with_two_outputs():
