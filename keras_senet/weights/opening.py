@@ -11,6 +11,7 @@ import keras
 from keras_senet.utils.networks import check_network
 from keras_senet.weights import layouts, repository
 from keras_senet.weights.catalogue import (
+    GENERIC,
     HOSTS,
     NOT_COMMERCIAL,
     find_preset,
@@ -20,8 +21,6 @@ from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.presets import Host, Preset
 from keras_senet.weights.readers import read_file
 from keras_senet.weights.store import fetch
-
-_GENERIC = ("se_resnet", "se_resnext", "regnety")
 
 
 def open_checkpoint(
@@ -117,11 +116,11 @@ def check_preset(preset: Preset, constructor: str | None) -> None:
     if constructor in (None, preset.card.constructor):
         return
     own = preset.card.constructor
-    if own in _GENERIC and constructor.startswith(own[:6]):
+    if own in GENERIC and constructor.startswith(own[:6]):
         return
     check_network(constructor)
     families = {"regnety": ("regnety",)}.get(constructor, ("se_res", "senet"))
-    if constructor in _GENERIC and own.startswith(families):
+    if constructor in GENERIC and own.startswith(families):
         return
     raise ValueError(
         f"`weights` must be a preset of {constructor}. Received: {preset.name!r}, "

@@ -50,7 +50,7 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
 
 def preprocessing(arrays: Arrays) -> Preprocessing:
     is_mobilenet = _MARKS["mobilenet"] in _plain_names(arrays)
-    return Preprocessing(**(UNIT if is_mobilenet else CAFFE_MODE))
+    return UNIT if is_mobilenet else CAFFE_MODE
 
 
 def read_host(host: Host) -> Checkpoint:
