@@ -54,17 +54,7 @@ def preprocessing(arrays: Arrays) -> Preprocessing:
 
 
 def read_host(host: Host) -> Checkpoint:
-    """Fetches a host's ImageNet weights, as Keras does.
-
-    Args:
-        host: The record.
-
-    Returns:
-        A checkpoint that leaves SE as it starts, at the exact identity.
-
-    Raises:
-        OSError: If the weights cannot be fetched.
-    """
+    """Fetches a host's ImageNet weights, as Keras does; OSError if it cannot."""
     build = getattr(keras.applications, host.application)
     try:
         model = build(weights="imagenet")
