@@ -69,9 +69,8 @@ def open_checkpoint(
         return read_checkpoint(weights)
     if Path(weights).is_dir():
         raise ValueError(
-            "`weights` must be a file of weights. Received: the folder "
-            f"{str(weights)!r}. Use keras_senet.load_pretrained(folder) for one of "
-            "save_pretrained."
+            f"`weights` must be a file. Received: the folder {str(weights)!r}. Use "
+            "keras_senet.load_pretrained(folder) for one of save_pretrained."
         )
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
         raise FileNotFoundError(
@@ -162,8 +161,8 @@ def read_checkpoint(
 def _check_size(found: Checkpoint) -> None:
     """Refuses what would build a network much larger than the file's arrays.
 
-    Each block has an array, and a width is that of a kernel whose other axis is rarely
-    64 times narrower.
+    Each block has an array. The other axis of a width's kernel is rarely 64 times
+    narrower.
     """
     arrays = found.arrays.values()
     values = sum(array.size for array in arrays)

@@ -48,9 +48,8 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         named = dict(_name(iter(convs), iter(norms)))
     except (StopIteration, RuntimeError, KeyError):
         raise ValueError(
-            "The layers must be those of a network of image-classifiers. Received: "
-            f"{len(convs)} convolutions and {len(norms)} batch normalizations in "
-            "another order."
+            "The layers must be those of a network of image-classifiers. Received: in "
+            f"another order, {len(convs)} convolutions and {len(norms)} normalizations."
         ) from None
     if dense:
         named["predictions"] = dense[-1]

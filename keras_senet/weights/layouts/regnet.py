@@ -13,11 +13,7 @@ from keras_senet.weights.layouts._resnet import Arrays, describe_se, units_of
 
 # Of each library, the tables of `translate`.
 _TIMM = {
-    "top": {
-        "stem.conv": "conv1_conv",
-        "stem.bn": "conv1_bn",
-        "head.fc": "predictions",
-    },
+    "top": {"stem.conv": "conv1_conv", "stem.bn": "conv1_bn", "head.fc": "predictions"},
     "block": {
         **{f"conv{i}.conv": f"{i}_conv" for i in (1, 2, 3)},
         **{f"conv{i}.bn": f"{i}_bn" for i in (1, 2, 3)},
