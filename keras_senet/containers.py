@@ -19,7 +19,12 @@ from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 from keras_senet.utils.errors import damaged
-from keras_senet.utils.files import parse_json, read_json, write_json
+from keras_senet.utils.files import (
+    ImplausibleArchive,
+    parse_json,
+    read_json,
+    write_json,
+)
 
 KEY = "keras_senet"
 MEMBER = "keras_senet.json"
@@ -37,8 +42,6 @@ MODELS = (  # for messages
     "a run folder, a folder of save_pretrained, a SavedModel folder, or a "
     f"{', '.join(_most)} or {_last} file"
 )
-
-_MAX_BYTES = 2**24
 
 
 def kind_of(path: str | os.PathLike) -> str | None:
@@ -158,20 +161,23 @@ def _read_archive(path):
     with zipfile.ZipFile(path) as archive:
         members = set(archive.namelist())
         if MEMBER in members:
-            return _small(archive, MEMBER, path)
+            return small_member(archive, MEMBER, path)
         if CONFIG not in members:
             return None
         # A network that Keras alone saved: the card is in its configuration.
-        model = as_object(_small(archive, CONFIG, path), path)
+        model = as_object(small_member(archive, CONFIG, path), path)
         config = model.get("config")
         return config.get("card") if isinstance(config, dict) else None
 
 
-def _small(archive, name, path):
+def small_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    """Returns a member of a file that is an archive; ImplausibleArchive above 16 MB."""
     with archive.open(name) as member:
-        content = member.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise ValueError(f"The member {name} of {str(path)!r} is larger than 16 MB.")
+        content = member.read(2**24 + 1)
+    if len(content) > 2**24:
+        raise ImplausibleArchive(
+            f"{str(path)!r} is not opened: its {name} is larger than 16 MB."
+        )
     return content
 
 

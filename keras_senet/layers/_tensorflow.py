@@ -60,11 +60,7 @@ def excite(y, normalized: Normalized, gate: Callable, variables: Sequence):
     There is no second derivative, and with respect to `y` the gradient is None: it goes
     straight to x, gamma and beta. Networks with `fused=False` have both.
 
-    Args:
-        y: The output of batch normalization, (N, H, W, C).
-        normalized: What made it.
-        gate: Makes the gates from the means, (N, 1, 1, C) -> (N, 1, 1, C).
-        variables: The variables that `gate` reads.
+    `gate` makes the gates from the means, both (N, 1, 1, C), and reads `variables`.
     """
     mean, deviation = normalized.mean, normalized.deviation
     variables = [v for v in variables if keras.backend.is_float_dtype(v.dtype)]
@@ -178,18 +174,11 @@ def _on_one_cpu():
 
 
 def grouped_convolution(x, kernel, groups: int, *, bias=False, **options):
-    """A grouped convolution without XLA, where the device can.
+    """A grouped convolution of 4D maps without XLA; None if the device has no way.
 
-    Args:
-        x: Maps, of rank 4.
-        kernel: (height, width, channels of x / groups, filters).
-        groups: Number of groups.
-        bias: Whether a bias is added to what comes back.
-        **options: `strides`, `padding`, `data_format` and `dilations` of
-            `tf.nn.convolution`.
-
-    Returns:
-        The filtered maps, or None where the device can in neither form.
+    The kernel is (height, width, channels of x / groups, filters). `bias` says whether
+    a bias is added to what comes back. The options are `strides`, `padding`,
+    `data_format` and `dilations` of `tf.nn.convolution`.
     """
     # Graphs know a device where a scope names one; else GPUs come first.
     kind = tf.DeviceSpec.from_string(x.device or "").device_type
@@ -267,8 +256,7 @@ def _block_diagonal(x, kernel, groups, **options):
     ):
         blocks = tf.reshape(part, (height, width, 1, channels, n, filters))
         diagonal = tf.reshape(tf.eye(n, dtype=kernel.dtype), (n, 1, n, 1))
-        dense = tf.reshape(
-            blocks * diagonal, (height, width, n * channels, n * filters)
-        )
+        shape = (height, width, n * channels, n * filters)
+        dense = tf.reshape(blocks * diagonal, shape)
         outputs.append(tf.nn.convolution(x_part, dense, **options))
     return tf.concat(outputs, axis)

@@ -50,7 +50,7 @@ class Conv2D(keras.layers.Conv2D):
         from keras_senet.layers import _tensorflow as kernels
 
         first = self.data_format == "channels_first"
-        outputs = kernels.grouped_convolution(
+        filtered = kernels.grouped_convolution(
             inputs,
             ops.convert_to_tensor(kernel),
             self.groups,
@@ -60,17 +60,14 @@ class Conv2D(keras.layers.Conv2D):
             data_format="NCHW" if first else "NHWC",
             dilations=self.dilation_rate,
         )
-        if outputs is None:
-            return super().convolution_op(inputs, kernel)
-        return outputs
+        return super().convolution_op(inputs, kernel) if filtered is None else filtered
 
 
 @contextlib.contextmanager
 def keras_own():
     """Within it, grouped convolutions are Keras' own computation.
 
-    For graphs that are written to files: what is fast on this machine need not be what
-    the reading one can do.
+    For graphs in files: what is fast here need not be what the reading machine can do.
     """
     token = _keras_own.set(True)
     try:

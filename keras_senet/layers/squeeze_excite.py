@@ -1,7 +1,7 @@
 """Squeeze and excitation, the idea of the package."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import keras
@@ -128,9 +128,8 @@ class SqueezeExcite(keras.layers.Layer):
         channels = input_shape[axis]
         if channels is None:
             raise ValueError(
-                "The number of channels must be known. Received: "
-                f"input_shape={tuple(input_shape)}, "
-                f"data_format={self.data_format!r}"
+                "The number of channels must be known. Received: input_shape="
+                f"{tuple(input_shape)}, data_format={self.data_format!r}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=rank, axes={axis: channels})
         pooled_shape = (input_shape[0], *[1] * (rank - 2))
@@ -251,16 +250,11 @@ def check_form(
     use_bias: bool = True,
     identity_start: bool = False,
 ) -> dict[str, Any]:
-    """Returns arguments of `SqueezeExcite` as the layer keeps them.
-
-    Raises:
-        ValueError: As `SqueezeExcite`.
-    """
+    """Returns arguments of `SqueezeExcite`, checked, as the layer keeps them."""
     if reduction is not None and squeeze_filters is not None:
         raise ValueError(
-            "Only one of `reduction` and `squeeze_filters` may be given. "
-            f"Received: reduction={reduction!r}, squeeze_filters="
-            f"{squeeze_filters!r}. Leave one of them out."
+            "Only one of `reduction` and `squeeze_filters` may be given. Received: "
+            f"reduction={reduction!r}, squeeze_filters={squeeze_filters!r}"
         )
     if squeeze_filters is None:
         reduction = as_integer(
@@ -279,9 +273,8 @@ def check_form(
     function = as_activation("gate", gate)
     if identity_start and not ops.convert_to_numpy(function(ops.zeros((1, 2))))[0, 0]:
         raise ValueError(
-            "`gate` must not be zero at zero when `identity_start` is set: the "
-            f"gate is divided by that value. Received: gate={gate!r}. Use "
-            "'sigmoid' or another gate, or identity_start=False."
+            "`gate` must not be zero at zero with `identity_start`, which divides by "
+            f"that value. Received: gate={gate!r}. Use 'sigmoid' or another gate."
         )
     return {
         "reduction": reduction,
@@ -295,11 +288,7 @@ def check_form(
 
 
 def as_activation(name: str, value: Any) -> Callable:
-    """Returns the activation that an argument names.
-
-    Raises:
-        ValueError: If Keras has no such activation.
-    """
+    """Returns the activation that an argument names; ValueError for an unknown one."""
     try:
         return keras.activations.get(value)
     except ValueError:
@@ -322,11 +311,10 @@ def as_reduction(ratio: Any) -> str:
     return f"reduction={round(1 / ratio) if is_share else ratio!r}, the paper's r"
 
 
-def _refuse_ratios(name: str, given: Mapping[str, Any]) -> None:
+def _refuse_ratios(name, given):
     for ratio in RATIOS.intersection(given):
-        raise TypeError(
-            f"{name} does not take `{ratio}`. Use {as_reduction(given[ratio])}."
-        )
+        argument = as_reduction(given[ratio])
+        raise TypeError(f"{name} does not take `{ratio}`. Use {argument}.")
 
 
 def names_reduction(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -342,6 +330,4 @@ def names_reduction(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def _fresh(initializer):
     """An initializer object gives the same values at each call: each kernel its own."""
-    if hasattr(initializer, "clone"):
-        return initializer.clone()
-    return initializer
+    return initializer.clone() if hasattr(initializer, "clone") else initializer

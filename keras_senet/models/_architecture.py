@@ -34,9 +34,7 @@ class Architecture:
         True, "Whether the network has SE. False builds the plain network."
     )
     reduction: int = option(
-        16,
-        "The paper's r: SE squeezes C channels to C / r values.",
-        layer="reduction",
+        16, "The paper's r: SE squeezes C channels to C / r values.", layer="reduction"
     )
     squeeze: Literal["avg", "max", "none"] = option(
         "avg",

@@ -11,28 +11,16 @@ from keras_senet.models._architecture import Architecture
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """The parts that networks are made of, with one network's settings filled in.
-
-    Attributes:
-        architecture: The network's row.
-        data_format: "channels_last" or "channels_first".
-        epsilon: Of batch normalization.
-        momentum: Of batch normalization.
-        drop_path_rate: Probability that the last residual branch is dropped for an
-            image; the others' grows linearly up to it.
-        output_stride: The stride after which stages dilate instead of striding.
-        fused: Whether batch normalization runs in TensorFlow's fused kernel.
-        squeeze_filters: SE's width, where it is no share of what SE acts on.
-    """
+    """The parts that networks are made of, with one network's settings filled in."""
 
     architecture: Architecture
     data_format: str
-    epsilon: float = 1e-5
+    epsilon: float = 1e-5  # of batch normalization
     momentum: float = 0.9
-    drop_path_rate: float = 0.0
-    output_stride: int = 32
-    fused: bool = True
-    squeeze_filters: int | None = None
+    drop_path_rate: float = 0.0  # of the last unit; it grows linearly up to that
+    output_stride: int = 32  # after it, stages dilate instead of striding
+    fused: bool = True  # batch normalization in TensorFlow's fused kernel
+    squeeze_filters: int | None = None  # SE's width, if no share of its own input
 
     @property
     def axis(self) -> int:
@@ -108,13 +96,8 @@ class Blocks:
 
     def norm(self, x, name: str, **kwargs):
         kind = BatchNormalization if self.fused else layers.BatchNormalization
-        return kind(
-            axis=self.axis,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            name=name,
-            **kwargs,
-        )(x)
+        kwargs |= {"momentum": self.momentum, "epsilon": self.epsilon}
+        return kind(axis=self.axis, name=name, **kwargs)(x)
 
     def relu(self, x, name: str):
         return layers.Activation("relu", name=name)(x)
@@ -154,9 +137,8 @@ class Blocks:
 
     def se_at(self, placement: str, x, stage: int, name: str):
         """SE, where `placement` is the row's."""
-        return (
-            self.se(x, stage, name) if placement == self.architecture.placement else x
-        )
+        here = placement == self.architecture.placement
+        return self.se(x, stage, name) if here else x
 
     def drop_path(self, x, rate: float, name: str):
         """Stochastic depth (Huang et al., arXiv 1603.09382): drops whole images."""
@@ -171,27 +153,16 @@ class Blocks:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One residual unit: where it stands and what it does to the map's shape.
-
-    Attributes:
-        stage: The stage's number.
-        name: The prefix of its layers' names.
-        filters: Width of the stage; a bottleneck's output is four times that.
-        strides: 1 or 2.
-        dilation: Of its 3x3 convolutions up to the one that strides.
-        dilation_behind: Of those behind it.
-        projects: Whether it halves the map, or would if it did not dilate.
-        drop_path: Its rate of stochastic depth.
-    """
+    """One residual unit: where it stands and what it does to the map's shape."""
 
     stage: int
-    name: str
-    filters: int
+    name: str  # the prefix of its layers' names
+    filters: int  # of the stage; a bottleneck's output has four times as many
     strides: int = 1
-    dilation: int = 1
-    dilation_behind: int = 1
-    projects: bool = False
-    drop_path: float = 0.0
+    dilation: int = 1  # of its 3x3 convolutions up to the one that strides
+    dilation_behind: int = 1  # of those behind it
+    projects: bool = False  # it halves the map, or would if it did not dilate
+    drop_path: float = 0.0  # its rate of stochastic depth
 
 
 def projection(b: Blocks, x, unit: Unit, filters: int):
@@ -251,17 +222,9 @@ def stages(
     """Runs `block(b, x, unit)` over the stages; each but the first halves the map.
 
     Beyond the output stride a stage dilates instead. Its first unit still has the
-    dilation of the stage before, so that each convolution sees what it saw.
-
-    Args:
-        b: The network's parts.
-        x: The map that the stem made.
-        block: One residual unit.
-        blocks: Units in each stage.
-        filters: Width of each stage.
-        first_stage: The first stage's number.
-        stride: Stride of `x` in input pixels.
-        first_strides: Strides of the first stage.
+    dilation of the stage before, so that each convolution sees what it saw. `stride` is
+    that of `x` in pixels of the image; `blocks` and `filters` have a number for each
+    stage.
     """
     rates = iter(b.drop_path_rates(sum(blocks)))
     dilation = 1

@@ -49,36 +49,21 @@ def head_dtype():
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-    """What distinguishes one family's networks from another's.
+    """What distinguishes one family's networks from another's."""
 
-    Attributes:
-        architecture: The type of its rows.
-        network: Makes the last feature map from the input.
-        head: Makes the class scores from the last feature map.
-        image_size: Default height and width, pixels.
-        min_size: Smallest height and width, pixels.
-        classes: Default number of classes.
-        epsilon: Of batch normalization.
-        momentum: Of batch normalization.
-        dropout_rate: Default rate before the classifier.
-        flattens: Whether the head needs a fixed image size.
-        dilates: Whether `output_stride` can be chosen.
-        drops_paths: Whether there are residual branches for `drop_path_rate`.
-        preprocessing: The normalisation where no checkpoint fixes one.
-    """
-
-    architecture: type[Architecture]
-    network: Callable
-    head: Callable = pooled_head
-    image_size: int = 224
-    min_size: int = 32
+    architecture: type[Architecture]  # of its rows
+    network: Callable  # makes the last feature map from the input
+    head: Callable = pooled_head  # makes the class scores from that
+    image_size: int = 224  # default height and width, pixels
+    min_size: int = 32  # the smallest
     classes: int = 1000
-    epsilon: float = 1e-5
+    epsilon: float = 1e-5  # of batch normalization
     momentum: float = 0.9
-    dropout_rate: float = 0.0
-    flattens: bool = False
-    dilates: bool = False
-    drops_paths: bool = True
+    dropout_rate: float = 0.0  # default before the classifier
+    flattens: bool = False  # the head needs a fixed image size
+    dilates: bool = False  # `output_stride` can be chosen
+    drops_paths: bool = True  # there are residual branches for `drop_path_rate`
+    # The normalisation where no checkpoint fixes one.
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
 
 
@@ -99,23 +84,14 @@ def preprocessing_functions(family: Family) -> tuple[Callable, Callable]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What one constructor takes, and what it fixes.
-
-    Attributes:
-        family: The network's family.
-        name: The constructor's name.
-        network: The registry's name of the network.
-        frame: The options of `Options` by name, with this network's defaults.
-        fields: The fields of the architecture row, with this network's defaults.
-        fixed: The values of the fields that define this network.
-    """
+    """What one constructor takes, and what it fixes."""
 
     family: Family
-    name: str
-    network: str
-    frame: dict[str, Option]
-    fields: dict[str, Option]
-    fixed: dict[str, Any]
+    name: str  # "SEResNet50"
+    network: str  # "se_resnet50"
+    frame: dict[str, Option]  # those of `Options`, with this network's defaults
+    fields: dict[str, Option]  # those of the architecture row, in the same way
+    fixed: dict[str, Any]  # values of the fields that define this network
 
     @property
     def architecture(self) -> tuple[Option, ...]:
@@ -169,11 +145,7 @@ class Spec:
         )
 
     def given(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the caller's arguments by name.
-
-        An option whose value is fixed in this network is accepted here and checked
-        later.
-        """
+        """Returns the caller's arguments by name; `row` checks those that are fixed."""
         signature = self.signature()
         known = {*self.fields, *self.frame}
         for name, value in kwargs.items():
@@ -216,10 +188,6 @@ class Spec:
             explicit: Arguments of the caller that are not None.
             from_file: The row of a weights file, or a part of it; `{}` for a file
                 without a row, and None without a file.
-
-        Raises:
-            ValueError: If an argument is not possible here, contradicts the file, or
-                is missing although the file has no row.
         """
         explicit = explicit or {}
         for name in sorted(set(self.fixed) & set(explicit)):
@@ -259,9 +227,8 @@ class Spec:
         if differences:
             raise ValueError(
                 "The arguments must agree with the architecture of the weights file. "
-                f"Received: {'; '.join(differences)}. Leave the arguments out to get "
-                "the file's network, or use the constructor that the file was made "
-                "with."
+                f"Received: {'; '.join(differences)}. Leave the arguments out, or use "
+                "the constructor that the file was made with."
             )
         return stored
 
@@ -274,9 +241,8 @@ class Spec:
             raise ValueError(
                 "This weights file does not say what architecture it has, so the call "
                 f"must. Give {self.name} these arguments: {', '.join(missing)}; and "
-                "these, if they differ from their defaults: "
-                f"{', '.join(seen)}. Files that keras_senet writes contain the "
-                "architecture."
+                f"these, if they are not the defaults: {', '.join(seen)}. Files that "
+                "keras_senet writes say it."
             )
 
 
@@ -321,34 +287,30 @@ def constructor(
     """Makes a constructor like those of keras.applications: one row of a table.
 
     It takes the options of `Options`, what all families share of the architecture row,
-    and `arguments`.
+    and `arguments`, which are the family's own fields.
 
     Args:
         family: The network's family.
         name: The constructor's name, "SEResNet50".
         network: The registry's name of it, "se_resnet50".
         module: The module it is defined in.
-        fixed: Fields of the architecture row that define this network.
-        defaults: Fields whose default differs from the family's. They are arguments.
-        arguments: The family's own fields that are arguments. The others are fixed.
+        fixed: Fields of the row that define this network, and their values.
+        defaults: Other fields whose default is not the family's.
+        arguments: Of the family's own fields. The others are fixed.
         dropout_rate: Default rate before the classifier, if not the family's.
     """
     fields = _with_defaults(family.architecture, {**(defaults or {}), **(fixed or {})})
     named = {*arguments, *options_of(Architecture)}
+    own = {
+        "weights": "imagenet" if network in IMAGENET else None,
+        "name": network,
+        "dropout_rate": family.dropout_rate if dropout_rate is None else dropout_rate,
+    }
     spec = Spec(
         family=family,
         name=name,
         network=network,
-        frame=_with_defaults(
-            Options,
-            {
-                "weights": "imagenet" if network in IMAGENET else None,
-                "name": network,
-                "dropout_rate": family.dropout_rate
-                if dropout_rate is None
-                else dropout_rate,
-            },
-        ),
+        frame=_with_defaults(Options, own),
         fields=fields,
         fixed={n: e.default for n, e in fields.items() if n not in named},
     )

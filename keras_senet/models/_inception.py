@@ -93,14 +93,8 @@ def module(
 ):
     """Concatenation of the branches of one map.
 
-    Args:
-        b: The network's parts.
-        x: The map.
-        branches: The steps of each branch. Convolutions are numbered: the second of
-            branch "3x3" is `{name}_3x3_2`.
-        name: The concatenation's name, and the prefix of the others.
-        convolve: Makes the layers of a `Conv` from `(b, x, conv, name)`.
-        pool: Makes the layers of a `Pool` from `(b, x, pool, name)`.
+    `convolve(b, x, conv, name)` and `pool(b, x, pool, name)` make the layers of a step.
+    Convolutions are numbered: the second of branch "3x3" is `{name}_3x3_2`.
     """
     outputs = []
     for branch, steps in branches.items():

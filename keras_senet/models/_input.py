@@ -93,11 +93,9 @@ class Options:
         check_options(self)
         as_activation("classifier_activation", self.classifier_activation)
         for name in ("dropout_rate", "drop_path_rate"):
-            rate = getattr(self, name)
-            if not 0 <= rate < 1:
+            if not 0 <= (rate := getattr(self, name)) < 1:
                 raise ValueError(
-                    f"`{name}` must be at least 0 and below 1. "
-                    f"Received: {name}={rate!r}"
+                    f"`{name}` must be at least 0 and below 1. Received: {name}={rate}"
                 )
         if self.data_format is None:
             data_format = keras.config.image_data_format()
@@ -108,14 +106,13 @@ def check_fit(family, options: Options) -> None:
     """Raises a ValueError for an option that a family's networks cannot have."""
     if options.drop_path_rate and not family.drops_paths:
         raise ValueError(
-            "`drop_path_rate` needs residual branches, which this network does not "
-            f"have. Received: drop_path_rate={options.drop_path_rate!r}"
+            "`drop_path_rate` needs residual branches, and this network has none. "
+            f"Received: drop_path_rate={options.drop_path_rate!r}"
         )
     if options.output_stride is not None and not family.dilates:
         raise ValueError(
-            "`output_stride` must be None: only the ResNets and RegNets for large "
-            "images can have dilated stages. "
-            f"Received: output_stride={options.output_stride!r}"
+            "`output_stride` must be None: only ResNets and RegNets for large images "
+            f"can dilate. Received: output_stride={options.output_stride!r}"
         )
     if options.input_tensor is None and options.input_shape is not None:
         _check_shape(family, options, options.input_shape)
@@ -203,9 +200,8 @@ def normalise(x, family, options, checkpoint):
     axis = -3 if options.data_format == "channels_first" else -1
     if len(record.mean) not in (1, x.shape[axis]):
         raise ValueError(
-            "The preprocessing must have one mean and one standard deviation for each "
-            f"of the {x.shape[axis]} channels. Received: mean={record.mean}, "
-            f"std={record.std}"
+            "The preprocessing must have a mean and a deviation for each of the "
+            f"{x.shape[axis]} channels. Received: mean={record.mean}, std={record.std}"
         )
     if record.channel_order == "BGR":
         x = graph.named(ops.flip(x, axis), "preprocessing_reversed")

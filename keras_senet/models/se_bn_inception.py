@@ -53,11 +53,7 @@ def _branches(one, three, double, kind, projection) -> Branches:
     strides = 1 if one else 2
     branches = {
         "3x3": (Conv(three[0]), Conv(three[1], 3, strides)),
-        "double3x3": (
-            Conv(double[0]),
-            Conv(double[1], 3),
-            Conv(double[1], 3, strides),
-        ),
+        "double3x3": (Conv(double[0]), Conv(double[1], 3), Conv(double[1], 3, strides)),
         "pool": (Pool(kind, strides),),
     }
     if not one:

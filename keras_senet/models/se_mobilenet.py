@@ -22,18 +22,9 @@ from keras_senet.models._input import Options
 from keras_senet.models._records import option
 from keras_senet.weights.catalogue import HOSTS
 
-# Width of the pointwise and strides of the depthwise convolution; table 1.
-_BLOCKS = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    *((512, 1),) * 5,
-    (1024, 2),
-    (1024, 1),
-)
+# Width of each pointwise convolution and strides of the depthwise one; table 1.
+_WIDTHS = (64, 128, 128, 256, 256, *(512,) * 6, 1024, 1024)
+_STRIDES = (1, 2, 1, 2, 1, 2, *(1,) * 5, 2, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +32,7 @@ class MobileNetArchitecture(Architecture):
     """The row of MobileNets. A stage is the blocks at one stride: 2, 4, 8, 16, 32."""
 
     placement: Literal["standard"] = option(
-        "standard",
-        remedy="A MobileNet has no residual units.",
+        "standard", remedy="A MobileNet has no residual units."
     )
     alpha: float = option(1.0, "Factor for the number of channels of each convolution.")
 
@@ -70,7 +60,7 @@ def network(b: Blocks, x):
     x = b.conv(x, int(32 * alpha), 3, 2, padding="same", name="conv1")
     x = _norm_relu6(b, x, "conv1")
     stage = 1
-    for i, (filters, strides) in enumerate(_BLOCKS, 1):
+    for i, (filters, strides) in enumerate(zip(_WIDTHS, _STRIDES, strict=True), 1):
         stage += strides - 1
         x = separable(b, x, int(filters * alpha), strides, stage, i)
     return x
@@ -101,11 +91,7 @@ def head(b: Blocks, x, classes: int, options: Options):
     if options.dropout_rate:
         x = layers.Dropout(options.dropout_rate, name="dropout")(x)
     x = layers.Conv2D(
-        classes,
-        1,
-        data_format=b.data_format,
-        dtype=head_dtype(),
-        name="conv_preds",
+        classes, 1, data_format=b.data_format, dtype=head_dtype(), name="conv_preds"
     )(x)
     x = layers.Reshape((classes,), name="reshape")(x)
     return layers.Activation(

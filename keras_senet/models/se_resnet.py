@@ -81,15 +81,14 @@ class ResNetArchitecture(Architecture):
 
     def __post_init__(self):
         super().__post_init__()
+        # The deep stem of the d forms (He et al., arXiv 1812.01187).
+        default = (64,) if self.stem == "7x7" else (32, 32, 64)
         if self.stem_filters is None:
-            # The deep stem of the d forms (He et al., arXiv 1812.01187).
-            default = (64,) if self.stem == "7x7" else (32, 32, 64)
             object.__setattr__(self, "stem_filters", default)
-        if len(self.stem_filters) != (1 if self.stem == "7x7" else 3):
+        if len(self.stem_filters) != len(default):
             raise ValueError(
-                "`stem_filters` must have one number for the '7x7' stem and three for "
-                f"the 'deep' stem. Received: stem={self.stem!r}, "
-                f"stem_filters={self.stem_filters}"
+                f"`stem_filters` must have {len(default)} numbers for this stem. "
+                f"Received: stem={self.stem!r}, stem_filters={self.stem_filters}"
             )
         for name in ("blocks", "filters"):
             check_four(name, getattr(self, name))
@@ -105,9 +104,8 @@ class ResNetArchitecture(Architecture):
         if narrowest < (2 if self.half_reduce else 1):
             raise ValueError(
                 "`width` must give each bottleneck at least one channel: `cardinality "
-                "* int(filters * width / 64)`, half as many with `half_reduce`. "
-                f"Received: width={self.width}, filters={self.filters}. Use a larger "
-                "`width`."
+                "* int(filters * width / 64)`, half as many with `half_reduce`. Use a "
+                f"larger one. Received: width={self.width}, filters={self.filters}"
             )
 
     def _check_basic(self):
@@ -194,15 +192,8 @@ def bottleneck(b: Blocks, x, unit: Unit):
     def branch(x):
         reduced = inner // 2 if row.half_reduce else inner
         x = b.conv_norm_relu(x, reduced, 1, first, name=f"{name}_1")
-        x = _strided(
-            b,
-            x,
-            inner,
-            second,
-            f"{name}_2",
-            groups=row.cardinality,
-            dilation=dilation,
-        )
+        form = {"groups": row.cardinality, "dilation": dilation}
+        x = _strided(b, x, inner, second, f"{name}_2", **form)
         x = b.se_at("3x3", x, unit.stage, name)
         return b.conv_norm(x, out, name=f"{name}_3")
 
@@ -225,14 +216,7 @@ preprocess_input, decode_predictions = preprocessing_functions(FAMILY)
 
 
 # What every network of the family leaves to the caller, beside SE.
-FORM = (
-    "stride_on",
-    "stem",
-    "stem_filters",
-    "stem_pool",
-    "shortcut",
-    "anti_alias",
-)
+FORM = ("stride_on", "stem", "stem_filters", "stem_pool", "shortcut", "anti_alias")
 
 
 def _resnet(depth, block, blocks):

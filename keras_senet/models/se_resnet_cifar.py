@@ -98,23 +98,19 @@ def preactivated(b: Blocks, x, unit: Unit):
         return x
 
     def shortcut(_):
-        if projects:
-            name = f"{unit.name}_0_conv"
-            return b.conv(active, out, 1, unit.strides, name=name)
-        return x
+        if not projects:
+            return x
+        return b.conv(active, out, 1, unit.strides, name=f"{unit.name}_0_conv")
 
     return residual(b, active, unit, branch, shortcut, relu=False)
 
 
 def _convolutions(b, unit):
     """Width, kernel size and strides of a unit's convolutions."""
+    filters, strides = unit.filters, unit.strides
     if b.architecture.block == "basic":
-        return [(unit.filters, 3, unit.strides), (unit.filters, 3, 1)]
-    return [
-        (unit.filters, 1, 1),
-        (unit.filters, 3, unit.strides),
-        (4 * unit.filters, 1, 1),
-    ]
+        return [(filters, 3, strides), (filters, 3, 1)]
+    return [(filters, 1, 1), (filters, 3, strides), (4 * filters, 1, 1)]
 
 
 FAMILY = Family(

@@ -32,8 +32,7 @@ class VGGArchitecture(Architecture):
     """The row of VGG-16. A stage is a block: their strides are 1, 2, 4, 8, 16."""
 
     placement: Literal["standard"] = option(
-        "standard",
-        remedy="A VGG has no residual units.",
+        "standard", remedy="A VGG has no residual units."
     )
     batch_norm: bool = option(
         True,

@@ -15,12 +15,7 @@ SENet154 = constructor(
     "SENet154",
     "senet154",
     __name__,
-    fixed={
-        "blocks": (3, 8, 36, 3),
-        "cardinality": 64,
-        "width": 4,
-        "half_reduce": True,
-    },
+    fixed={"blocks": (3, 8, 36, 3), "cardinality": 64, "width": 4, "half_reduce": True},
     arguments=FORM,
     defaults={"stem": "deep", "stem_filters": (64, 64, 128), "shortcut": "3x3"},
     dropout_rate=0.2,

@@ -11,9 +11,7 @@ HEADS = ("predictions/", "conv_preds/")
 
 
 def assign(
-    model: keras.Model,
-    arrays: Mapping[str, np.ndarray],
-    fresh: Sequence[str] = (),
+    model: keras.Model, arrays: Mapping[str, np.ndarray], fresh: Sequence[str] = ()
 ) -> list[str]:
     """Gives every weight of a model its array, and every array its weight.
 

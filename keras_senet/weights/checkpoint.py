@@ -53,18 +53,14 @@ class Checkpoint:
     by_order: bool = False
 
     def __post_init__(self):
-        kernels = (self.arrays.get(f"{head}kernel") for head in HEADS)
-        head = next((kernel for kernel in kernels if kernel is not None), None)
-        row = self.card.architecture or {}
-        card = dataclasses.replace(self.card, architecture=row)
+        facts = {"architecture": self.card.architecture or {}}
         if not self.by_order:  # whose names are not the model's
-            card = dataclasses.replace(
-                card,
-                include_top=head is not None,
-                classes=None if head is None else int(np.prod(head.shape[-1:])),
-                labels=None if head is None else card.labels,
-            )
-        object.__setattr__(self, "card", card)
+            kernels = (self.arrays.get(f"{head}kernel") for head in HEADS)
+            head = next((kernel for kernel in kernels if kernel is not None), None)
+            facts["include_top"] = head is not None
+            facts["classes"] = None if head is None else int(np.prod(head.shape[-1:]))
+            facts["labels"] = None if head is None else self.card.labels
+        object.__setattr__(self, "card", dataclasses.replace(self.card, **facts))
 
     @property
     def channels(self) -> int | None:
@@ -97,9 +93,8 @@ class Checkpoint:
             arrays = {n: a for n, a in arrays.items() if not n.startswith(heads)}
         elif self.card.include_top is False:
             raise ValueError(
-                f"The checkpoint must have a classifier for include_top=True. "
-                f"Received: {str(self.path)!r}, which has none. Use include_top=False "
-                "and add a classifier of your own."
+                "The checkpoint must have a classifier for include_top=True. Received: "
+                f"{str(self.path)!r}, which has none. Use include_top=False."
             )
         if self.by_order:
             arrays = _renamed(arrays, model, self.fresh)

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_senet.containers import CONFIG, WEIGHTS
+from keras_senet.containers import CONFIG, WEIGHTS, small_member
 from keras_senet.utils.errors import short
 from keras_senet.utils.files import (
     ImplausibleArchive,
@@ -20,7 +20,6 @@ from keras_senet.utils.files import (
     plausible_size,
 )
 
-_MOST_CONFIG_BYTES = 2**24
 # Each model within another is two.
 _MOST_DEPTH = 64
 # What layers of Keras call the sizes of their arrays.
@@ -81,11 +80,8 @@ def check_keras_file(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if CONFIG not in archive.namelist():
             return
-        with archive.open(CONFIG) as member:
-            content = member.read(_MOST_CONFIG_BYTES + 1)
+        content = small_member(archive, CONFIG, path)
         try:
-            if len(content) > _MOST_CONFIG_BYTES:
-                raise Unreadable(f"its {CONFIG} is larger than 16 MB")
             _check_widths(content, _count_values(archive, path))
         except Unreadable as error:
             raise ImplausibleArchive(f"{str(path)!r} is not opened: {error}.") from None
@@ -127,8 +123,7 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 def _check_widths(content: bytes, values: int) -> None:
     """Compares a configuration's layers with the number of values in the file.
 
-    A layer has about as many as its width times that of the one before. Grouped
-    convolutions have fewer, and so have layers of other inputs.
+    A layer has about as many as its width times that of the one before, or fewer.
     """
     try:
         config = parse_json(content, CONFIG, None)

@@ -11,6 +11,7 @@ import keras
 from keras_senet.utils.networks import check_network
 from keras_senet.weights import layouts, repository
 from keras_senet.weights.catalogue import (
+    GENERIC,
     HOSTS,
     NOT_COMMERCIAL,
     find_preset,
@@ -20,8 +21,6 @@ from keras_senet.weights.checkpoint import Checkpoint
 from keras_senet.weights.presets import Host, Preset
 from keras_senet.weights.readers import read_file
 from keras_senet.weights.store import fetch
-
-_GENERIC = ("se_resnet", "se_resnext", "regnety")
 
 
 def open_checkpoint(
@@ -70,9 +69,8 @@ def open_checkpoint(
         return read_checkpoint(weights)
     if Path(weights).is_dir():
         raise ValueError(
-            "`weights` must be a file of weights. Received: the folder "
-            f"{str(weights)!r}. Use keras_senet.load_pretrained(folder) for one of "
-            "save_pretrained."
+            f"`weights` must be a file. Received: the folder {str(weights)!r}. Use "
+            "keras_senet.load_pretrained(folder) for one of save_pretrained."
         )
     if Path(weights).parent != Path() and not str(weights).startswith("timm/"):
         raise FileNotFoundError(
@@ -117,11 +115,11 @@ def check_preset(preset: Preset, constructor: str | None) -> None:
     if constructor in (None, preset.card.constructor):
         return
     own = preset.card.constructor
-    if own in _GENERIC and constructor.startswith(own[:6]):
+    if own in GENERIC and constructor.startswith(own[:6]):
         return
     check_network(constructor)
     families = {"regnety": ("regnety",)}.get(constructor, ("se_res", "senet"))
-    if constructor in _GENERIC and own.startswith(families):
+    if constructor in GENERIC and own.startswith(families):
         return
     raise ValueError(
         f"`weights` must be a preset of {constructor}. Received: {preset.name!r}, "
@@ -163,8 +161,8 @@ def read_checkpoint(
 def _check_size(found: Checkpoint) -> None:
     """Refuses what would build a network much larger than the file's arrays.
 
-    Each block has an array, and a width is that of a kernel whose other axis is rarely
-    64 times narrower.
+    Each block has an array. The other axis of a width's kernel is rarely 64 times
+    narrower.
     """
     arrays = found.arrays.values()
     values = sum(array.size for array in arrays)

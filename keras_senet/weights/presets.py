@@ -1,8 +1,10 @@
-"""The records of published checkpoints: data only."""
+"""The records of published checkpoints."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-from keras_senet.card import Card
+from keras_senet.card import FORMAT, Card
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,21 @@ class Preset:
     def tag(self) -> str:
         """The part of the name after the dot."""
         return self.name.partition(".")[2]
+
+
+def parse_preset(record: Mapping[str, Any]) -> Preset:
+    """Makes a preset of JSON values: fields of its own beside those of its card."""
+    has_top = record["classes"] is not None
+    card = {"format": FORMAT, "include_top": has_top, "normalises": False, **record}
+    own = {n: record[n] for n in ("name", "layout", "source", "refusal") if n in record}
+    for name in ("accuracy", "test_accuracy"):
+        own[name] = Accuracy(**record[name]) if name in record else None
+    return Preset(
+        **own,
+        card=Card.parse(card, record["name"]),
+        files=tuple(File(**file) for file in record["files"]),
+        aliases=tuple(record.get("aliases", ())),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,6 @@ from keras_senet.weights.claims import Budget, Unreadable, open_weights
 _MAX_DEPTH = 32
 _ZIP = b"PK\x03\x04"
 
-
 # What trainers put a network's weights under; averages are second choice.
 _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net"),
@@ -35,17 +34,11 @@ _WRAPPERS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RawFile:
-    """What a file holds, under its own names.
+    """What a file holds, under its own names."""
 
-    Attributes:
-        arrays: Name -> array, in the file's order.
-        format: "weights.h5", "keras", "safetensors", "pth" or "legacy_h5".
-        card: Of a file of ours, else None.
-    """
-
-    arrays: dict[str, np.ndarray] = dataclasses.field(repr=False)
-    format: str
-    card: Card | None = None
+    arrays: dict[str, np.ndarray] = dataclasses.field(repr=False)  # in its order
+    format: str  # "weights.h5", "keras", "safetensors", "pth" or "legacy_h5"
+    card: Card | None = None  # of a file of ours
 
 
 def read_file(path: str | os.PathLike) -> RawFile:
@@ -164,9 +157,8 @@ def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
 def _name(variables: h5py.Group) -> str | None:
     if "name" not in variables.attrs:
         return None
-    name = None
-    if variables.attrs.get_id("name").shape == ():
-        name = variables.attrs["name"]
+    is_scalar = variables.attrs.get_id("name").shape == ()
+    name = variables.attrs["name"] if is_scalar else None
     if not isinstance(name, str):
         raise Unreadable(f"the name of {short(variables.name)} is not a text")
     return name
@@ -305,9 +297,8 @@ def _read_torch(path: Path) -> _Content:
         import torch
     except ImportError:
         raise ImportError(
-            f"{str(path)!r} is a torch file and needs the package torch: pip install "
-            "torch (the CPU build is enough). A .safetensors or .h5 file of the same "
-            "weights does not need torch."
+            f"{str(path)!r} needs the package torch: pip install torch (the CPU build "
+            "is enough). A .safetensors or .h5 file of the same weights does not."
         ) from None
     try:
         # What trainers keep of their command line has values and no code.

@@ -25,18 +25,11 @@ _ADDRESS = re.compile(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Repository:
-    """A repository of models on the hub.
+    """A repository of models on the hub."""
 
-    Attributes:
-        name: "user/model".
-        revision: A branch, a tag or a commit; None is the main branch.
-        token: Of the hub; None is the one that the machine is logged in with, False
-            none.
-    """
-
-    name: str
-    revision: str | None = None
-    token: str | bool | None = None
+    name: str  # "user/model"
+    revision: str | None = None  # a branch, a tag or a commit; None is the main branch
+    token: str | bool | None = None  # None is that of the login, False none
 
     def __str__(self) -> str:
         return f"{SCHEME}{self.name}{f'@{self.revision}' if self.revision else ''}"
@@ -47,7 +40,6 @@ class Repository:
         Where the hub gives its SHA-256, the file has it.
 
         Raises:
-            ImportError: If huggingface_hub is missing.
             FileNotFoundError: If the repository has no such file.
             OSError: If it cannot be had; one line says why.
         """
@@ -93,12 +85,7 @@ class Repository:
         return None
 
     def upload(self, folder: Path, *, private: bool | None = None) -> None:
-        """Uploads the files of a folder; makes the repository where there is none.
-
-        Raises:
-            ImportError: If huggingface_hub is missing.
-            OSError: If it cannot be uploaded; one line says why.
-        """
+        """Uploads the files of a folder; makes the repository where there is none."""
         with _explained(self, f"the upload of {str(folder)!r}") as hub:
             api = hub.HfApi(endpoint=hub.constants.ENDPOINT, token=self.token)
             api.create_repo(self.name, private=private, exist_ok=True)
@@ -128,14 +115,7 @@ def is_offline() -> bool:
 
 
 def parse_address(address: str) -> tuple[Repository, str | None]:
-    """Reads "hf://user/model", "hf://user/model@revision" or either with "/file".
-
-    Returns:
-        The repository, and the file or None.
-
-    Raises:
-        ValueError: If it is no such address.
-    """
+    """Reads "hf://user/model", "hf://user/model@revision" or either with "/file"."""
     found = _ADDRESS.fullmatch(address.removeprefix(SCHEME))
     if not found or ".." in address:
         raise ValueError(
@@ -161,9 +141,7 @@ def fetch_address(address: str) -> Path:
 def _explained(repository: Repository, what: str) -> Iterator:
     """Gives huggingface_hub and turns its errors, of many lines, into one.
 
-    Args:
-        repository: The repository that is spoken with.
-        what: What is read or written there.
+    `what` is what is read from the repository, or written to it.
     """
     try:
         import huggingface_hub as hub

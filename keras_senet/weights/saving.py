@@ -35,9 +35,8 @@ def network_card(model: keras.Model, **changes) -> Card:
     card = Card.of(model)
     if card.constructor is None or card.architecture is None:
         raise ValueError(
-            "The model must be built by a constructor of keras_senet, so that its "
-            f"architecture is known. Received: {model!r} named {model.name!r}. Save "
-            "other models with their own `save`."
+            "The model must be built by a constructor of keras_senet. Received: "
+            f"{model!r} named {model.name!r}. Save others with their own `save`."
         )
     if is_quantized(model):
         raise ValueError(
@@ -111,9 +110,8 @@ def save_weights(
     """
     if card is not None and card.architecture is None:
         raise ValueError(
-            "The card of a .weights.h5 file must have an architecture row, or the file "
-            "cannot be loaded. Received: a card without one. Use "
-            "keras_senet.weights.network_card(model, ...)."
+            "The card of a .weights.h5 file must have an architecture row. Received: "
+            "one without. Use keras_senet.weights.network_card(model, ...)."
         )
     card = network_card(model) if card is None else card
     return _save(model, path, card, overwrite, ".weights.h5")

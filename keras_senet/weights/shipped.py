@@ -4,8 +4,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
-from keras_senet.card import Card
-from keras_senet.weights.presets import Accuracy, File, Preset
+from keras_senet.weights.presets import Preset, parse_preset
 
 
 def shipped_folder() -> Path:
@@ -20,13 +19,13 @@ def shipped_presets() -> list[Preset]:
 
 
 def _preset(record):
-    name = record["name"]
-    card = {"format": 1, "include_top": True, "licence": "Apache-2.0", **record}
-    return Preset(
-        name=name,
-        card=Card.parse({**card, "normalises": False}, "index.json"),
-        files=(File(url="", sha256=record["sha256"], name=f"{name}.weights.h5"),),
-        layout="keras_senet",
-        accuracy=Accuracy(**record["accuracy"]),
-        source="keras_senet",
+    name = f"{record['name']}.weights.h5"
+    return parse_preset(
+        {
+            "licence": "Apache-2.0",
+            "layout": "keras_senet",
+            "source": "keras_senet",
+            "files": [{"url": "", "sha256": record["sha256"], "name": name}],
+            **record,
+        }
     )

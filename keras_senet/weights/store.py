@@ -1,6 +1,7 @@
 """A preset -> a verified file on this machine."""
 
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -56,7 +57,7 @@ def fetch(preset: Preset) -> Path:
         if not file.url:
             return fetch_anywhere(file)
         path = cache_folder() / file.name
-        if path.is_file() and is_intact(path, file):
+        if is_intact(path, file):
             return path
     problems = []
     for file in preset.files:
@@ -80,7 +81,7 @@ def fetch_anywhere(file: File) -> Path:
     """
     if not file.url:
         path = shipped_folder() / file.name
-        if path.is_file() and is_intact(path, file):
+        if is_intact(path, file):
             return path
         raise OSError(
             f"{str(path)!r}, a part of keras_senet, is missing or damaged. "
@@ -99,11 +100,7 @@ def _is_for_hub(file):
 
 
 def fetch_file(file: File, folder: Path | None = None) -> Path:
-    """Fetches one file into the cache, or finds it there.
-
-    Args:
-        file: The record.
-        folder: The cache; Keras' by default.
+    """Returns one file of the cache, by default Keras', fetched if need be.
 
     Raises:
         OSError: If it cannot be fetched or is not the file of the record.
@@ -112,9 +109,9 @@ def fetch_file(file: File, folder: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file.name
     with _lock(folder / f".{file.name}.lock"):
+        if is_intact(path, file):
+            return path
         if path.is_file():
-            if is_intact(path, file):
-                return path
             known = _expected_hash(path, file)[1] is not None
             what = "is damaged" if known else "has no known hash"
             _say(f"{path} {what} and is downloaded again")
@@ -131,9 +128,10 @@ def fetch_file(file: File, folder: Path | None = None) -> Path:
 
 
 def is_intact(path: Path, file: File) -> bool:
-    """Whether a file in the cache is the record's, or the one first fetched."""
+    """Whether a file is there and is the record's, or the one first fetched."""
     kind, expected = _expected_hash(path, file)
-    return expected is not None and _hash(path, kind).startswith(expected)
+    there = expected is not None and path.is_file()
+    return there and _hash(path, kind).startswith(expected)
 
 
 def _expected_hash(path, file):
@@ -155,11 +153,10 @@ def _first_hash(path):
 def _hash(path, kind):
     if kind == "SHA-256":
         return sha256(path)
+    # The publisher's choice; it guards against damage, not against forgery.
+    md5 = functools.partial(hashlib.md5, usedforsecurity=False)
     with open(path, "rb") as file:
-        # The publisher's choice; it guards against damage, not against forgery.
-        return hashlib.file_digest(
-            file, lambda: hashlib.md5(usedforsecurity=False)
-        ).hexdigest()
+        return hashlib.file_digest(file, md5).hexdigest()
 
 
 def source_of(file: File) -> str:
@@ -202,8 +199,7 @@ def _download(url, part):
     """Fetches a URL, from where an earlier attempt stopped if the server can."""
     done = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "keras-senet", "Accept-Encoding": "identity"}
-    if done:
-        headers["Range"] = f"bytes={done}-"
+    headers |= {"Range": f"bytes={done}-"} if done else {}
     request = urllib.request.Request(url, headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
@@ -326,14 +322,13 @@ def _record_hash(part, path, file):
     """Writes the file's SHA-256 beside it; for later, it is then the file's hash."""
     digest = sha256(part)
     trusted = not (file.sha256 or file.md5)
-    is_first = trusted and _first_hash(path) is None
-    record = {"sha256": digest, "url": source_of(file), "trusted_first": trusted}
-    write_json(_sidecar(path), record, overwrite=True)
-    if is_first:
+    if trusted and _first_hash(path) is None:
         _say(
             f"{file.name}: the publisher gives no hash, so this first download is "
             f"trusted. From now on, its SHA-256 must be {digest}"
         )
+    record = {"sha256": digest, "url": source_of(file), "trusted_first": trusted}
+    write_json(_sidecar(path), record, overwrite=True)
 
 
 def _sidecar(path: Path) -> Path:

@@ -91,15 +91,11 @@ def _config_beside(path):
 
 
 def _named_row(config, file):
-    """What a network's name in timm says of it that its arrays do not.
-
-    A file's own name may say that its network is another one, and nothing for certain
-    otherwise.
-    """
+    """What a network's name in timm says of it that its arrays do not."""
     if config:
         return timm_modern.named_row(config["architecture"])
     row = timm_modern.named_row(file)
-    return row if row["anti_alias"] else {}
+    return row if row["anti_alias"] else {}  # without "aa", any name says nothing
 
 
 def _prepared(config, path):

@@ -28,8 +28,7 @@ def describe_resnet(
 
     Args:
         arrays: Under our names.
-        divisor: The rounding of the SE widths that the layout's networks have; tried
-            first, since most widths are the same with and without.
+        divisor: Of the layout's SE widths, most of which are the same without it.
         average_shortcut: Whether the projections pool first, which no shape shows.
         stem_pool: The layout's, where it has no weights.
         **known: Fields that the layout fixes.
@@ -49,15 +48,10 @@ def describe_resnet(
 
 
 def units_of(arrays: Arrays) -> Units:
-    """Returns the shapes of a network's kernels.
-
-    Raises:
-        ValueError: If they are not of four stages with all their units.
-    """
+    """Returns the shapes of a network's kernels; ValueError if a unit is missing."""
     units: Units = {}
     for name, array in arrays.items():
-        match = _UNIT.fullmatch(name)
-        if match:
+        if match := _UNIT.fullmatch(name):
             stage, index, part = match.groups()
             unit = units.setdefault(int(stage), {}).setdefault(int(index), {})
             unit[part] = array.shape
@@ -78,7 +72,7 @@ def describe_se(
     divisors: Sequence[int],
     share_of: str = "se/reduce",
 ) -> dict[str, Any]:
-    """Reads what SE is off the shapes.
+    """Reads what SE is off the shapes; ValueError if no reduction makes its widths.
 
     Args:
         arrays: Under our names.
@@ -86,9 +80,6 @@ def describe_se(
         rule: SE's width by channels, reduction and divisor.
         divisors: Those that are tried, in order.
         share_of: The kernel whose input channels are the rule's.
-
-    Raises:
-        ValueError: If no reduction makes the widths.
     """
     pairs = {
         stage: [
@@ -118,15 +109,17 @@ def describe_se(
 
 
 def _stem(arrays, pool):
-    pool = {"stem_pool": "conv" if "pool1_conv/kernel" in arrays else pool}
-    deep = [f"conv1_{i}_conv/kernel" for i in (1, 2, 3)]
-    if all(name in arrays for name in deep):
-        widths = [arrays[n].shape[3] for n in deep]
-        return {"stem": "deep", "stem_filters": widths, **pool}
-    if "conv1_conv/kernel" not in arrays:
+    names = [f"conv1_{i}_conv/kernel" for i in (1, 2, 3)]
+    stem = "deep" if all(name in arrays for name in names) else "7x7"
+    if stem == "7x7":
+        names = ["conv1_conv/kernel"]
+    if names[0] not in arrays:
         raise ValueError("The arrays must have a ResNet's stem. Received none.")
-    widths = [arrays["conv1_conv/kernel"].shape[3]]
-    return {"stem": "7x7", "stem_filters": widths, **pool}
+    return {
+        "stem": stem,
+        "stem_filters": [arrays[name].shape[3] for name in names],
+        "stem_pool": "conv" if "pool1_conv/kernel" in arrays else pool,
+    }
 
 
 def _widths(units):

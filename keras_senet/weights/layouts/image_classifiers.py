@@ -31,12 +31,6 @@ def matches(arrays: Arrays) -> bool:
 
 
 def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
-    """Returns the arrays under our names, and the architecture row.
-
-    Raises:
-        ValueError: If it is the pre-activation SE-ResNet-18 or 34, or no network of
-            this package.
-    """
     layers = _layers(arrays)
     if any(_PREACTIVATED.fullmatch(layer) for layer in layers):
         raise ValueError(
@@ -44,21 +38,18 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
             "pre-activation networks with raw 0..255 input, which this package does "
             "not build. Use weights='legacy_in1k' for SE-ResNet-18 and 34."
         )
-    created: dict[str, list] = {"conv2d": [], "batch_normalization": [], "dense": []}
-    for layer, variables in layers.items():
-        kind, number = _LAYER.fullmatch(layer).groups()
-        created[kind].append((int(number or 0), variables))
+    created = [(_LAYER.fullmatch(layer), layers[layer]) for layer in layers]
+    created.sort(key=lambda pair: int(pair[0][2] or 0))
     convs, norms, dense = (
-        [v for _, v in sorted(created[kind], key=lambda item: item[0])]
+        [variables for match, variables in created if match[1] == kind]
         for kind in ("conv2d", "batch_normalization", "dense")
     )
     try:
         named = dict(_name(iter(convs), iter(norms)))
     except (StopIteration, RuntimeError, KeyError):
         raise ValueError(
-            "The layers must be those of a network of image-classifiers. Received: "
-            f"{len(convs)} convolutions and {len(norms)} batch normalizations in "
-            "another order."
+            "The layers must be those of a network of image-classifiers. Received: in "
+            f"another order, {len(convs)} convolutions and {len(norms)} normalizations."
         ) from None
     if dense:
         named["predictions"] = dense[-1]
@@ -77,13 +68,15 @@ def _layers(arrays):
 
 
 def _name(convs: Iterator[dict], norms: Iterator[dict]) -> Iterator[tuple[str, dict]]:
+    def normed(name, conv):
+        return (f"{name}_conv", conv), (f"{name}_bn", next(norms))
+
     first = next(convs)
     if first["kernel"].shape[0] == 7:
-        yield from (("conv1_conv", first), ("conv1_bn", next(norms)))
+        yield from normed("conv1", first)
     else:
-        stem = (first, next(convs), next(convs))
-        for i, conv in enumerate(stem, 1):
-            yield from ((f"conv1_{i}_conv", conv), (f"conv1_{i}_bn", next(norms)))
+        for i, conv in enumerate((first, next(convs), next(convs)), 1):
+            yield from normed(f"conv1_{i}", conv)
     stage, block = 1, 0
     for reduce in convs:
         unit = [reduce, _grouped(reduce, convs), next(convs)]
@@ -95,12 +88,9 @@ def _name(convs: Iterator[dict], norms: Iterator[dict]) -> Iterator[tuple[str, d
             stage, block = stage + 1, 1
         prefix = f"conv{stage}_block{block}"
         for i, conv in enumerate(unit, 1):
-            yield from ((f"{prefix}_{i}_conv", conv), (f"{prefix}_{i}_bn", next(norms)))
+            yield from normed(f"{prefix}_{i}", conv)
         if projection is not None:
-            yield from (
-                (f"{prefix}_0_conv", projection),
-                (f"{prefix}_0_bn", next(norms)),
-            )
+            yield from normed(f"{prefix}_0", projection)
         yield f"{prefix}_se/reduce", squeeze
         yield f"{prefix}_se/expand", next(convs)
 

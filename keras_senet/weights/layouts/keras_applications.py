@@ -50,21 +50,11 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
 
 def preprocessing(arrays: Arrays) -> Preprocessing:
     is_mobilenet = _MARKS["mobilenet"] in _plain_names(arrays)
-    return Preprocessing(**(UNIT if is_mobilenet else CAFFE_MODE))
+    return UNIT if is_mobilenet else CAFFE_MODE
 
 
 def read_host(host: Host) -> Checkpoint:
-    """Fetches a host's ImageNet weights, as Keras does.
-
-    Args:
-        host: The record.
-
-    Returns:
-        A checkpoint that leaves SE as it starts, at the exact identity.
-
-    Raises:
-        OSError: If the weights cannot be fetched.
-    """
+    """Fetches a host's ImageNet weights, as Keras does; OSError if it cannot."""
     build = getattr(keras.applications, host.application)
     try:
         model = build(weights="imagenet")

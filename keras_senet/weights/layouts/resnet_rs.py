@@ -3,12 +3,18 @@
 import re
 from typing import Any
 
+from keras_senet.weights.layouts._names import translate
 from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
 
 _UNIT = re.compile(r"BlockGroup(\d)__block_(\d+)_{1,2}([a-z].*)")
-_STEM = re.compile(r".*stem_(conv|batch_norm)_(\d)")
-# Name of a unit's layer -> ours.
-_NAMES = {
+_TOP = {
+    **{f"stem_conv_{i}": f"conv1_{i}_conv" for i in (1, 2, 3)},
+    **{f"stem_batch_norm_{i}": f"conv1_{i}_bn" for i in (1, 2, 3)},
+    "stem_conv_4": "pool1_conv",
+    "stem_batch_norm_4": "pool1_bn",
+    "predictions": "predictions",
+}
+_BLOCK = {
     **{f"conv_{i}": f"{i}_conv" for i in (1, 2, 3)},
     **{f"batch_norm_{i}": f"{i}_bn" for i in (1, 2, 3)},
     "se_se_reduce": "se/reduce",
@@ -23,24 +29,8 @@ def matches(arrays: Arrays) -> bool:
 
 
 def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
-    arrays = {_name(path): array for path, array in arrays.items()}
+    # The stem's names begin with the network's.
+    arrays = {re.sub(".*(?=stem_)", "", path): array for path, array in arrays.items()}
+    arrays = translate(arrays, _TOP, _BLOCK, _UNIT, (0, 1))
     row = describe_resnet(arrays, average_shortcut=True, stride_on="3x3")
     return arrays, {**row, "anti_alias": False}
-
-
-def _name(path):
-    layer, _, variable = path.rpartition("/")
-    unit, stem = _UNIT.fullmatch(layer), _STEM.fullmatch(layer)
-    if unit and unit.group(3) in _NAMES:
-        stage, index, name = unit.groups()
-        return f"conv{stage}_block{int(index) + 1}_{_NAMES[name]}/{variable}"
-    if stem:
-        part = {"conv": "conv", "batch_norm": "bn"}[stem.group(1)]
-        number = stem.group(2)
-        name = "pool1" if number == "4" else f"conv1_{number}"
-        return f"{name}_{part}/{variable}"
-    if layer == "predictions":
-        return path
-    raise ValueError(
-        f"Names must be those of tf.keras' ResNet-RS. Received: {layer!r}."
-    )

@@ -7,37 +7,29 @@ import re
 from typing import Any
 
 from keras_senet.utils.errors import short
+from keras_senet.weights.layouts._names import UNIT, plain_names, translate
 from keras_senet.weights.layouts._resnet import Arrays, describe_resnet
-from keras_senet.weights.layouts._torch import UNIT, TorchNames, plain_names, translate
 
-NAMES = TorchNames(
-    stem={"conv1": "conv1_conv", "bn1": "conv1_bn"},
-    deep_stem={
-        "conv1.0": "conv1_1_conv",
-        "conv1.1": "conv1_1_bn",
-        "conv1.3": "conv1_2_conv",
-        "conv1.4": "conv1_2_bn",
-        "conv1.6": "conv1_3_conv",
-        "bn1": "conv1_3_bn",
-        "maxpool.0": "pool1_conv",
-        "maxpool.1": "pool1_bn",
-    },
-    block={**UNIT, "se.fc1": "se/reduce", "se.fc2": "se/expand"},
-    average_shortcut={"downsample.1": "0_conv", "downsample.2": "0_bn"},
-    head={"fc": "predictions"},
-)
-
+_STEM = {"conv1": "conv1_conv", "bn1": "conv1_bn"}
+_DEEP_STEM = {
+    "conv1.0": "conv1_1_conv",
+    "conv1.1": "conv1_1_bn",
+    "conv1.3": "conv1_2_conv",
+    "conv1.4": "conv1_2_bn",
+    "conv1.6": "conv1_3_conv",
+    "bn1": "conv1_3_bn",
+    "maxpool.0": "pool1_conv",
+    "maxpool.1": "pool1_bn",
+}
+_BLOCK = {**UNIT, "se.fc1": "se/reduce", "se.fc2": "se/expand"}
+_AVERAGE_SHORTCUT = {"downsample.1": "0_conv", "downsample.2": "0_bn"}
 
 # Pools have no weights: what only a network's name tells.
 _POOLS = re.compile(r"res(?:net|next)(aa|blur)\d", re.IGNORECASE)
 
 
 def named_row(name: str) -> dict[str, Any]:
-    """Returns what a network's name in timm says of its row, beside the arrays.
-
-    Raises:
-        ValueError: If it is a network that this package does not build.
-    """
+    """Returns what a network's name in timm says of its row, beside the arrays."""
     found = _POOLS.search(name)
     kind = found.group(1).lower() if found else ""
     if kind == "blur":
@@ -60,6 +52,8 @@ def read(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         name.endswith("downsample.1.weight") and array.ndim == 4
         for name, array in arrays.items()
     )
-    arrays = translate(arrays, NAMES, deep="conv1.0.weight" in arrays, average=average)
+    stem = _DEEP_STEM if "conv1.0.weight" in arrays else _STEM
+    block = {**_BLOCK, **(_AVERAGE_SHORTCUT if average else {})}
+    arrays = translate(arrays, {**stem, "fc": "predictions"}, block)
     row = describe_resnet(arrays, divisor=8, average_shortcut=average, stride_on="3x3")
     return arrays, row
