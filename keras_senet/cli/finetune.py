@@ -37,8 +37,6 @@ class Finetune:
         run_folder: A new or empty folder for everything that is written; with --resume,
             the folder of the run.
         probe: Stop after the linear probe, which needs one pass over the images.
-        resume: Resume the run in the folder from its last checkpoint.
-        checkpoint_every: Also save the state after this many steps within an epoch.
         export: Export the files.
         values: The recipe's values.
 

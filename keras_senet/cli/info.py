@@ -1,13 +1,11 @@
 """`keras-senet info`."""
 
 import dataclasses
-import functools
 import json
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 
 
@@ -101,6 +99,3 @@ def _shape(shapes):
     if isinstance(shapes, list):
         return ", ".join(map(_shape, shapes))
     return " x ".join("any" if n is None else str(n) for n in shapes[1:])
-
-
-parse = functools.partial(parse_arguments, Info, "info")

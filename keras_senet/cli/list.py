@@ -1,11 +1,9 @@
 """`keras-senet list`."""
 
 import dataclasses
-import functools
 
 from tyro.conf import Positional
 
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.networks import known_networks, matching_networks
@@ -88,6 +86,3 @@ def _print_weights(console, names):
     ]
     title = "Checkpoints, as their publishers say; multiply-adds are at that size"
     print_table(console, title, columns, rows)
-
-
-parse = functools.partial(parse_arguments, List, "list")

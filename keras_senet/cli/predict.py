@@ -1,13 +1,12 @@
 """`keras-senet predict`."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import UsageError, parse_arguments
+from keras_senet.cli.command import UsageError
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import as_integer
 from keras_senet.utils.files import read_json
@@ -48,11 +47,13 @@ class Predict:
     def run(self) -> int:
         import numpy as np
 
+        if not self.images:
+            raise UsageError(
+                "images are missing. Use: keras-senet predict IMAGE… --model MODEL"
+            )
         as_integer("top", self.top)
         runner = keras_senet.open_model(self.model, self.weights, trust=self.trust)
-        names = runner.class_names()
-        if self.labels is not None:
-            names = _read_labels(self.labels)
+        names = _read_labels(self.labels) if self.labels else runner.class_names()
         prepare = _preparation(runner)
         model = runner.keras_model() if self.explain else None
         pairs = [prepare(path) for path in self.images]
@@ -63,7 +64,7 @@ class Predict:
         if not known:
             console.print(
                 f"{runner.name} does not say what its outputs mean, so these are raw "
-                "scores, not probabilities.",
+                "scores, not probabilities."
             )
         columns = (">", "class", ">probability" if known else ">score")
         for path, values in zip(self.images, scores, strict=True):
@@ -121,9 +122,8 @@ def _explain(model, path, picture, image, values) -> Path:
 
 
 def _names(names, classes, model) -> list[str]:
-    if names is None and classes == 1:
-        names = ["the class"]
-    names = range(classes) if names is None else names
+    if names is None:
+        names = ["the class"] if classes == 1 else range(classes)
     if len(names) != classes:
         raise ValueError(
             f"The labels must name the {classes} classes of {model}. Received: "
@@ -182,13 +182,3 @@ def _preparation(runner):
         return picture, image
 
     return prepare
-
-
-def parse(arguments: Sequence[str]) -> Predict | None:
-    """Reads the words after the verb."""
-    command = parse_arguments(Predict, "predict", arguments)
-    if command is not None and not command.images:
-        raise UsageError(
-            "images are missing. Use: keras-senet predict IMAGE… --model MODEL"
-        )
-    return command

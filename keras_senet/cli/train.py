@@ -43,8 +43,6 @@ class Train:
         recipe: The name of a recipe, or a .json or .py file. A .py file defines
             `recipe` and is run as a program.
         smoke: Shrink the recipe to seconds on the bundled images.
-        resume: Resume the run in the folder from its last checkpoint.
-        checkpoint_every: Also save the state after this many steps within an epoch.
         values: The recipe's values.
 
     Examples:
