@@ -142,23 +142,20 @@ def _dispatch(arguments):
     verb, *rest = arguments
     if verb in ("-h", "--help"):
         print(_usage())
-        return 0
-    if verb == "--version":
+    elif verb == "--version":
         print(f"keras-senet {__version__}")
-        return 0
-    if verb == "--completion":
+    elif verb == "--completion":
         print(_COMPLETION)
-        return 0
-    if verb == "--complete":
+    elif verb == "--complete":
         print(*_completions(rest), sep="\n")
-        return 0
-    if verb not in VERBS:
+    elif verb not in VERBS:
         raise UsageError(
             f"unknown command {verb!r}.{nearest(verb, VERBS)} The commands are: "
             f"{', '.join(VERBS)}."
         )
-    command = parse(verb, rest)
-    return 0 if command is None else command.run()
+    elif (command := parse(verb, rest)) is not None:
+        return command.run()
+    return 0
 
 
 def _completions(words):

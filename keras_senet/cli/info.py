@@ -31,6 +31,8 @@ class Info:
             self.model, self.weights, trained=False, trust=self.trust
         )
         rows = _model_rows(opened) if opened.kind == "keras" else _file_rows(opened)
+        if opened.card.labels:
+            rows.append(("classes", ", ".join(opened.card.labels)))
         console = make_console()
         print_table(console, opened.name, ("", ""), rows)
         if self.layers:
@@ -76,20 +78,15 @@ def _model_rows(opened):
         (f"architecture: {name}", json.dumps(value))
         for name, value in (card.architecture or {}).items()
     ]
-    if card.labels:
-        rows.append(("classes", ", ".join(card.labels)))
     return rows
 
 
 def _file_rows(opened):
-    rows = [
+    return [
         ("kind", opened.kind),
         ("input", _shape(opened.input_shape)),
         ("size", f"{opened.size_bytes / 1e6:.2f} MB"),
     ]
-    if opened.card.labels:
-        rows.append(("classes", ", ".join(opened.card.labels)))
-    return rows
 
 
 def _shape(shapes):
