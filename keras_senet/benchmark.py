@@ -49,10 +49,7 @@ THREADS = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 class Ratio:
     """How one thing compares with another, measured in turn.
 
-    Attributes:
-        value: The median over the rounds of one's figure by the other's in that round.
-        low: Their lower quartile.
-        high: Their upper quartile.
+    The median over the rounds of one's figure by the other's, and their quartiles.
     """
 
     value: float
@@ -66,11 +63,7 @@ class Ratio:
 
 
 def ratio(samples: Sequence[float], others: Sequence[float]) -> Ratio:
-    """Returns the ratio of two series of figures, taken round by round.
-
-    Raises:
-        ValueError: If the series have not the same number of rounds.
-    """
+    """Returns the ratio of two series of as many figures, taken round by round."""
     if len(samples) != len(others) or not samples:
         raise ValueError(
             "Both series must have the same number of rounds, at least one. Received: "
@@ -89,14 +82,8 @@ def in_turn(
 ) -> dict[str, tuple[float, ...]]:
     """Times calls in turn: each once a round, in an order drawn anew for each round.
 
-    Each call is made twice before the first round. A turn is one call, or where all
-    are fast as many of each, and its time is their median.
-
-    Args:
-        calls: The calls by name.
-        rounds: How many turns each gets.
-        turn_seconds: About how long a turn of the slowest call lasts at least.
-        clock: Returns seconds.
+    Each call is made twice before the first round. A turn is one call, or as many of
+    each as the slowest needs for about `turn_seconds`; its time is their median.
 
     Returns:
         The seconds of one call, for each name and round.
@@ -144,13 +131,10 @@ def describe_machine(threads: int | None = None) -> dict[str, int | str]:
     """Returns what timings depend on.
 
     Args:
-        threads: Threads of each engine; None is one a core.
+        threads: Threads of each engine, a positive integer; None is one a core.
 
     Returns:
         `cores` that the process may use, their widest vector `instructions`, `threads`.
-
-    Raises:
-        ValueError: If `threads` is not a positive integer.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -170,12 +154,7 @@ def load() -> float:
 def random_images(shape: Sequence[int | None], count: int) -> np.ndarray:
     """Returns normalised noise for a network, float32.
 
-    Args:
-        shape: The network's input shape, with the batch.
-        count: How many images.
-
-    Raises:
-        ValueError: If the shape leaves a size open.
+    Raises a ValueError if the input shape, with the batch, leaves a size open.
     """
     if None in shape[1:]:
         raise ValueError(
@@ -192,10 +171,8 @@ def training_step(
     """Prepares `model.train_on_batch` on random targets: SGD with momentum.
 
     The model is compiled, and each call trains it: its weights and the statistics of
-    its batch normalization change. The call returns the loss.
-
-    Raises:
-        FloatingPointError: By the call, if the loss is not finite.
+    its batch normalization change. The call returns the loss, or raises a
+    FloatingPointError if that is not finite.
     """
     import keras
     import tensorflow as tf
@@ -254,8 +231,7 @@ def plain_host(
         include_top=card.include_top,
         classes=card.classes,
         **card.arguments(),
-        include_preprocessing=(card.preprocessing if card.normalises else None)
-        or False,
+        include_preprocessing=(card.normalises and card.preprocessing) or False,
     )
 
 
@@ -284,9 +260,6 @@ def time_model(
             process'.
         trust: Of a SavedModel, see `open_model`.
         progress: Is given a line for each thing that takes a while.
-
-    Raises:
-        ValueError: If an argument makes no sense, or a model cannot be exported.
     """
     import keras
 
@@ -359,21 +332,14 @@ def measure_input(
         `input_images_per_second`; with a model also its name, the
         `step_images_per_second` on one batch that is there already, and the `limit`:
         which is slower, "input" or "compute".
-
-    Raises:
-        ValueError: If the recipe contradicts its data, or `seconds` is not positive.
     """
     from keras_senet.training.datasets import make_datasets, resolve_recipe
     from keras_senet.training.network import build_model, compile_model
 
     if not seconds > 0:
         raise ValueError(f"`seconds` must be positive. Received: seconds={seconds!r}")
-    source = keras_senet.data.open_source(
-        recipe.data,
-        data_dir=data_dir,
-        on_error=recipe.on_error,
-        held_out=recipe.held_out,
-    )
+    options = {"on_error": recipe.on_error, "held_out": recipe.held_out}
+    source = keras_senet.data.open_source(recipe.data, data_dir=data_dir, **options)
     recipe = resolve_recipe(recipe, source)
     batches = iter(make_datasets(recipe, source)[0])
     first = next(batches)  # waits until the shuffle buffer is full
@@ -386,12 +352,8 @@ def measure_input(
         return count * recipe.step_batch_size / elapsed
 
     rate = images_per_second(lambda: next(batches))
-    found = {
-        "data": recipe.data,
-        "batch": recipe.step_batch_size,
-        "image_size": recipe.image_size,
-        "input_images_per_second": rate,
-    }
+    found = {"data": recipe.data, "batch": recipe.step_batch_size}
+    found |= {"image_size": recipe.image_size, "input_images_per_second": rate}
     if not with_model:
         return found
     model = build_model(recipe, source)
@@ -400,8 +362,5 @@ def measure_input(
         model.train_on_batch(*first)
     step = images_per_second(lambda: model.train_on_batch(*first))
     limit = "input" if rate < step else "compute"
-    return found | {
-        "model": recipe.model,
-        "step_images_per_second": step,
-        "limit": limit,
-    }
+    found |= {"model": recipe.model, "step_images_per_second": step, "limit": limit}
+    return found

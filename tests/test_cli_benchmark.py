@@ -7,7 +7,7 @@ import types
 import pytest
 
 import keras_senet
-from keras_senet.cli import benchmark, benchmark_data
+from keras_senet.cli import benchmark
 
 
 def test_a_network_beside_its_host(shell, tmp_path):
@@ -110,7 +110,7 @@ def test_input_of_a_recipe(shell, tmp_path):
 def test_an_input_beside_a_training_step(shell, monkeypatch):
     speed = {"data": "x", "batch": 8, "image_size": 32, "input_images_per_second": 1e3}
     speed |= {"model": "m", "step_images_per_second": 50, "limit": "compute"}
-    monkeypatch.setattr(benchmark_data, "measure_input", lambda *a, **k: speed)
+    monkeypatch.setattr(benchmark, "measure_input", lambda *a, **k: speed)
     _, out, _ = shell("benchmark", "data", "--with-model")
     assert "gives 1,000 images/s, a training step of m takes 50 images/s." in out
     assert "The limit is compute." in out

@@ -1,7 +1,6 @@
 """The help of every verb: named arguments, types, defaults, titles, two examples."""
 
 import dataclasses
-import importlib
 import io
 import re
 import shlex
@@ -11,7 +10,7 @@ import sys
 import pytest
 
 from keras_senet.cli import main
-from keras_senet.cli.command import VERBS
+from keras_senet.cli.command import VERBS, parse
 
 ALL = [*VERBS, "benchmark data"]
 
@@ -53,10 +52,9 @@ def test_help(show, verb):
     assert not re.search(r"STR|None\}|MISSING|options ─", text)
     examples = _examples(text)
     assert len(examples) == 2
-    module = importlib.import_module(f"keras_senet.cli.{verb.split()[0]}")
     for program, name, *words in examples:
         assert (program, name) == ("keras-senet", verb.split()[0])
-        record = module.parse(words)
+        record = parse(name, words)
         assert dataclasses.is_dataclass(record)
     for name in _names(record):
         option = f"--{name.replace('_', '-')}"

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import keras_senet
-from keras_senet.cli.command import VERBS
+from keras_senet.cli.command import VERBS, parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -165,7 +165,7 @@ def test_commands_are_commands(line, monkeypatch):
         assert Path(verb).is_file()
     else:
         assert verb in VERBS
-        assert importlib.import_module(f"keras_senet.cli.{verb}").parse(words)
+        assert parse(verb, words)
 
 
 def _mentioned():

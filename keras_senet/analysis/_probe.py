@@ -35,19 +35,11 @@ class Replay(keras.Model):
             if id(call.layer) in self._graphs:
                 yield from self._paths(call.layer, (*before, call))
 
-    def graph_of(self, path: Path) -> graph.Graph:
-        """Returns the graph that the last call of a path is in; () is the model's."""
-        layer = path[-2].layer if len(path) > 1 else self.replayed
-        return self._graphs[id(layer)]
-
     def replay(self, inputs, changes: Mapping[Path, Callable], training=None):
-        """Returns the model's output.
+        """Returns the model's output for its one input.
 
-        Args:
-            inputs: The model's one input.
-            changes: `change(*args, **kwargs)` runs in the place of the call's layer.
-            training: Overrides the mode that calls of the graph name, as the argument
-                of a model does.
+        `change(*args, **kwargs)` runs in the place of a call's layer. `training`
+        overrides the mode that calls of the graph name, as the argument of a model.
         """
 
         def run_model(model, inputs, before):
@@ -89,13 +81,9 @@ class Probe(Replay):
             name = path_name(path)
             seen[name] = seen.get(name, 0) + 1
             self._names.append(name if seen[name] == 1 else f"{name}:{seen[name]}")
-        self._replaced = self.add_weight(
-            (len(self._excited),), "zeros", trainable=False
-        )
+        self._replaced = self.add_weight((len(self._names),), "zeros", trainable=False)
         self._constants = [
-            self.add_weight(
-                path[-1].layer.expand.kernel.shape[-1:], "ones", trainable=False
-            )
+            self.add_weight((path[-1].layer.expand.filters,), "ones", trainable=False)
             for path in self._excited
         ]
 
@@ -105,11 +93,7 @@ class Probe(Replay):
         return dict(zip(self._names, layers, strict=True))
 
     def replace(self, gates: dict[str, np.ndarray | float]) -> None:
-        """From now on these blocks have a constant gate, the others their own.
-
-        Args:
-            gates: Name -> the gate, `(channels,)` or one number.
-        """
+        """Gives only these blocks a constant gate, `(channels,)` or one number."""
         self._replaced.assign([float(name in gates) for name in self._names])
         for name, constant in zip(self._names, self._constants, strict=True):
             value = np.broadcast_to(gates.get(name, 1.0), constant.shape)
@@ -126,7 +110,7 @@ class Probe(Replay):
         def excite(place, layer, inputs):
             x = ops.cast(inputs, layer.compute_dtype)
             gate = layer.excitation(x)
-            axis = 1 if layer.data_format == "channels_first" else x.ndim - 1
+            axis = graph.channel_axis(layer, x.ndim)
             shape = [-1 if i == axis else 1 for i in range(x.ndim)]
             constant = ops.reshape(self._constants[place], shape)
             constant = ops.cast(constant, gate.dtype) + ops.zeros_like(gate)

@@ -10,7 +10,7 @@ from keras import layers, ops
 from keras_senet.analysis._probe import Replay, path_name
 from keras_senet.layers import SqueezeExcite
 from keras_senet.utils import graph
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import check_known
 from keras_senet.utils.gradient import gradient
 from keras_senet.utils.labelled import read_images
 
@@ -210,11 +210,7 @@ class _Run(Replay):
     def _named(self, layer):
         names = {path_name(path): path for path in self.paths}
         names = {path[-1].layer.name: path for path in self.paths} | names
-        if layer not in names:
-            raise ValueError(
-                "`layer` must name a layer that the model calls. Received: "
-                f"{layer!r}.{nearest(layer, names)}"
-            )
+        check_known(layer, names, "`layer` must name a layer that the model calls")
         path = names[layer]
         if id(path[-1].layer) in self._graphs:
             return self._makes(path, path[-1].layer.outputs[0]) or path
@@ -252,9 +248,8 @@ class _Run(Replay):
         seen = {}
 
         def map_of(*args, **kwargs):
-            seen["map"] = given
-            if given is None:
-                seen["map"] = self._target[-1].layer(*args, **kwargs)
+            layer = self._target[-1].layer
+            seen["map"] = layer(*args, **kwargs) if given is None else given
             return seen["map"]
 
         def excite(inputs):

@@ -121,13 +121,13 @@ def complexity(
 
 def _input_shapes(model, input_shape):
     _check(model)
-    if input_shape is not None and len(model.inputs) != 1:
-        raise ValueError(
-            "`input_shape` is only for models with one input. Received: a model with "
-            f"{len(model.inputs)} inputs."
-        )
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
+        if len(shapes) != 1:
+            raise ValueError(
+                "`input_shape` is only for models with one input. Received: a model "
+                f"with {len(shapes)} inputs."
+            )
         if integer_or_none(input_shape) is not None:
             raise ValueError(
                 "`input_shape` must be (height, width, channels), for example "

@@ -1,5 +1,6 @@
 """What the gates of a network do on labelled images (section 7.2 of the paper)."""
 
+import collections
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -103,8 +104,8 @@ class Excitation:
         for layer in self.layers:
             rows.extend(self._rows(layer))
         gates = write_csv(Path(folder) / "gates.csv", rows)
-        keys = ("parameters", "spread", "distance", "open", "closed", "constant")
-        keys += ("selectivity",)
+        keys = ("parameters", "spread", "distance")
+        keys += ("open", "closed", "constant", "selectivity")
         rows = [("layer", "channels", "mean", *keys)]
         for x in self.layers:
             figures = (getattr(x, key) for key in keys)
@@ -157,27 +158,23 @@ def excitation_statistics(
     """
     probe = open_probe(model)
     sums = {name: _Sums(_top(layer)) for name, layer in probe.blocks.items()}
-    counts = {}
+    counts = collections.Counter()
     for images, given in read_labelled(data, batch_size):
         labels = class_numbers(given)
         _, gates = probe.run(images)
-        for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-            counts[int(label)] = counts.get(int(label), 0) + int(count)
+        counts.update(labels.tolist())
         for name, values in gates.items():
             sums[name].add(np.asarray(values, "float64"), labels)
     labels = sorted(counts)
     names = _class_names(class_names, labels)
-    each = np.array([counts[label] for label in labels])
+    each = tuple(counts[label] for label in labels)
     layers = []
     for name, layer in probe.blocks.items():
         parameters = layer.count_params()
-        figures = sums[name].figures(labels, each)
+        figures = sums[name].figures(labels, np.array(each))
         layers.append(LayerExcitation(name=name, parameters=parameters, **figures))
     return Excitation(
-        model=model.name,
-        class_names=names,
-        counts=tuple(counts[label] for label in labels),
-        layers=tuple(layers),
+        model=model.name, class_names=names, counts=each, layers=tuple(layers)
     )
 
 

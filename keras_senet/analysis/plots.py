@@ -1,5 +1,6 @@
 """Pictures of gates: the paper's figures 6 and 7, maps of all of them, their course."""
 
+import itertools
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -7,12 +8,12 @@ import numpy as np
 from keras_senet.analysis.class_activation import as_picture, overlay
 from keras_senet.analysis.excitation import Excitation, LayerExcitation
 from keras_senet.analysis.removal import Removal
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import check_known
 
 # The colour map of all pictures; its lightness rises evenly, so that it reads in grey.
 COLOURS = "cividis"
 
-_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def choose_classes(
@@ -31,49 +32,43 @@ def choose_classes(
 
 
 def choose_layers(
-    statistics: Excitation, layers: Sequence[str] | None, count: int = 12
+    statistics: Excitation, layers: Sequence[str] | None
 ) -> tuple[LayerExcitation, ...]:
-    """Returns the layers to draw: those named, or `count` of them, evenly spread.
+    """Returns the layers to draw: those named, or twelve of them, evenly spread.
 
     Raises:
         ValueError: If a name is not an SE layer's.
     """
     known = {layer.name: layer for layer in statistics.layers}
     if layers is None:
-        places = np.linspace(0, len(known) - 1, min(count, len(known))).round()
-        return tuple(statistics.layers[int(place)] for place in places)
+        return tuple(statistics.layers[i] for i in _evenly_spaced(len(known), 12))
     _check_names("`layers` must be SE layers of the model", layers, known)
     return tuple(known[name] for name in layers)
 
 
 def _check_names(rule: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
-        if name not in known:
-            raise ValueError(
-                f"{rule}: {', '.join(list(known)[:10])} ... Received: {name!r}."
-                f"{nearest(name, known)}"
-            )
+        check_known(name, known, f"{rule}, such as {', '.join(list(known)[:10])}")
 
 
-def sample_channels(layer: LayerExcitation, count: int = 50) -> np.ndarray:
-    """Returns `count` evenly spaced channels, as the paper's figure 6 has 50."""
-    channels = len(layer.mean)
-    places = np.linspace(0, channels - 1, min(count, channels)).round()
-    return places.astype(int)
+def sample_channels(layer: LayerExcitation) -> np.ndarray:
+    """Returns 50 evenly spaced channels, as the paper's figure 6 has."""
+    return _evenly_spaced(len(layer.mean), 50)
+
+
+def _evenly_spaced(total: int, count: int) -> np.ndarray:
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def draw_activations(
     images: np.ndarray, activations: np.ndarray, titles: Sequence[str]
 ):
-    """Images, and beside each the parts that support a class.
+    """A figure of images, and beside each the parts that support a class.
 
     Args:
         images: As a network takes them, (N, height, width, 1 or 3).
         activations: Of `class_activation`, (N, height, width).
         titles: What stands above each image.
-
-    Returns:
-        A matplotlib figure, three images in a row.
     """
     from matplotlib.figure import Figure
 
@@ -92,27 +87,15 @@ def draw_activations(
 def draw_classes(
     statistics: Excitation, layers: Sequence[LayerExcitation], classes: Sequence[str]
 ):
-    """Figure 6: the mean gate of 50 channels for some classes and for all.
-
-    Returns:
-        A matplotlib figure, a panel a layer.
-    """
+    """Figure 6: the mean gate of 50 channels for some classes and for all."""
     figure, panels = _gate_panels(layers, "mean gate")
     rows = [statistics.class_names.index(name) for name in classes]
-    colours = _colours(len(rows))
     for axes, layer in zip(panels, layers, strict=True):
         channels = sample_channels(layer)
-        places = range(len(channels))
-        axes.plot(places, layer.mean[channels], color="0.8", lw=5, label="all")
-        for i, row in enumerate(rows):
-            axes.plot(
-                places,
-                layer.means[row, channels],
-                color=colours[i],
-                ls=_STYLES[i % len(_STYLES)],
-                lw=1.3,
-                label=classes[i],
-            )
+        axes.plot(layer.mean[channels], color="0.8", lw=5, label="all")
+        means = layer.means[rows][:, channels]
+        for mean, label, style in zip(means, classes, _styles(len(rows)), strict=True):
+            axes.plot(mean, label=label, lw=1.3, **style)
     figure.suptitle("Mean gate by class (figure 6 of the paper)", fontsize=11)
     _legend(figure, panels[0])
     return figure
@@ -121,26 +104,16 @@ def draw_classes(
 def draw_deviations(
     statistics: Excitation, layers: Sequence[LayerExcitation], classes: Sequence[str]
 ):
-    """Figure 7: the mean gate of two classes, plus and minus the deviation within.
-
-    Returns:
-        A matplotlib figure, a panel a layer.
-    """
+    """Figure 7: the mean gate of two classes, plus and minus the deviation within."""
     figure, panels = _gate_panels(layers, "gate")
-    rows = [statistics.class_names.index(name) for name in classes[:2]]
-    colours = _colours(3)[::2]
     for axes, layer in zip(panels, layers, strict=True):
         channels = sample_channels(layer)
-        places = range(len(channels))
-        for i, row in enumerate(rows):
-            mean = layer.means[row, channels]
-            margin = layer.deviations[row, channels]
-            axes.fill_between(
-                places, mean - margin, mean + margin, color=colours[i], alpha=0.35, lw=0
-            )
-            axes.plot(
-                places, mean, color=colours[i], ls=_STYLES[i], lw=1.3, label=classes[i]
-            )
+        for name, style in zip(classes, _styles(2), strict=False):
+            row = statistics.class_names.index(name)
+            mean, margin = layer.means[row, channels], layer.deviations[row, channels]
+            band = (range(len(mean)), mean - margin, mean + margin)
+            axes.fill_between(*band, color=style["color"], alpha=0.35, lw=0)
+            axes.plot(mean, label=name, lw=1.3, **style)
     title = "Mean gate and deviation within two classes (figure 7 of the paper)"
     figure.suptitle(title, fontsize=11)
     _legend(figure, panels[0])
@@ -150,11 +123,7 @@ def draw_deviations(
 def draw_maps(
     statistics: Excitation, layers: Sequence[LayerExcitation], classes: Sequence[str]
 ):
-    """All mean gates: a row a class, a column a channel, sorted by its mean.
-
-    Returns:
-        A matplotlib figure, a panel a layer.
-    """
+    """All mean gates: a row a class, a column a channel, sorted by its mean."""
     height = 0.5 + 0.16 * len(classes)
     figure, panels = _panels(layers, height, "channels, sorted by their mean gate")
     rows = [statistics.class_names.index(name) for name in classes]
@@ -177,54 +146,38 @@ def draw_maps(
 
 
 def draw_course(statistics: Excitation, removal: Removal | None = None):
-    """The figures of the layers along the network, one panel a figure.
-
-    Returns:
-        A matplotlib figure; with `removal`, also of what each layer is worth.
-    """
+    """The measures of the layers along the network, one panel a measure."""
     from matplotlib.figure import Figure
 
     layers = statistics.layers
     curves = {
-        "selectivity": [("", [x.selectivity for x in layers])],
-        "deviation\nfrom channel's mean": [("", [x.spread for x in layers])],
-        "distance\nfrom identity": [("", [x.distance for x in layers])],
-        "saturation": [
-            ("open, 0.9 of the largest", [x.open for x in layers]),
-            ("closed, 0.1 of it", [x.closed for x in layers]),
-        ],
+        "selectivity": {"": [x.selectivity for x in layers]},
+        "deviation\nfrom channel's mean": {"": [x.spread for x in layers]},
+        "distance\nfrom identity": {"": [x.distance for x in layers]},
+        "saturation": {
+            "open, 0.9 of the largest": [x.open for x in layers],
+            "closed, 0.1 of it": [x.closed for x in layers],
+        },
     }
     if removal is not None:
-        costs = {
-            by: [100 * removal.loss(t) for t in removal.trials if t.by == by]
-            for by in ("identity", "mean")
-        }
         name = "points lost" if removal.top1 is not None else "% changed"
-        curves[f"{name}\nwithout the gate"] = [
-            ("gate 1", costs["identity"]),
-            ("gate's mean", costs["mean"]),
-        ]
+        curves[f"{name}\nwithout the gate"] = {
+            label: [100 * removal.loss(t) for t in removal.trials if t.by == by]
+            for by, label in (("identity", "gate 1"), ("mean", "gate's mean"))
+        }
     names = [layer.name.removesuffix("_se") for layer in layers]
     size = (min(3 + 0.32 * len(names), 16), 1.35 * len(curves) + 1.2)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(curves), 1, sharex=True)
-    for axes, (title, pairs) in zip(panels, curves.items(), strict=True):
-        for i, (label, values) in enumerate(pairs):
-            axes.plot(
-                values,
-                marker="os"[i],
-                ms=4,
-                lw=1.2,
-                ls=_STYLES[i],
-                color=_colours(3)[2 * i],
-                label=label,
-            )
+    for axes, (title, values) in zip(panels, curves.items(), strict=True):
+        for label, marker, style in zip(values, "os", _styles(2), strict=False):
+            axes.plot(values[label], marker=marker, ms=4, lw=1.2, label=label, **style)
         axes.set_ylabel(title, fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
         axes.axhline(0, color="0.7", lw=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-        if len(pairs) > 1:
+        if len(values) > 1:
             axes.legend(frameon=False, fontsize=7)
     panels[-1].set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     figure.suptitle("The SE layers along the network", fontsize=11)
@@ -265,11 +218,14 @@ def _gate_panels(layers, ylabel):
     return figure, panels
 
 
-def _colours(count):
+def _styles(count):
+    """The colour and line of each of some curves."""
     from matplotlib import colormaps
 
     # The lightest colours do not show on white.
-    return colormaps[COLOURS](np.linspace(0.0, 0.8, max(count, 1)))
+    colours = colormaps[COLOURS](np.linspace(0.0, 0.8, count))
+    lines = itertools.cycle(_LINES)
+    return [{"color": c, "ls": s} for c, s in zip(colours, lines, strict=False)]
 
 
 def _legend(figure, axes):

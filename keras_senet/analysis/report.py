@@ -85,13 +85,12 @@ def write_report(
         statistics.save_csv(temporary)
         if removal is not None:
             removal.save_csv(temporary)
-        tables = [("Layers", layer_rows(statistics, removal))]
+        tables = {"Layers": layer_rows(statistics, removal)}
         if removal is not None and removal.groups:
-            several = group_rows(statistics, removal)
-            tables.append(("Several layers at once", several))
+            tables["Several layers at once"] = group_rows(statistics, removal)
         text = "\n\n".join(
             markdown_table([head[0], *(f">{name}" for name in head[1:])], rows)
-            for _, (head, *rows) in tables
+            for head, *rows in tables.values()
         )
         (temporary / "layers.md").write_text(f"{text}\n", "utf-8")
         write_json(temporary / "report.json", _facts(statistics, removal, data))
@@ -101,7 +100,6 @@ def write_report(
 
 
 def _draw_all(statistics, removal, classes, layers) -> dict:
-    """Returns the report's pictures, matplotlib figures by name."""
     few = plots.choose_classes(statistics, classes, 4)
     many = statistics.class_names
     if len(many) > 20:
@@ -129,8 +127,8 @@ def layer_rows(statistics: Excitation, removal: Removal | None = None) -> list[t
         cells = [x.name, f"{len(x.mean)}", f"{x.parameters:,}", f"{x.mean.mean():.3f}"]
         cells += [f"{x.spread:.3f}", f"{x.distance:.3f}"]
         cells += [f"{100 * share:.0f} %" for share in (x.open, x.closed, x.constant)]
-        cells += [f"{x.selectivity:.2f}"]
-        rows.append((*cells, *(f"{loss:.2f}" for loss in losses.get(x.name, ()))))
+        losing = (x.selectivity, *losses.get(x.name, ()))
+        rows.append((*cells, *(f"{figure:.2f}" for figure in losing)))
     return rows
 
 
@@ -212,10 +210,8 @@ def _page(statistics, removal, files, tables, data):
         about=f"{about}, {data}." if data else f"{about}.",
         files=["gates.csv", "layers.csv"] + ["removal.csv"] * (removal is not None),
         pictures=[
-            Picture(files[name], ALTS[name], TEXTS[name])
-            for name in TEXTS
-            if name in files
+            Picture(files[n], ALTS[n], text) for n, text in TEXTS.items() if n in files
         ],
-        tables=tables,
+        tables=list(tables.items()),
     )
     return report.to_html()

@@ -1,4 +1,4 @@
-"""`keras-senet benchmark`."""
+"""`keras-senet benchmark`, and `keras-senet benchmark data`."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 import keras_senet
 from keras_senet.benchmark import (
@@ -15,6 +15,7 @@ from keras_senet.benchmark import (
     Form,
     describe_machine,
     load,
+    measure_input,
     plain_host,
     ratio,
     time_model,
@@ -23,6 +24,9 @@ from keras_senet.card import Card
 from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.cli.reports import check_new
+from keras_senet.cli.train import RECIPE_TITLES, value_of
+from keras_senet.training.recipe import Recipe
+from keras_senet.training.recipes import load_recipe
 from keras_senet.utils.files import write_json
 
 # Processes that want a core; above it timings are those of a busy machine.
@@ -110,20 +114,15 @@ class Benchmark:
         print_table(console, self.model, columns, [_row(t) for t in timings])
         facts = ", ".join(f"{key} {value}" for key, value in machine.items())
         console.print(f"Measured on: {facts}")
-        names = {"model": self.model, "beside": None if other is None else name}
-        rows = [timing._asdict() for timing in timings]
         if self.output is not None:
+            names = {"model": self.model, "beside": None if other is None else name}
+            rows = [timing._asdict() for timing in timings]
             write_json(self.output, {**names, "machine": machine, "timings": rows})
         return 0
 
     def _open(self, name, weights=None):
-        opened = keras_senet.open_model(
-            name,
-            weights,
-            trained=False,
-            image_size=self.image_size,
-            trust=self.trust,
-        )
+        options = {"image_size": self.image_size, "trust": self.trust}
+        opened = keras_senet.open_model(name, weights, trained=False, **options)
         return opened.keras_model() if opened.kind == "keras" else Path(name)
 
 
@@ -139,10 +138,69 @@ def _milliseconds(samples):
     return f"{1e3 * statistics.median(samples):.1f}"
 
 
-def parse(arguments: Sequence[str]):
-    """Reads the words after the verb."""
-    if arguments[:1] == ["data"]:
-        from keras_senet.cli.benchmark_data import parse as parse_data
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkData:
+    """Measures the training input of a recipe in images/s, without a model.
 
-        return parse_data(arguments[1:])
-    return parse_arguments(Benchmark, "benchmark", arguments)
+    The values of the recipe are options too: --recipe cifar10 --global-batch-size 256.
+
+    Attributes:
+        recipe: The name of a recipe, or a .json or .py file.
+        seconds: Duration of the measurement of the input, and of the training step.
+        with_model: Also measure the training step of the recipe's network, and show
+            which of the two is the limit.
+        output: A new JSON file for the figures.
+
+    Examples:
+        keras-senet benchmark data --recipe cifar10
+        keras-senet benchmark data --recipe imagenet --data-dir data --with-model
+    """
+
+    recipe: str
+    data_dir: Path | None = None
+    seconds: float = 10.0
+    with_model: bool = False
+    output: Path | None = None
+    values: OmitArgPrefixes[Recipe]
+
+    TITLES: ClassVar = RECIPE_TITLES
+
+    def run(self) -> int:
+        check_new(self.output)
+        speed = measure_input(
+            self.values,
+            data_dir=self.data_dir,
+            seconds=self.seconds,
+            with_model=self.with_model,
+        )
+        make_console().print(_sentence(speed))
+        if self.output is not None:
+            write_json(self.output, speed)
+        return 0
+
+
+def _sentence(speed):
+    text = (
+        "The input of {data} ({batch} images of {image_size} pixels) gives "
+        "{input_images_per_second:,.0f} images/s"
+    ).format(**speed)
+    if "limit" not in speed:
+        return f"{text}. --with-model measures the training step beside it."
+    step = (
+        "a training step of {model} takes {step_images_per_second:,.0f} images/s.\n"
+        "The limit is {limit}. On a CPU both share the cores, so that together they "
+        "are slower than either."
+    ).format(**speed)
+    return f"{text}, {step}"
+
+
+def parse(arguments: Sequence[str]) -> Benchmark | BenchmarkData | None:
+    """Reads the words after the verb, and after "data" those of the input pipeline."""
+    if arguments[:1] != ["data"]:
+        return parse_arguments(Benchmark, "benchmark", arguments)
+    words = arguments[1:]
+    given = value_of("--recipe", words)
+    name = given or "quickstart"
+    default = BenchmarkData(recipe=name, values=load_recipe(name))
+    network = value_of("--model", words) or (given and default.values.model)
+    return parse_arguments(BenchmarkData, "benchmark data", words, default, network)

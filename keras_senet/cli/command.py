@@ -18,8 +18,7 @@ from keras_senet.utils.errors import nearest
 from keras_senet.utils.names import visible
 from keras_senet.version import __version__
 
-# Verb -> what it does. Its module in this package defines `parse(arguments)`, which
-# returns something with `run() -> int`.
+# Verb -> what it does; `parse` reads what follows it.
 VERBS = {
     "quickstart": "train, evaluate, export and verify a network on the bundled images",
     "train": "train a network by a recipe",
@@ -143,23 +142,20 @@ def _dispatch(arguments):
     verb, *rest = arguments
     if verb in ("-h", "--help"):
         print(_usage())
-        return 0
-    if verb == "--version":
+    elif verb == "--version":
         print(f"keras-senet {__version__}")
-        return 0
-    if verb == "--completion":
+    elif verb == "--completion":
         print(_COMPLETION)
-        return 0
-    if verb == "--complete":
+    elif verb == "--complete":
         print(*_completions(rest), sep="\n")
-        return 0
-    if verb not in VERBS:
+    elif verb not in VERBS:
         raise UsageError(
             f"unknown command {verb!r}.{nearest(verb, VERBS)} The commands are: "
             f"{', '.join(VERBS)}."
         )
-    command = importlib.import_module(f"keras_senet.cli.{verb}").parse(rest)
-    return 0 if command is None else command.run()
+    elif (command := parse(verb, rest)) is not None:
+        return command.run()
+    return 0
 
 
 def _completions(words):
@@ -235,6 +231,18 @@ def _is_needed(module):
     return package in {name.replace("_", "-").lower() for name in names}
 
 
+def parse(verb: str, arguments: Sequence[str]):
+    """Reads the words after a verb: its record, which has `run() -> int`.
+
+    The record is of the class with the verb's name in the verb's module, unless that
+    has a `parse(arguments)` of its own. It is None where help was asked for.
+    """
+    module = importlib.import_module(f"keras_senet.cli.{verb}")
+    if hasattr(module, "parse"):
+        return module.parse(arguments)
+    return parse_arguments(getattr(module, verb.title()), verb, arguments)
+
+
 def parse_arguments(
     record: type[_Record],
     verb: str,
@@ -242,18 +250,17 @@ def parse_arguments(
     default: _Record | None = None,
     network: str | None = None,
 ) -> _Record | None:
-    """Fills a typed record from the words of the command line.
+    """Fills a record, a dataclass, from the words after a verb.
 
     Args:
-        record: A dataclass; `help_text` says what of it the help is.
-        verb: The verb, for the help.
-        arguments: The words after the verb.
+        record: `help_text` says what of it the help is.
+        verb: The verb.
+        arguments: The words.
         default: A record with the defaults.
         network: The network whose options the help shows too.
 
     Returns:
-        The record, "~" in its paths expanded, or None where help was asked for and
-        printed.
+        The record, "~" in its paths expanded; None where the words ask for the help.
 
     Raises:
         UsageError: If the words do not make a record.

@@ -29,20 +29,12 @@ def make_console():
 
 
 def print_table(
-    console,
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence],
+    console, title: str, columns: Sequence[str], rows: Iterable[Sequence]
 ) -> None:
-    """Prints a table.
+    """Prints a table on a rich console.
 
-    Args:
-        console: A rich console.
-        title: Stands above the table.
-        columns: Names of the columns; ">" before a name aligns the column right. Such
-            columns are never broken, only their names are. Without a name, there is
-            no head.
-        rows: The cells of each row, as plain text or as rich texts.
+    ">" before a column's name aligns it right. Such columns are never broken, only
+    their names are. Without a name, there is no head. Cells are plain or rich texts.
     """
     from rich.text import Text
 

@@ -1,13 +1,11 @@
 """`keras-senet convert`."""
 
 import dataclasses
-import functools
 from pathlib import Path
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 
 
@@ -42,6 +40,3 @@ class Convert:
             f"{done.relative_error:.1e} (relative).",
         )
         return 0
-
-
-parse = functools.partial(parse_arguments, Convert, "convert")

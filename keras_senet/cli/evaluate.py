@@ -1,13 +1,11 @@
 """`keras-senet evaluate`."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import ClassVar
 
 from tyro.conf import Positional
 
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.cli.reports import check_new
 
@@ -20,12 +18,7 @@ class Evaluate:
         output: A new folder for the report: report.html and, for programs, report.md,
             classes.csv and evaluation.json. With one class for each image also
             confusion.png and the worst mistakes, worst.html and worst.png.
-        data: "bundled", a tensorflow_datasets name, or a folder of images.
         split: The split to evaluate on.
-        image_size: Height and width in pixels, if not the model's own.
-        crop_fraction: Share of the resized image that the centre crop keeps.
-        batch_size: Number of images in one step.
-        limit: Use at most this many images.
         precision: For an OpenVINO .xml file: "float32" or "bfloat16", if the processor
             supports it.
 
@@ -137,6 +130,3 @@ def _print(console, result):
         head, *rows = as_text(result.by_class())
         columns = (head[0], *(f">{name}" for name in head[1:]))
         print_table(console, f"Each {head[0]}", columns, rows)
-
-
-parse = functools.partial(parse_arguments, Evaluate, "evaluate")

@@ -1,14 +1,12 @@
 """`keras-senet explain`."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import ClassVar
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.cli.reports import check_new
 
@@ -28,12 +26,7 @@ class Explain:
         removal: Also measure the network without each of its SE layers.
         tolerance: A layer is not needed if the network loses at most this share of the
             images without it.
-        data: "bundled", a tensorflow_datasets name, or a folder of images.
         split: The split whose images are used.
-        limit: Use at most this many images.
-        image_size: Height and width in pixels, if not the model's own.
-        crop_fraction: Share of the resized image that the centre crop keeps.
-        batch_size: Number of images in one step.
 
     Examples:
         keras-senet explain runs/quickstart --output runs/gates
@@ -78,9 +71,7 @@ class Explain:
         classes_of_data = opened.card.check_names(source.class_names)
         is_own = opened.card.classes == len(classes_of_data)
         view = opened.view(
-            source,
-            image_size=self.image_size,
-            crop_fraction=self.crop_fraction,
+            source, image_size=self.image_size, crop_fraction=self.crop_fraction
         )
         dataset = view.batches(self.split, batch_size=self.batch_size, limit=self.limit)
         statistics = keras_senet.analysis.excitation_statistics(
@@ -100,7 +91,8 @@ class Explain:
         if self.removal:
             removal = keras_senet.analysis.removal_accuracy(
                 model,
-                dataset if is_own else dataset.map(_without_labels),
+                # -1 is no class, so that no class counts as right.
+                dataset if is_own else dataset.map(lambda x, y: (x, 0 * y - 1)),
                 statistics,
                 tolerance=self.tolerance,
             )
@@ -125,11 +117,6 @@ class Explain:
             _print_removal(console, statistics, removal)
         console.print(f"Written to {page}")
         return 0
-
-
-def _without_labels(images, labels):
-    """Images with a number that is no class, so that no class counts as right."""
-    return images, 0 * labels - 1
 
 
 def _draw_activations(model, dataset, source, classes, is_own):
@@ -190,6 +177,3 @@ def _print(console, title, table):
     places = [i for i, name in enumerate(head) if name in _COLUMNS]
     columns = [_COLUMNS[head[i]] for i in places]
     print_table(console, title, columns, [[row[i] for i in places] for row in rows])
-
-
-parse = functools.partial(parse_arguments, Explain, "explain")

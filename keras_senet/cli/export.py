@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, has_classes, print_verifications
 from keras_senet.containers import SUFFIXES
@@ -26,7 +25,6 @@ class Export:
         version: For a SavedModel: write the folder OUTPUT/VERSION, as TensorFlow
             Serving needs it.
         batch_size: A fixed number of images; by default it is open.
-        fold: Whether batch normalization and SE are folded into the convolutions.
         rgb_input: Give a grey network an RGB input, for phone libraries that only take
             RGB images. The file turns them into grey.
         quantization: For a .tflite file; for OpenVINO: float16 and int8. int8 is
@@ -183,6 +181,3 @@ class Export:
     def _source(self):
         name = self.data or "bundled"
         return keras_senet.data.open_source(name, data_dir=self.data_dir)
-
-
-parse = functools.partial(parse_arguments, Export, "export")

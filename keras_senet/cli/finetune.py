@@ -11,12 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from keras_senet.cli.command import UsageError, parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
-from keras_senet.cli.train import (
-    EXIT_STOPPED,
-    RECIPE_TITLES,
-    run_training,
-    value_of,
-)
+from keras_senet.cli.train import EXIT_STOPPED, RECIPE_TITLES, run_training, value_of
 from keras_senet.training.recipe import FinetuneRecipe, Recipe
 from keras_senet.training.recipes import load_recipe
 
@@ -37,10 +32,7 @@ class Finetune:
         run_folder: A new or empty folder for everything that is written; with --resume,
             the folder of the run.
         probe: Stop after the linear probe, which needs one pass over the images.
-        resume: Resume the run in the folder from its last checkpoint.
-        checkpoint_every: Also save the state after this many steps within an epoch.
         export: Export the files.
-        values: The recipe's values.
 
     Examples:
         keras-senet finetune photos --run-folder runs/photos
@@ -64,12 +56,9 @@ class Finetune:
         from keras_senet.training.strategies import is_chief
 
         console, strategy = make_console(), make_strategy()
-        call = functools.partial(
-            finetune, recipe=self.values, probe=self.probe, strategy=strategy
-        )
-        result = run_training(
-            self, "finetune", console, call, self.data, self.run_folder
-        )
+        options = {"recipe": self.values, "probe": self.probe, "strategy": strategy}
+        call = functools.partial(finetune, self.data, self.run_folder, **options)
+        result = run_training(self, "finetune", console, call)
         if result is None:
             return EXIT_STOPPED
         if not is_chief(strategy):
@@ -92,13 +81,11 @@ class Finetune:
     def _export(self, result):
         from keras_senet.export import export_saved_model, export_tflite, verify
 
-        model, names = result.model, result.model.card.labels
-        folder = self.run_folder / "export"
+        model, folder = result.model, self.run_folder / "export"
+        options = {"labels": model.card.labels, "overwrite": True}
         files = [
-            export_saved_model(
-                model, folder / "saved_model", labels=names, overwrite=True
-            ),
-            export_tflite(model, folder / "model.tflite", labels=names, overwrite=True),
+            export_saved_model(model, folder / "saved_model", **options),
+            export_tflite(model, folder / "model.tflite", **options),
         ]
         split = result.recipe.validation_split
         images, labels = first_images(result.source, split, model, 200)

@@ -26,8 +26,16 @@ _SHARED = {
     "model": "A run folder, a SavedModel folder, a .keras, .tflite, .onnx or .xml "
     "(OpenVINO) file, or the name of a network.",
     "weights": "For a network: a preset or a file.",
-    "data_dir": "The folder of the tensorflow_datasets data, if not the usual one.",
     "trust": "Open a SavedModel that may do more than compute.",
+    "data": '"bundled", a tensorflow_datasets name, or a folder of images.',
+    "data_dir": "The folder of the tensorflow_datasets data, if not the usual one.",
+    "limit": "Use at most this many images.",
+    "image_size": "Height and width in pixels, if not the model's own.",
+    "crop_fraction": "Share of the resized image that the centre crop keeps.",
+    "batch_size": "Number of images in one step.",
+    "fold": "Whether batch normalization and SE are folded into the convolutions.",
+    "resume": "Resume the run in the folder from its last checkpoint.",
+    "checkpoint_every": "Also save the state after this many steps within an epoch.",
 }
 _ALWAYS = {
     "--debug": "Show tracebacks and the notes of TensorFlow.",
@@ -36,14 +44,7 @@ _ALWAYS = {
 
 
 class Option(NamedTuple):
-    """An option as the help shows it.
-
-    Attributes:
-        name: The field's name.
-        type: Its annotation.
-        default: Its default; `tyro.MISSING` where there is none.
-        doc: What it is.
-    """
+    """An option as the help shows it; `default` is `tyro.MISSING` where it has none."""
 
     name: str
     type: Any

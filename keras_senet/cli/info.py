@@ -1,13 +1,11 @@
 """`keras-senet info`."""
 
 import dataclasses
-import functools
 import json
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 
 
@@ -33,6 +31,8 @@ class Info:
             self.model, self.weights, trained=False, trust=self.trust
         )
         rows = _model_rows(opened) if opened.kind == "keras" else _file_rows(opened)
+        if opened.card.labels:
+            rows.append(("classes", ", ".join(opened.card.labels)))
         console = make_console()
         print_table(console, opened.name, ("", ""), rows)
         if self.layers:
@@ -78,20 +78,15 @@ def _model_rows(opened):
         (f"architecture: {name}", json.dumps(value))
         for name, value in (card.architecture or {}).items()
     ]
-    if card.labels:
-        rows.append(("classes", ", ".join(card.labels)))
     return rows
 
 
 def _file_rows(opened):
-    rows = [
+    return [
         ("kind", opened.kind),
         ("input", _shape(opened.input_shape)),
         ("size", f"{opened.size_bytes / 1e6:.2f} MB"),
     ]
-    if opened.card.labels:
-        rows.append(("classes", ", ".join(opened.card.labels)))
-    return rows
 
 
 def _shape(shapes):
@@ -101,6 +96,3 @@ def _shape(shapes):
     if isinstance(shapes, list):
         return ", ".join(map(_shape, shapes))
     return " x ".join("any" if n is None else str(n) for n in shapes[1:])
-
-
-parse = functools.partial(parse_arguments, Info, "info")

@@ -1,11 +1,9 @@
 """`keras-senet list`."""
 
 import dataclasses
-import functools
 
 from tyro.conf import Positional
 
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import nearest
 from keras_senet.utils.networks import known_networks, matching_networks
@@ -42,8 +40,8 @@ class List:
             _print_weights(console, names)
             return 0
         rows = [_row(name, networks[name]) for name in names]
-        columns = ("network", ">input", ">parameters", ">multiply-adds")
-        columns += (">checkpoints",)
+        columns = ("network", ">input", ">parameters")
+        columns += (">multiply-adds", ">checkpoints")
         title = "Networks; the parameters include the statistics of normalisation"
         print_table(console, title, columns, rows)
         return 0
@@ -67,14 +65,8 @@ def _print_weights(console, names):
             f"There must be published checkpoints. Received: {', '.join(names)}, which "
             "have none. `keras-senet list` shows which networks have some."
         )
-    columns = (
-        "preset",
-        ">top-1, %",
-        ">size",
-        ">parameters, M",
-        ">multiply-adds, G",
-        "licence",
-    )
+    columns = ("preset", ">top-1, %", ">size")
+    columns += (">parameters, M", ">multiply-adds, G", "licence")
     rows = [
         (
             preset.name,
@@ -88,6 +80,3 @@ def _print_weights(console, names):
     ]
     title = "Checkpoints, as their publishers say; multiply-adds are at that size"
     print_table(console, title, columns, rows)
-
-
-parse = functools.partial(parse_arguments, List, "list")

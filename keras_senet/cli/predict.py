@@ -1,13 +1,12 @@
 """`keras-senet predict`."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import UsageError, parse_arguments
+from keras_senet.cli.command import UsageError
 from keras_senet.cli.console import make_console, print_table
 from keras_senet.utils.errors import as_integer
 from keras_senet.utils.files import read_json
@@ -51,11 +50,13 @@ class Predict:
         from keras_senet.data import read_image
         from keras_senet.views import view_images
 
+        if not self.images:
+            raise UsageError(
+                "images are missing. Use: keras-senet predict IMAGE… --model MODEL"
+            )
         as_integer("top", self.top)
         runner = keras_senet.open_model(self.model, self.weights, trust=self.trust)
-        names = runner.class_names()
-        if self.labels is not None:
-            names = _read_labels(self.labels)
+        names = _read_labels(self.labels) if self.labels else runner.class_names()
         view = view_images(runner.card, runner.name)
         model = runner.keras_model() if self.explain else None
         pictures = [
@@ -70,7 +71,7 @@ class Predict:
         if not known:
             console.print(
                 f"{runner.name} does not say what its outputs mean, so these are raw "
-                "scores, not probabilities.",
+                "scores, not probabilities."
             )
         columns = (">", "class", ">probability" if known else ">score")
         for path, values in zip(self.images, scores, strict=True):
@@ -129,9 +130,8 @@ def _explain(model, path, picture, image, values) -> Path:
 
 
 def _names(names, classes, model) -> list[str]:
-    if names is None and classes == 1:
-        names = ["the class"]
-    names = range(classes) if names is None else names
+    if names is None:
+        names = ["the class"] if classes == 1 else range(classes)
     if len(names) != classes:
         raise ValueError(
             f"The labels must name the {classes} classes of {model}. Received: "
@@ -152,13 +152,3 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     if not isinstance(labels, list):
         raise ValueError(f"{path} must hold a JSON list of class names.")
     return tuple(map(str, labels))
-
-
-def parse(arguments: Sequence[str]) -> Predict | None:
-    """Reads the words after the verb."""
-    command = parse_arguments(Predict, "predict", arguments)
-    if command is not None and not command.images:
-        raise UsageError(
-            "images are missing. Use: keras-senet predict IMAGE… --model MODEL"
-        )
-    return command

@@ -6,19 +6,12 @@ import keras
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows a training: a bar on a terminal, and one line an epoch.
-
-    Args:
-        console: The rich console.
-    """
+    """Shows a training on a rich console."""
 
     def __init__(self, console):
         super().__init__()
         self.console = console
-        self.bar = None
-        self.task = None
-        self.epoch = 0
-        self.started = 0.0
+        self.bar = self.task = None
 
     def on_train_begin(self, logs=None):
         if self.console.is_terminal:
@@ -27,10 +20,9 @@ class Progress(keras.callbacks.Callback):
             self.task = self.bar.add_task("", total=self.params["steps"], note="")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch + 1
         self.started = time.perf_counter()
         if self.bar:
-            text = f"epoch {self.epoch}/{self.params['epochs']}"
+            text = f"epoch {epoch + 1}/{self.params['epochs']}"
             self.bar.reset(self.task, description=text)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -41,7 +33,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.started
         self.console.print(
-            f"epoch {self.epoch:3}/{self.params['epochs']}   "
+            f"epoch {epoch + 1:3}/{self.params['epochs']}   "
             f"loss {logs['loss']:.3f}   accuracy {100 * logs['accuracy']:5.1f} %   "
             f"held out {100 * logs['val_accuracy']:5.1f} %   {seconds:.0f} s"
         )

@@ -1,12 +1,10 @@
 """`keras-senet quickstart`: the whole chain on the images in the package."""
 
 import dataclasses
-import functools
 import json
 import time
 from pathlib import Path
 
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console
 from keras_senet.cli.reports import first_images, print_verifications
 from keras_senet.cli.train import EXIT_STOPPED
@@ -132,6 +130,3 @@ class Quickstart:
             "verifications": [json.loads(report.to_json()) for report in reports],
         }
         write_json(self.run_folder / "report.json", report)
-
-
-parse = functools.partial(parse_arguments, Quickstart, "quickstart")

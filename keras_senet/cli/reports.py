@@ -70,27 +70,13 @@ def print_verifications(console, reports, model_bytes=None):
     from rich.text import Text
 
     first = reports[0]
-    model = (
-        "the Keras model",
-        "" if model_bytes is None else _megabytes(model_bytes),
-        _percent(first.model_accuracy),
-        "",
-        "",
-        _milliseconds(first.model_latency),
-        "",
-    )
-    columns = (
-        "file",
-        ">size",
-        ">top-1",
-        ">same class",
-        ">max. diff.",
-        ">latency",
-        "verdict",
-    )
+    size = "" if model_bytes is None else _megabytes(model_bytes)
+    model = ("the Keras model", size, _percent(first.model_accuracy), "", "")
+    model += (_milliseconds(first.model_latency), "")
+    columns = ("file", ">size", ">top-1", ">same class", ">max. diff.", ">latency")
+    columns += ("verdict",)
     title = f"Compared on {first.images:,} real images; latency is of one image"
-    rows = [model, *(_row(report) for report in reports)]
-    print_table(console, title, columns, rows)
+    print_table(console, title, columns, [model, *map(_row, reports)])
     for report in reports:
         if not report.passed:
             console.print(Text(f"FAIL: {report.summary()}", style="bold red"))

@@ -1,6 +1,7 @@
 """`keras-senet train`."""
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,9 +44,6 @@ class Train:
         recipe: The name of a recipe, or a .json or .py file. A .py file defines
             `recipe` and is run as a program.
         smoke: Shrink the recipe to seconds on the bundled images.
-        resume: Resume the run in the folder from its last checkpoint.
-        checkpoint_every: Also save the state after this many steps within an epoch.
-        values: The recipe's values.
 
     Examples:
         keras-senet train --recipe cifar10 --run-folder runs/cifar10
@@ -69,8 +67,8 @@ class Train:
         if self.smoke:  # on the bundled images, which have their own place
             values = self.values.smoke()
             command = dataclasses.replace(self, values=values, data_dir=None)
-        recipe = command.values
-        result = run_training(command, "train", console, train, recipe, self.run_folder)
+        call = functools.partial(train, command.values, self.run_folder)
+        result = run_training(command, "train", console, call)
         if result is None:
             return EXIT_STOPPED
         console.print(
@@ -83,11 +81,10 @@ class Train:
         return 0
 
 
-def run_training(command, verb, console, train, *arguments):
+def run_training(command, verb, console, train):
     """Trains with a progress bar, and says how to resume a run that was stopped.
 
-    `command` is the verb's record, `train` the function of `keras_senet.training`
-    with its first `arguments`. Returns what it returned, or None after SIGTERM.
+    `command` is the verb's record. Returns what `train` returned; None after SIGTERM.
     """
     from keras_senet.cli.progress import Progress
     from keras_senet.training import TrainingStopped
@@ -102,7 +99,6 @@ def run_training(command, verb, console, train, *arguments):
     progress = Progress(console)
     try:
         return train(
-            *arguments,
             data_dir=command.data_dir,
             resume=command.resume,
             checkpoint_every=command.checkpoint_every,

@@ -1,14 +1,12 @@
 """`keras-senet variants`."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import ClassVar
 
 from tyro.conf import Positional
 
 import keras_senet
-from keras_senet.cli.command import parse_arguments
 from keras_senet.cli.console import make_console, print_table
 
 
@@ -26,7 +24,6 @@ class Variants:
         output: A new folder for the files, report.json, report.md and report.png.
         variants: Only these files, such as float32 int8.
         latency_runs: How many times the latency of one image is measured.
-        fold: Whether batch normalization and SE are folded into the convolutions.
         data: The images for calibration and for the accuracy: "bundled", a
             tensorflow_datasets name, or a folder.
         split: The split for the accuracy; all its images are used.
@@ -72,6 +69,3 @@ class Variants:
         print_table(console, title, (columns[0], *numbers), rows)
         console.print(f"Written to {self.output}")
         return 0
-
-
-parse = functools.partial(parse_arguments, Variants, "variants")

@@ -24,14 +24,8 @@ def excitation(
     It takes the map x and returns x times its gate. With `linear`, the pointwise layer
     that makes x, it takes that one's input too, and reads the squeeze off it: a mean
     over positions commutes with a matrix, and that matrix and the first one of SE
-    become one.
-
-    Args:
-        se: The layer.
-        rank: The number of axes of its input.
-        name: Makes the name of a new layer from the one wanted.
-        linear: The layer before it, or None.
-        factor: What the gate is multiplied by.
+    become one. `rank` is the number of axes of x; `name` makes the name of a new layer
+    from the one wanted; the gate is multiplied by `factor`.
     """
     first, pools = se.data_format == "channels_first", se.squeeze != "none"
     channels, ones = se.expand.kernel.shape[-1], (1,) * (rank - 2)

@@ -9,12 +9,7 @@ from keras import layers
 from keras_senet.layers import BatchNormalization, Conv2D
 from keras_senet.utils import graph
 
-_KERAS_OWN = {
-    BatchNormalization: keras.layers.BatchNormalization,
-    Conv2D: keras.layers.Conv2D,
-}
-
-
+_KERAS_OWN = {BatchNormalization: layers.BatchNormalization, Conv2D: layers.Conv2D}
 NORMALIZATIONS = (layers.BatchNormalization, BatchNormalization)
 _PLAIN = (layers.Conv1D, layers.Conv2D, Conv2D, layers.Conv3D, layers.Dense)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -42,10 +37,8 @@ class Affine:
 def affine(layer, axis: int, shape: tuple) -> Affine | None:
     """Returns the affine map that a layer is at inference, or None if it is none.
 
-    Args:
-        layer: Any layer.
-        axis: The axis on which it must have one scale and offset a channel.
-        shape: Of its input, with the batch axis.
+    It must have one scale and offset a channel on this axis of inputs of a shape, with
+    the batch.
     """
     if type(layer) in NORMALIZATIONS:
         return _normalization(layer) if layer.axis % len(shape) == axis else None
@@ -139,10 +132,8 @@ class Linear:
 
     def is_pointwise(self) -> bool:
         """Whether each position of the output is a matrix times one of the input."""
-        kind = type(self.layer)
-        return kind in _PLAIN and self._kernels[0].size == np.prod(
-            self._kernels[0].shape[-2:]
-        )
+        kernel = self._kernels[0]
+        return type(self.layer) in _PLAIN and kernel.size == np.prod(kernel.shape[-2:])
 
     def matrix(self) -> np.ndarray:
         """The matrix of a pointwise layer, (inputs, outputs)."""

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -163,10 +164,8 @@ class _Fold:
         net = graph.Graph(model)
         plan = _Plan(net, self.counts, self.steps)
         taken = {call.layer.name for call in net.calls}
+        unique_name = functools.partial(graph.unique_name, taken=taken)
         entered, copied = {}, []
-        shapes = collections.defaultdict(set)
-        for call in net.calls:
-            shapes[id(call.layer)] |= {tuple(tensor.shape) for tensor in call.inputs}
 
         def run(call, args, kwargs):
             x = keras.tree.flatten((args, kwargs))[0]
@@ -178,40 +177,32 @@ class _Fold:
                 y = layer(x)
                 plan.linear[call].fill(layer)
                 return y
-            if id(call.layer) not in self.copies:
-                self.copies[id(call.layer)] = self._copy(
-                    call,
-                    plan,
-                    lambda name: graph.unique_name(name, taken),
-                    copied,
-                    of_one_shape=len(shapes[id(call.layer)]) == 1,
-                )
-            copy = self.copies[id(call.layer)]
-            inner = plan.inner.get(call)
+            key = id(call.layer)
+            if key not in self.copies:
+                self.copies[key] = self._copy(call, plan, unique_name, copied)
+            copy = self.copies[key]
+            inner, _ = plan.excitations.get(call, (None, None))
             if inner is not None:
                 return copy(x, entered[inner])
-            if not isinstance(copy, keras.Operation):
-                return copy(x)
-            return copy(*args, **kwargs)
+            is_layer = isinstance(copy, keras.Operation)
+            return copy(*args, **kwargs) if is_layer else copy(x)
 
         inputs, outputs = net.replay(run)
         for copy, layer in copied:
             fill(copy, layer)
         return keras.Model(inputs, outputs, name=name or model.name)
 
-    def _copy(self, call, plan, name, copied, *, of_one_shape):
+    def _copy(self, call, plan, name, copied):
         layer = call.layer
-        if _is_excitation(call):
-            inner = plan.inner[call]
-            return excitation(
-                layer,
-                len(call.inputs[0].shape),
-                name,
-                linear=plan.linear.get(inner),
-                factor=plan.factors[call],
-            )
-        if type(layer) is ChannelShuffle and of_one_shape:
-            return shuffle(layer, call.inputs[0].shape, name)
+        if call in plan.excitations:
+            inner, factor = plan.excitations[call]
+            rank, linear = len(call.inputs[0].shape), plan.linear.get(inner)
+            return excitation(layer, rank, name, linear=linear, factor=factor)
+        if type(layer) is ChannelShuffle:
+            calls = [c for c in plan.net.calls if c.layer is layer]
+            shapes = {tuple(c.inputs[0].shape) for c in calls}
+            if len(shapes) == 1:
+                return shuffle(layer, *shapes, name)
         if graph.is_functional(layer) and id(layer) not in self.training:
             return self.fold(layer)
         try:
@@ -231,20 +222,21 @@ class _Plan:
         removed: The calls that return their input.
         linear: What each call of a convolution or dense layer computes, with what is
             folded into it.
-        factors: What the gate is multiplied by, for each call of SE.
-        inner: The linear call whose input the squeeze is read off, or None.
+        excitations: Of each call of SE that Keras' layers replace, the linear call
+            whose input the squeeze is read off, or None, and the gate's factor.
     """
 
     def __init__(self, net: graph.Graph, counts: dict[int, int], steps: list):
-        self._net, self._counts, self._steps = net, counts, steps
-        self.removed = set()
-        self.linear, self.factors, self.inner = {}, {}, {}
-        for work in (self._identities, self._follow, self._precede, self._gates):
-            work()
+        self.net, self._counts, self._steps = net, counts, steps
+        self.removed, self.linear, self.excitations = set(), {}, {}
+        self._identities()
+        self._follow()
+        self._precede()
+        self._gates()
         self._keep()
 
     def _identities(self):
-        for call in self._net.calls:
+        for call in self.net.calls:
             layer = call.layer
             known = type(layer) in _IDENTITIES or _is_stochastic_depth(layer)
             linear = type(layer) is layers.Activation and (
@@ -256,14 +248,14 @@ class _Plan:
 
     def _follow(self):
         """Folds affine maps into the linear layers before them."""
-        for call in self._net.calls:
+        for call in self.net.calls:
             if not (is_linear(call.layer) and self._is_single(call)):
                 continue
             linear = Linear(call.layer, len(call.outputs[0].shape))
             if not _adds_bias_rightly(linear, call.outputs[0]):
                 continue
             self.linear[call] = linear
-            while (user := self._net.only_user(call.outputs[0])) is not None:
+            while (user := self.net.only_user(call.outputs[0])) is not None:
                 found = self._affine(user, linear.axis)
                 if found is None or not self._remove(user, "folded", call):
                     break
@@ -271,12 +263,12 @@ class _Plan:
 
     def _precede(self):
         """Folds affine maps into the linear layers behind them."""
-        for call in reversed(self._net.calls):
+        for call in reversed(self.net.calls):
             if not call.outputs:
                 continue
-            user, padded = self._net.only_user(call.outputs[0]), False
+            user, padded = self.net.only_user(call.outputs[0]), False
             while user is not None and type(user.layer) in _PADDINGS:
-                user, padded = self._net.only_user(user.outputs[0]), True
+                user, padded = self.net.only_user(user.outputs[0]), True
             linear = self.linear.get(user)
             if linear is None:
                 continue
@@ -288,7 +280,7 @@ class _Plan:
 
     def _gates(self):
         """Finds what SE's squeeze can be read off, and scales that its gate takes."""
-        for call in self._net.calls:
+        for call in self.net.calls:
             if not _is_excitation(call):
                 if type(call.layer) is SqueezeExcite:
                     self.report(call, "kept", why="its input has a mask")
@@ -296,7 +288,7 @@ class _Plan:
             inner, factor = None, 1.0
             if self._is_single(call):
                 inner, factor = self._inner(call), self._factor(call)
-            self.inner[call], self.factors[call] = inner, factor
+            self.excitations[call] = inner, factor
             if inner is None:
                 self.report(call, "expanded")
             else:
@@ -304,24 +296,23 @@ class _Plan:
 
     def _inner(self, call):
         """The linear call before SE, where its input has fewer channels."""
-        tensor = self._net.source(call.inputs[0])
-        maker = self._net.maker(tensor)
+        tensor = self.net.source(call.inputs[0])
+        maker = self.net.maker(tensor)
         linear = self.linear.get(maker)
         if linear is None or not linear.is_pointwise():
             return None
         se = call.layer
         strides = getattr(maker.layer, "strides", (1,))
         reads = se.squeeze == "none" or (se.squeeze == "avg" and set(strides) == {1})
-        agrees = (
-            linear.axis == graph.channel_axis(se, len(tensor.shape))
-            and maker.inputs[0].dtype == tensor.dtype
-        )
-        return maker if reads and agrees and linear.inputs < linear.outputs else None
+        on_axis = linear.axis == graph.channel_axis(se, len(tensor.shape))
+        same = maker.inputs[0].dtype == tensor.dtype
+        fewer = linear.inputs < linear.outputs
+        return maker if reads and on_axis and same and fewer else None
 
     def _factor(self, call):
         axis = graph.channel_axis(call.layer, len(call.outputs[0].shape))
         factor = 1.0
-        while (user := self._net.only_user(call.outputs[0])) is not None:
+        while (user := self.net.only_user(call.outputs[0])) is not None:
             found = self._affine(user, axis)
             if found is None or np.any(found.offset) or np.ptp(found.scale):
                 break
@@ -332,14 +323,14 @@ class _Plan:
 
     def _keep(self):
         """Reports what is left of the kinds that are folded or removed."""
-        for call in self._net.calls:
+        for call in self.net.calls:
             kinds = (*NORMALIZATIONS, *_IDENTITIES)
             if isinstance(call.layer, kinds) and call not in self.removed:
                 if call.trains:
                     why = "it is called with training=True"
                 elif type(call.layer) not in kinds:
                     why = "its class is not Keras' own"
-                elif self._net.is_output(call.outputs[0]):
+                elif self.net.is_output(call.outputs[0]):
                     why = "it makes an output of the model"
                 else:
                     why = "no linear convolution or dense layer beside it can take it"
@@ -353,9 +344,9 @@ class _Plan:
     def _remove(self, call, done, into=None) -> bool:
         """Lets a call return its input, where that has the type of its output."""
         source, target = call.inputs[0], call.outputs[0]
-        if self._net.is_output(target) or source.dtype != target.dtype:
+        if self.net.is_output(target) or source.dtype != target.dtype:
             return False
-        self._net.bypass(call)
+        self.net.bypass(call)
         self.removed.add(call)
         self.report(call, done, into.layer.name if into else "")
         return True
@@ -364,15 +355,8 @@ class _Plan:
         return self._counts[id(call.layer)] == 1
 
     def report(self, call, done, into="", why=""):
-        self._steps.append(
-            FoldingStep(
-                layer=call.layer.name,
-                done=done,
-                into=into,
-                why=why,
-                model=self._net.name,
-            )
-        )
+        where = {"layer": call.layer.name, "model": self.net.name}
+        self._steps.append(FoldingStep(**where, done=done, into=into, why=why))
 
 
 def _is_stochastic_depth(layer) -> bool:

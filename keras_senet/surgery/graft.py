@@ -14,7 +14,7 @@ from keras_senet.network import derived
 from keras_senet.surgery.places import After, check_graftable, places
 from keras_senet.utils import graph
 from keras_senet.utils.copying import copied
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import check_known
 
 
 @names_reduction
@@ -184,16 +184,11 @@ def ungraft(
 
 def _named(blocks, names):
     """The ids of the SE layers with these names."""
-    found = set()
+    known, names = [layer.name for layer in blocks.values()], list(names)
     for name in names:
-        known = [layer.name for layer in blocks.values()]
-        if name not in known:
-            raise ValueError(
-                "`layers` must name SqueezeExcite layers of the model. Received: "
-                f"{name!r}.{nearest(name, known)}"
-            )
-        found |= {block for block, layer in blocks.items() if layer.name == name}
-    return found
+        rule = "`layers` must name SqueezeExcite layers of the model"
+        check_known(name, known, rule)
+    return {block for block, layer in blocks.items() if layer.name in names}
 
 
 def _distance(layer):
@@ -202,10 +197,8 @@ def _distance(layer):
     if all(np.any(keras.ops.convert_to_numpy(kernel)) for kernel in kernels):
         return math.inf
     rank = len(layer.reduce.kernel.shape)
-    channels = layer.reduce.kernel.shape[-2]
-    first = layer.data_format == "channels_first"
-    ones = (1,) * (rank - 2)
-    shape = (1, channels, *ones) if first else (1, *ones, channels)
+    shape = [1] * rank
+    shape[graph.channel_axis(layer, rank)] = layer.reduce.kernel.shape[-2]
     gates = layer.excitation(keras.ops.zeros(shape, layer.compute_dtype))
     return float(np.max(np.abs(keras.ops.convert_to_numpy(gates) - 1.0)))
 

@@ -1,6 +1,7 @@
 """Where SE goes in a network that is known by its graph only."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable
 
@@ -8,7 +9,7 @@ import keras
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.utils import graph
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import check_known, nearest
 
 After = str | re.Pattern | Iterable[str] | Callable[[keras.layers.Layer], bool] | None
 
@@ -17,16 +18,10 @@ _SUMS = ("Add", "CustomScaleLayer")
 _PRODUCTS = ("Multiply",)
 _CONCATENATIONS = ("Concatenate",)
 # What may stand between SE and the sum: scales and stochastic depth.
-_SCALES = (
-    "Dropout",
-    "LayerScale",
-    "Rescaling",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-    "StochasticDepth",
-)
+_SCALES = ("Dropout", "LayerScale", "Rescaling", "StochasticDepth")
+_SCALES += ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 _ACTIVATIONS = ("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU")
+_ACTIVATIONS += ("Relu", "Relu6", "Silu")  # of keras.ops
 _ROLES = re.compile(r"_(add|concat|relu|out|ac)$")
 
 
@@ -78,10 +73,10 @@ def places(model: keras.Model, after: After = None) -> list[Place]:
     """
     check_graftable(model)
     nets = [graph.Graph(m) for m in graph.models(model)]
-    if after is None:
-        return [place for net in nets for place in _named(net, _by_rule(net))]
-    selects = _selector(after, nets)
-    return [place for net in nets for place in _named(net, _given(net, selects))]
+    find = _by_rule
+    if after is not None:
+        find = functools.partial(_given, selects=_selector(after, nets))
+    return [place for net in nets for place in _named(net, find(net))]
 
 
 def check_graftable(model) -> None:
@@ -167,11 +162,7 @@ def _selector(after, nets):
         )
     wanted = set(after)
     for name in sorted(wanted):
-        if name not in names:
-            raise ValueError(
-                "`after` must name layers that the model calls. Received: "
-                f"{name!r}.{nearest(name, names)}"
-            )
+        check_known(name, names, "`after` must name layers that the model calls")
     return lambda layer: layer.name in wanted
 
 
@@ -272,11 +263,8 @@ def _activated(net, call):
     passing = ("Normalization", "Permute")
     while len(users) == 1 and any(word in _kind(users[0]) for word in passing):
         users = net.users(users[0].outputs[0])
-    if len(users) == 1 and (
-        _is(users[0], _ACTIVATIONS) or _kind(users[0]) in ("Relu", "Relu6", "Silu")
-    ):
-        return users[0]
-    return None
+    activated = len(users) == 1 and _is(users[0], _ACTIVATIONS)
+    return users[0] if activated else None
 
 
 def _place(net, tensor, named_by, rule):
@@ -293,9 +281,9 @@ def _place(net, tensor, named_by, rule):
 def _checked(net, place):
     """The place, skipped where it is no map or has a gate already."""
     maker, users = net.maker(place.tensor), net.users(place.tensor)
+    is_map = 3 <= len(place.tensor.shape) <= 5
     why = place.skipped
-    shape = place.tensor.shape
-    if maker is None or len(maker.outputs) != 1 or not 3 <= len(shape) <= 5:
+    if maker is None or len(maker.outputs) != 1 or not is_map:
         why = "it is not a map that a layer makes"
     elif any(_is_gate(net, call) for call in (maker, *users)):
         why = why or "it has a gate already"
@@ -317,12 +305,8 @@ def _is(call, kinds):
 
 
 def _is_convolution(call):
-    kind = _kind(call)
-    return (
-        "Conv" in kind
-        or kind in ("Dense", "EinsumDense")
-        or graph.is_functional(call.layer)
-    )
+    is_one = "Conv" in _kind(call) or _is(call, ("Dense", "EinsumDense"))
+    return is_one or graph.is_functional(call.layer)
 
 
 def _convolutions(calls):

@@ -342,23 +342,20 @@ def _gain(norm):
 
 
 def _rebuild(model, channels, kept, name):
-    sides = {
-        id(call.layer): (
-            kept.get(channels.before(call)),
-            kept.get(channels.behind(call)),
-        )
-        for call in channels.net.calls
-    }
+    narrowed = {}
+    for call in channels.net.calls:
+        sides = kept.get(channels.before(call)), kept.get(channels.behind(call))
+        if any(side is not None for side in sides):
+            narrowed[id(call.layer)] = sides
 
     def narrow(layer):
-        return _narrow(layer, *sides.get(id(layer), (None, None)))
+        return _narrow(layer, *narrowed.get(id(layer), (None, None)))
 
     def give(copy, layer):
-        before, behind = sides.get(id(layer), (None, None))
-        if (before is None and behind is None) or not getattr(layer, "weights", ()):
-            fill(copy, layer)
+        if id(layer) in narrowed and getattr(layer, "weights", ()):
+            _fill_narrow(copy, layer, *narrowed[id(layer)])
         else:
-            _fill_narrow(copy, layer, before, behind)
+            fill(copy, layer)
 
     ends = copied(model, make=narrow, give=give)
     pruned = keras.Model(*ends, name=name or model.name)
@@ -391,15 +388,13 @@ def _fill_narrow(copy, layer, before, behind):
 
 
 def _slice(layer, variable, before, behind):
-    value = convert_to_numpy(variable)
-    if is_matrix(layer) and value.ndim > 1:
-        sides = ((value.ndim - 2, before), (value.ndim - 1, behind))
-    elif isinstance(layer, layers.DepthwiseConv2D) and value.ndim > 1:
-        sides = ((2, before),)
-    elif value.ndim == 1:  # a bias, or what batch normalization has
+    value, sides = convert_to_numpy(variable), ()
+    if value.ndim == 1:  # a bias, or what batch normalization has
         sides = ((0, behind),)
-    else:
-        sides = ()
+    elif is_matrix(layer):
+        sides = ((value.ndim - 2, before), (value.ndim - 1, behind))
+    elif isinstance(layer, layers.DepthwiseConv2D):
+        sides = ((2, before),)
     for axis, kept in sides:
         if kept is not None:
             value = np.take(value, kept, axis)

@@ -1,6 +1,6 @@
 """Copies of layers and models, with the names and values of the old ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import keras
 import numpy as np
@@ -9,31 +9,27 @@ from keras_senet.utils import graph
 
 
 def fresh(layer, kind: type | None = None, **changes):
-    """Returns a layer of the same name and arguments, but for the changes.
+    """Returns a layer of the same name and arguments, but for the class and changes.
 
-    Args:
-        layer: The layer that is copied. An operation, what `keras.ops` leave in a
-            graph, has no arguments to change.
-        kind: The copy's class, by default the same.
-        **changes: Arguments of the layer.
+    An operation, what `keras.ops` leave in a graph, has no arguments to change.
     """
     if not isinstance(layer, keras.Layer):
         changes = {}
-    copy = made_again(layer, {**layer.get_config(), **changes}, kind)
-    copy.name = layer.name
-    return copy
+    return _made_again(layer, {**layer.get_config(), **changes}, kind)
 
 
-def made_again(layer, config: dict, kind: type | None = None):
+def _made_again(layer, config: dict, kind: type | None = None):
     """Returns a layer of a layer's configuration; the function of a Lambda is shared.
 
     Keras reads one from files in safe mode only, but this one is in memory.
     """
     kind = kind or type(layer)
-    if not issubclass(kind, keras.layers.Lambda):
-        return kind.from_config(config)
-    copy = kind.from_config(config, safe_mode=False)
-    copy.function = layer.function
+    if issubclass(kind, keras.layers.Lambda):
+        copy = kind.from_config(config, safe_mode=False)
+        copy.function = layer.function
+    else:
+        copy = kind.from_config(config)
+    copy.name = layer.name
     return copy
 
 
@@ -61,9 +57,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     """
 
     def make(layer):
-        copy = made_again(layer, _float32_config(layer.get_config()))
-        copy.name = layer.name
-        return copy
+        return _made_again(layer, _float32_config(layer.get_config()))
 
     if all(map(_is_float32, _leaves(model))):
         return model
@@ -98,8 +92,7 @@ def copied(
     *,
     make: Callable = fresh,
     give: Callable = fill,
-    without: frozenset[int] = frozenset(),
-    copies: dict | None = None,
+    without: Container[int] = frozenset(),
 ) -> tuple:
     """Copies a functional model and those nested in it.
 
@@ -110,27 +103,27 @@ def copied(
         make: Makes a layer of a layer.
         give: Gives a copy, once it is built, the values of the old layer.
         without: `id` of the layers whose calls return their input.
-        copies: `id` of a layer -> its copy, where some are made already.
 
     Returns:
         Inputs and outputs, in the model's own structures.
     """
-    copies = {} if copies is None else copies
+    copies = {}
 
-    def run(call, args, kwargs):
-        layer = call.layer
-        if id(layer) in without:
-            return keras.tree.flatten((args, kwargs))[0]
-        if id(layer) not in copies and graph.is_functional(layer):
-            same = {"make": make, "give": give, "without": without, "copies": copies}
-            inner = copied(layer, revise, **same)
-            copies[id(layer)] = keras.Model(*inner, name=layer.name)
-        elif id(layer) not in copies:
-            copies[id(layer)] = make(layer)
-        return revise(call, copies[id(layer)](*args, **kwargs), model)
+    def copy(part):
+        def run(call, args, kwargs):
+            layer, key = call.layer, id(call.layer)
+            if key in without:
+                return keras.tree.flatten((args, kwargs))[0]
+            if key not in copies and graph.is_functional(layer):
+                copies[key] = keras.Model(*copy(layer), name=layer.name)
+            elif key not in copies:
+                copies[key] = make(layer)
+            return revise(call, copies[key](*args, **kwargs), part)
 
-    inputs_and_outputs = graph.Graph(model).replay(run)
-    for call in graph.calls(model):
-        if id(call.layer) in copies and not graph.is_functional(call.layer):
-            give(copies[id(call.layer)], call.layer)
-    return inputs_and_outputs
+        inputs_and_outputs = graph.Graph(part).replay(run)
+        for call in graph.calls(part):
+            if id(call.layer) in copies and not graph.is_functional(call.layer):
+                give(copies[id(call.layer)], call.layer)
+        return inputs_and_outputs
+
+    return copy(model)

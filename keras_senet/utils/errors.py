@@ -30,13 +30,16 @@ def _plain(name):
     return str(name).lower().replace("_", "")
 
 
+def check_known(name: str, known: Iterable[str], rule: str) -> None:
+    """Raises a ValueError that begins with the rule unless a name is a known one."""
+    if name not in known:
+        raise ValueError(f"{rule}. Received: {name!r}.{nearest(name, known)}")
+
+
 def not_installed(what: str, error: ImportError, *packages: str) -> ImportError:
     """Returns the error for a package that is missing, with what to install.
 
-    Args:
-        what: What needs it, in the plural.
-        error: Python's own error.
-        *packages: All that the purpose needs, by their names for pip.
+    `what`, in the plural, needs it; `packages` are all of the purpose, as pip has them.
     """
     return ImportError(
         f"{what} need the package {error.name}, which is not installed. Install it: "
@@ -44,19 +47,14 @@ def not_installed(what: str, error: ImportError, *packages: str) -> ImportError:
     )
 
 
-def short(value: object, limit: int = 80) -> str:
+def short(value: object) -> str:
     """Returns the repr of a value, cut where it is longer than a line of a message."""
     text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def explained_lookup(package: str, lookup: Callable[[str], Any]) -> Callable:
-    """Returns a lazy package's `__getattr__` that says how to get what is missing.
-
-    Args:
-        package: The package's name.
-        lookup: Its `__getattr__`, which imports what a name stands for.
-    """
+    """Returns a lazy package's `__getattr__`, which says how to get what is missing."""
 
     def find(name):
         try:
@@ -87,13 +85,7 @@ def require(holds: bool, rule: str, **received: Any) -> None:
 def as_integer(name: str, value: object, remedy: str = "") -> int:
     """Returns a positive whole number of any kind, NumPy's for one, as an int.
 
-    Args:
-        name: The argument's name, for the message.
-        value: What was given; True is no number.
-        remedy: A sentence that ends the message.
-
-    Raises:
-        ValueError: If the value is no whole number, or below 1.
+    Anything else, True too, raises a ValueError: of the argument `name`, with `remedy`.
     """
     number = integer_or_none(value)
     if number is None or number < 1:

@@ -31,14 +31,7 @@ class DiskFull(OSError):
 
 @contextlib.contextmanager
 def disk_full_explained(path: str | os.PathLike) -> Iterator[None]:
-    """Lets errors of any library that come from a full disk be one line.
-
-    Args:
-        path: What is written while the block runs.
-
-    Raises:
-        DiskFull: If there is no room.
-    """
+    """Makes any library's error a one-line `DiskFull` where a path has no room."""
     try:
         yield
     except DiskFull as error:
@@ -144,9 +137,8 @@ def temporary_folder() -> Iterator[Path]:
 def _locked(folder: str | os.PathLike) -> Iterator[None]:
     """Has the system's lock of a folder; it ends with the process, killed or not.
 
-    Raises:
-        BlockingIOError: If another one has it.
-        OSError: If there is no such folder, or its file system has no locks.
+    Raises a BlockingIOError if another one has it, and another OSError if there is no
+    such folder, or its file system has no locks.
     """
     if fcntl is None:
         yield
@@ -210,12 +202,8 @@ def _clear_leftovers(path: Path) -> None:
 def locked_folder(folder: str | os.PathLike, what: str) -> Iterator[None]:
     """Keeps others that call this out of an existing folder while the block runs.
 
-    Args:
-        folder: The folder; the file `HOLDER` in it says whose it is.
-        what: What the folder is, for the message.
-
-    Raises:
-        BlockingIOError: If another process is in it, or another thread.
+    The file `HOLDER` in it says whose it is. Raises a BlockingIOError if another
+    process is in it, or another thread; `what` is the folder, for the message.
     """
     holder = Path(folder) / HOLDER
     with contextlib.ExitStack() as lock:
@@ -278,13 +266,8 @@ def write_json(
 def parse_json(content: str | bytes, what: str, deepest: int | None = 32) -> object:
     """Returns the value of a JSON text that anybody may have written.
 
-    Args:
-        content: The text.
-        what: What it is, the beginning of a message.
-        deepest: How deep it may be nested; None is any depth.
-
-    Raises:
-        ValueError: If it is no JSON, or nested deeper.
+    Raises a ValueError, which begins with `what` it is, if it is no JSON, or nested
+    deeper than `deepest`, where that is not None.
     """
     try:
         value = json.loads(content)
@@ -312,9 +295,7 @@ def check_depth(value: object, what: str, deepest: int = 32) -> None:
 def read_json(path: str | os.PathLike) -> object:
     """Returns the value of a JSON file that anybody may have written.
 
-    Raises:
-        ValueError: If it is no JSON, or more than any of ours.
-        OSError: If it cannot be read.
+    Raises a ValueError if it is no JSON, or more than any of ours.
     """
     with open(path, "rb") as file:
         content = file.read(2**24 + 1)

@@ -13,6 +13,9 @@ import flatbuffers
 import numpy as np
 
 _MARK = b"TFL3"
+# What reading a file raises whose parts are missing or contradict each other.
+_DAMAGE = (LookupError, TypeError, AttributeError, ValueError, MemoryError)
+_DAMAGE += (struct.error,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,17 +89,10 @@ def read_tflite(source: bytes | str | os.PathLike) -> TFLiteContents:
 
 @contextlib.contextmanager
 def _damage_named(source):
-    """Lets errors of a file whose parts are missing or contradict each other say so."""
+    """Lets errors of a damaged file say which it is."""
     try:
         yield
-    except (
-        struct.error,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        MemoryError,
-    ) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"The .tflite file is damaged or truncated. Received: {_named(source)}"
         ) from error

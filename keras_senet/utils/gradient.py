@@ -6,12 +6,7 @@ import keras
 
 
 def gradient(function: Callable, x):
-    """Returns the gradient of `function(x)`, one number, with respect to a tensor.
-
-    Args:
-        function: Takes a tensor like `x` and returns a scalar tensor.
-        x: A tensor of a floating-point type.
-    """
+    """Returns the gradient of `function(x)`, a scalar tensor, at a floating-point x."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -94,10 +94,8 @@ def graph_of(model: keras.Model) -> keras.Model:
 class Interface:
     """What a model takes and returns.
 
-    Attributes:
-        structure: Its inputs as `model.input` has them.
-        inputs: (name, shape with the batch, dtype) of each.
-        outputs: The names of the outputs, in the model's order, each once.
+    Its inputs as `model.input` has them, (name, shape with the batch, dtype) of each,
+    and the names of the outputs, in the model's order, each once.
     """
 
     structure: Any
@@ -109,16 +107,9 @@ def interface(model: keras.Model, image_size=None, batch_size=None) -> Interface
     """Returns what a functional or sequential model takes and returns.
 
     A single input is called "images"; several have their own names, without what
-    TensorFlow's names may not have.
-
-    Args:
-        model: The model.
-        image_size: Height and width that images get where the model leaves them open.
-        batch_size: The size of the batch. `None` is the model's.
-
-    Raises:
-        ValueError: If the inputs are not known, or a size is not positive or
-            contradicts them.
+    TensorFlow's names may not have. Images get the `image_size`, (height, width) or
+    one number, where the model leaves it open. Raises a ValueError if the inputs are
+    not known, or a size is not positive or contradicts them.
     """
     check_known_inputs(model)
     graph = graph_of(model)

@@ -15,9 +15,7 @@ def in_markdown(name: str) -> str:
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence]) -> str:
     """Returns a table, whose cells are shown as they are.
 
-    Args:
-        columns: Names of the columns; ">" before a name aligns the column right.
-        rows: The cells of each row.
+    ">" before the name of a column aligns it right.
     """
     lines = [
         [column.removeprefix(">") for column in columns],

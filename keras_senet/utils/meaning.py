@@ -11,8 +11,7 @@ from keras_senet.utils import graph
 def outputs_of(activation: Any) -> str | None:
     """Returns what outputs behind an activation mean, or None where it does not tell.
 
-    Args:
-        activation: What `keras.activations.get` takes; None and "linear" are logits.
+    None and "linear", as `keras.activations.get` takes them, are logits.
     """
     function = keras.activations.get(activation)
     known = {

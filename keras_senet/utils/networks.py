@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from keras_senet.utils.errors import nearest
+from keras_senet.utils.errors import check_known
 
 
 @functools.cache
@@ -33,8 +33,4 @@ def matching_networks(pattern: str) -> list[str]:
 def check_network(name: str, networks: Iterable[str] | None = None) -> None:
     """Raises a ValueError unless a network, by default a known one, has the name."""
     networks = known_networks() if networks is None else networks
-    if name not in networks:
-        raise ValueError(
-            "The network must be one of keras_senet.list_models(). "
-            f"Received: {name!r}.{nearest(name, networks)}"
-        )
+    check_known(name, networks, "The network must be one of keras_senet.list_models()")

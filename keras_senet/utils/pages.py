@@ -9,12 +9,7 @@ from keras_senet.utils.files import atomic_path
 def read_block(page: str | os.PathLike, name: str) -> tuple[str, str, str]:
     """Returns what stands before two marks of a page, between and behind them.
 
-    Args:
-        page: A file with `<!-- NAME -->` and, behind it, `<!-- end of the NAME -->`.
-        name: What the marks are called.
-
-    Raises:
-        ValueError: If the page does not have these marks, each once.
+    They are `<!-- NAME -->` and, behind it, `<!-- end of the NAME -->`, each once.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of the {name} -->"
     content = Path(page).read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ def draw_predictions(
         images: Raw images (N, H, W, 1 or 3), 0..255.
         labels: The classes, N integers.
         class_names: Names of the classes.
-        path: The file to write; an older one is replaced.
+        path: The file; an older one is replaced.
         title: Stands above the images.
     """
     import numpy as np
@@ -48,10 +48,9 @@ def draw_predictions(
     for axes, score, image, label in zip(grid, scores, images, labels, strict=False):
         top = int(np.argmax(score))
         axes.imshow(image.squeeze().astype("uint8"), cmap="gray", vmin=0, vmax=255)
-        text = f"{class_names[top]}, {100 * score[top]:.0f} %"
+        text, color = f"{class_names[top]}, {100 * score[top]:.0f} %", _RIGHT
         if top != label:
-            text += f"\n(is {class_names[label]})"
-        color = _RIGHT if top == label else _WRONG
+            text, color = f"{text}\n(is {class_names[label]})", _WRONG
         axes.set_title(text, fontsize=8, color=color)
     figure.suptitle(title, fontsize=11)
     with atomic_path(path, overwrite=True) as temporary:
@@ -61,10 +60,7 @@ def draw_predictions(
 def draw_confusion(names: Sequence[str], counts: np.ndarray, title: str) -> Figure:
     """Draws a confusion matrix, each row in shares of its class.
 
-    Args:
-        names: Names of the classes.
-        counts: Numbers of images: row true, column predicted.
-        title: Stands above the matrix.
+    `counts` are numbers of images: row true, column predicted.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -82,34 +78,20 @@ def draw_confusion(names: Sequence[str], counts: np.ndarray, title: str) -> Figu
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
     if len(names) <= 20:
+        centred = {"ha": "center", "va": "center", "fontsize": 8}
         for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
-                axes.text(
-                    column,
-                    row,
-                    f"{100 * share:.0f}",
-                    ha="center",
-                    va="center",
-                    color="black" if share > 0.5 else "white",
-                    fontsize=8,
-                )
+                color = "black" if share > 0.5 else "white"
+                axes.text(column, row, f"{100 * share:.0f}", color=color, **centred)
     return figure
 
 
 def save_figure(
-    figure: Figure,
-    path: str | os.PathLike,
-    *,
-    dpi: int = 120,
-    format: str | None = "png",
+    figure: Figure, path: str | os.PathLike, *, dpi: int = 120, format="png"
 ) -> None:
-    """Writes a figure. A `$` in the name of a class begins no formula.
+    """Writes a figure, whose texts are plain then: a `$` in a name begins no formula.
 
-    Args:
-        figure: It is changed: its texts are plain then.
-        path: The file to write.
-        dpi: Pixels an inch.
-        format: As of matplotlib; None is what the file's ending says.
+    For the format None, the file's ending says it.
     """
     from matplotlib.text import Text
 

@@ -44,19 +44,12 @@ _WIDE = 700  # pixels
 
 
 class Picture(NamedTuple):
-    """A picture of a page.
-
-    Attributes:
-        png: The bytes of a PNG file.
-        alt: What it shows, for readers who do not see it.
-        text: What the reader learns from it.
-        file: Its name beside the page, for Markdown.
-    """
+    """A picture of a page."""
 
     png: bytes
-    alt: str
-    text: str
-    file: str = ""
+    alt: str  # what it shows, for readers who do not see it
+    text: str  # what the reader learns from it
+    file: str = ""  # its name beside the page, for Markdown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,10 +124,8 @@ def write_report_files(
 ) -> None:
     """Writes report.html for people, and report.md and classes.csv for programs.
 
-    Args:
-        folder: An existing folder; older files of these names are replaced.
-        report: The report, without the table of the classes.
-        classes: The figures of each class by name, see `as_text`.
+    The folder exists; older files in it are replaced. `classes` are the figures of each
+    class by name, see `as_text`, which the report does not have yet.
     """
     rows = [tuple(classes[0]), *(tuple(row.values()) for row in classes)]
     write_csv(folder / "classes.csv", rows)
