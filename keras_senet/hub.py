@@ -337,7 +337,8 @@ pipeline_tag: image-{"classification" if card.include_top else "feature-extracti
 {text}{markdown_table(("", ""), rows.items())}
 
 {images}
-EXIF orientation is not applied.
+`keras_senet` turns photographs as their EXIF orientation says; a SavedModel of the
+network does not.
 
 Architecture:
 

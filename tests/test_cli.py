@@ -203,6 +203,11 @@ def test_outputs_without_names_are_numbered(tmp_path):
     assert predict._names(None, 1000, "x") == [*map(str, range(1000))]
     (tmp_path / "names.txt").write_text("cat\ndog\n\n \n")
     assert predict._read_labels(tmp_path / "names.txt") == ("cat", "dog")
+    (tmp_path / "NAMES.JSON").write_text('["cat", "dog"]')
+    assert predict._read_labels(tmp_path / "NAMES.JSON") == ("cat", "dog")
+    (tmp_path / "names.json").write_text('["cat", ["dog"]]')
+    with pytest.raises(ValueError, match="JSON list of class names"):
+        predict._read_labels(tmp_path / "names.json")
 
 
 def test_of_two_classes_top_1_is_shown_once():

@@ -197,3 +197,12 @@ def test_no_gpu_is_no_error(line):
 def test_errors_of_either_form_are_errors():
     for line in ("E0000 00:00:1.2 3 x.cc:1] no", "2026-01-01 00:00:00.1: E x.cc:1] no"):
         assert not re.match(_NOTE, line.encode())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_who_reads_no_more_ends_it_with_141():
+    command = f"{sys.executable} -c 'import sys, keras_senet_command as k;"
+    command += " sys.exit(k.main())' list --weights"
+    shell = f"{command} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")

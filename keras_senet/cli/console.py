@@ -25,6 +25,9 @@ def make_console():
             texts = (visible(o) if isinstance(o, str) else o for o in objects)
             super().print(*texts, **options)
 
+        def on_broken_pipe(self):  # rich would end the process with 1
+            raise
+
     return NamesAreData(width=width, highlight=False, markup=False)
 
 

@@ -148,7 +148,8 @@ class Export:
         if self.quantization != "int8" or targets is None:
             raise ValueError(
                 "`max_accuracy_loss` needs quantization int8 and data with the model's "
-                f"classes. Received: quantization={self.quantization!r}, "
+                "classes, one label an image. Received: "
+                f"quantization={self.quantization!r}, "
                 f"data={self.data!r}"
             )
         found = keras_senet.search_int8(

@@ -142,13 +142,13 @@ def _names(names, classes, model) -> list[str]:
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     """Reads class names: a JSON list, or a text with one name a line."""
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         labels = read_json(path)
     else:
         try:
             labels = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
         except ValueError as error:
             raise ValueError(f"{path} must be UTF-8 text: {error}") from error
-    if not isinstance(labels, list):
+    if not isinstance(labels, list) or not all(isinstance(x, str) for x in labels):
         raise ValueError(f"{path} must hold a JSON list of class names.")
-    return tuple(map(str, labels))
+    return tuple(labels)

@@ -161,7 +161,7 @@ def _selector(after, nets):
             f"Received: after={after!r}"
         )
     wanted = set(after)
-    for name in sorted(wanted):
+    for name in sorted(wanted, key=str):
         check_known(name, names, "`after` must name layers that the model calls")
     return lambda layer: layer.name in wanted
 

@@ -78,7 +78,8 @@ def class_numbers(labels: np.ndarray) -> np.ndarray:
         found = labels.argmax(-1) if (labels.max(-1) == 1).all() else labels
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ValueError(
-            "Labels must be integers, one for each image, or one-hot rows. Received: "
+            "Labels must be integers, one for each image, or one-hot rows: images with "
+            "several labels have no place here. Received: "
             f"labels of shape {labels.shape} and type {labels.dtype}"
         )
     return found
