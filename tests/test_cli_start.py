@@ -206,3 +206,39 @@ def test_who_reads_no_more_ends_it_with_141():
     shell = f"{command} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "keras-senet: error: interrupted\n"),
+        (signal.SIGTERM, 143, ""),
+    ],
+)
+def test_what_a_callback_of_the_collector_drops_is_said_again(number, code, said):
+    program = f"""
+import gc, os, signal, sys, time
+from keras_senet.cli import command, quiet
+
+def slow(phase, info):
+    if phase == "start" and not sent:
+        sent.append(True)
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.1)
+
+def work(arguments):
+    gc.callbacks.append(slow)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.01)
+    return 0
+
+sent, command._dispatch = [], work
+sys.unraisablehook = lambda _: None
+sys.exit(command.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (code, said)

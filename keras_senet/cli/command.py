@@ -100,7 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(text, 1)
     finally:
         if argv is None:  # What is left to do is short.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for name in ("SIGINT", "SIGALRM"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _lost_output():
@@ -124,14 +126,33 @@ def _watch_signals():
 
     def interrupt(*_):
         interrupts.append(True)
-        raise KeyboardInterrupt
+        _insist(KeyboardInterrupt())
 
     def terminate(*_):
-        sys.exit(143)
+        _insist(SystemExit(143))
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, terminate)
     return interrupts
+
+
+def _insist(stop: BaseException):
+    """Raises an exception, and once more each second until it is on its way.
+
+    Python drops what is raised in a destructor or in a callback of its collector.
+    """
+
+    def again(*_):
+        error = sys.exc_info()[1]
+        while error is not None and not isinstance(error, type(stop)):
+            error = error.__context__
+        if error is None:
+            raise stop
+
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    raise stop
 
 
 def _dispatch(arguments):

@@ -46,11 +46,15 @@ def be_quiet() -> None:
     except OSError:  # a process without standard error
         return
     notes, write_end = os.pipe()
+    # Blocked in the other process from its first moment: they are meant for this one.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    own = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     # A process, because a thread would end with this one, and with it the last error.
     relay = os.fork()
     if relay == 0:
         os.close(write_end)
         _relay(notes, terminal)
+    signal.pthread_sigmask(signal.SIG_SETMASK, own)
     os.close(notes)
     os.dup2(write_end, 2)
     os.close(write_end)
@@ -62,8 +66,6 @@ def be_quiet() -> None:
 def _relay(notes, terminal):
     """Passes on until every process that writes has ended, then ends its own."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_IGN)  # meant for the command
         os.closerange(0, 3)
         dropped = False
         with os.fdopen(notes, "rb") as lines:
