@@ -190,6 +190,11 @@ def train(
     if checkpoint_every is not None:
         as_integer("checkpoint_every", checkpoint_every)
     strategy = strategy or make_strategy()
+    if tf.distribute.has_strategy() and tf.distribute.get_strategy() is not strategy:
+        raise ValueError(
+            "A training enters the scope of its strategy itself. Received: a call in "
+            "the scope of another one. Call it outside, and pass `strategy`."
+        )
     folder = RunFolder(run_folder)
     if not resume and is_chief(strategy):
         folder.check_new()

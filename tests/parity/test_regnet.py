@@ -47,6 +47,7 @@ def test_timm(name, images, tmp_path, report):
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.filterwarnings("ignore:.*has no SE")  # RegNetX
 def test_torchvision(name, images, tmp_path, report):
     import _references
     import torch

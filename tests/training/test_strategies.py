@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_senet.training import Recipe, train
 from keras_senet.training.strategies import evaluation_batch_sizes, make_strategy
 
 
@@ -120,3 +121,11 @@ def test_two_devices_train_as_one(tmp_path):
     for name in one.files:
         np.testing.assert_allclose(two[name], one[name], atol=1e-3, err_msg=name)
     assert one["loss"][1] < one["loss"][0]
+
+
+def test_a_training_in_another_scope_is_refused(tmp_path):
+    other = tf.distribute.OneDeviceStrategy("CPU:0")
+    recipe = Recipe(model="se_resnet20", data="bundled")
+    with other.scope(), pytest.raises(ValueError, match="scope of another one"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
