@@ -155,7 +155,7 @@ def test_what_tensorflow_says_of_itself_is_dropped(monkeypatch, capfd, tmp_path)
     def export(model, path, *_, **__):
         Path(path).touch()
 
-    monkeypatch.setattr(through_keras, "ready", ready)
+    monkeypatch.setattr(through_keras, "inference_form", ready)
     monkeypatch.setattr(through_keras, "_check", lambda *_: None)
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
     monkeypatch.setattr(keras.Model, "export", export)

@@ -16,10 +16,12 @@ def is_at_chance(right: float, images: float, share: float) -> bool:
     """Whether an accuracy could be that of always naming the most frequent class.
 
     That class has the `share` of the held-out images. What halves the errors of that
-    is better, however few the images are.
+    on ten images or more is better.
     """
-    uncertain = _ERRORS * np.sqrt(share * (1 - share) / images)
-    return not right > share + min(uncertain, (1 - share) / 2)  # nor is NaN
+    margin = _ERRORS * np.sqrt(share * (1 - share) / images)
+    if images >= _FEW:
+        margin = min(margin, (1 - share) / 2)
+    return not right > share + margin  # nor is NaN
 
 
 def find_doubts(
