@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_senet.training import Recipe, train
+from keras_senet.training import Recipe, train, trainer
+from keras_senet.training.run_folder import RunFolder
 from keras_senet.training.strategies import evaluation_batch_sizes, make_strategy
 
 
@@ -129,3 +130,14 @@ def test_a_training_in_another_scope_is_refused(tmp_path):
     with other.scope(), pytest.raises(ValueError, match="scope of another one"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_who_is_not_the_chief_writes_into_a_folder_that_vanishes(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "is_chief", lambda strategy: False)
+    run = RunFolder(tmp_path / "run")
+    with trainer._written_folder(run, None, resume=False) as folder:
+        own = folder.path
+        assert own.is_dir()
+        assert own != run.path
+    assert not own.exists()
+    assert not run.path.exists()
