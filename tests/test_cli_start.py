@@ -242,3 +242,16 @@ sys.exit(command.main())
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
     )
     assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_signal_in_the_first_moment_of_the_relay_is_not_its_own():
+    done = _run(
+        "import os, signal\n"
+        "from keras_senet.cli import quiet\n"
+        "def relay(*_):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os._exit(0)\n"
+        "quiet._relay = relay\n"
+        "quiet.be_quiet()"
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -497,3 +497,11 @@ def test_a_detour_around_a_bias_hides_no_place(size):
     blocks = _blocks(keras_senet.graft(network))
     assert len(blocks) == 13
     assert {block.data_format for block in blocks} == {"channels_first"}
+
+
+def test_layers_instead_of_their_names_are_said_to_be_none():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="a")(inputs))
+    for wanted in (model.layers, [1, "a"]):
+        with pytest.raises(ValueError, match="`after` must name layers"):
+            keras_senet.graft(model, wanted)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_senet.data import open_arrays, open_source
 from keras_senet.data.bundled import CLASS_NAMES, arrays
-from keras_senet.training import FinetuneRecipe, finetune, report
+from keras_senet.training import FinetuneRecipe, finetune, finetuning, report
 from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
 from keras_senet.training.finetuning import class_accuracy_of, predicted_of
 from keras_senet.training.network import weights_file
@@ -91,12 +91,16 @@ def test_what_was_chosen_by_the_held_out_images_is_said(phases, early, probe, ch
     assert chosen is None or f"{chosen} was chosen" in text
 
 
-@pytest.mark.slow
-def test_several_labels_an_image(tmp_path):
+def test_several_labels_an_image(tmp_path, monkeypatch):
+    said, judged = [], []
+    monkeypatch.setattr(finetuning, "is_no_better", lambda *a: judged.append(a))
     images, numbers = bundled(100, classes=3)
     labels = np.eye(3)[numbers]
     labels[:, 2] = 1
-    result = finetune((images, labels), tmp_path / "run", probe=True, **PRESET)
+    options = {"probe": True, "say": said.append, **PRESET}
+    result = finetune((images, labels), tmp_path / "run", **options)
+    assert judged[0][-1] == result.evaluation.mean_average_precision
+    assert any("of the held-out labels right" in text for text in said)
     assert result.source.multi_label
     assert result.accuracy == pytest.approx(result.probe_accuracy)
     text = result.report.read_text()
