@@ -57,8 +57,8 @@ def excite(y, normalized: Normalized, gate: Callable, variables: Sequence):
     for x is a linear function of d and x, one pass over memory. Separately each
     would make passes of its own, and `y` would have to be kept.
 
-    There is no second derivative, and with respect to `y` the gradient is None: it goes
-    straight to x, gamma and beta. Networks with `fused=False` have both.
+    A second derivative is an error, and with respect to `y` the gradient is None: it
+    goes straight to x, gamma and beta. Networks with `fused=False` have both.
 
     `gate` makes the gates from the means, both (N, 1, 1, C), and reads `variables`.
     """
@@ -99,13 +99,27 @@ def excite(y, normalized: Normalized, gate: Callable, variables: Sequence):
                 slope,
                 (shift - d_beta / count) * gamma / deviation - slope * mean,
             )
-            return d_x, d_gamma, d_beta, *d_weights
+            return _only_first(d_x, d_gamma, d_beta, *d_weights)
 
         return y * gates, gradient
 
     weights = [v.value for v in variables]
     read = [normalized.gamma, normalized.beta, *weights]
     return scaled(normalized.x, *map(tf.convert_to_tensor, read))
+
+
+@tf.custom_gradient
+def _only_first(*gradients):
+    """Returns the gradients, which miss that mean and deviation depend on x."""
+
+    def gradient(*_):
+        raise NotImplementedError(
+            "Batch normalization and SE in TensorFlow's fused kernels have no second "
+            "derivative in training. Build the network with fused=False, or use "
+            "keras.layers.BatchNormalization before SqueezeExcite."
+        )
+
+    return gradients, gradient
 
 
 def _total(x):

@@ -19,7 +19,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     In a training step, a `SqueezeExcite` after this layer shares its gradient and
     stores no map of its own. This has two limits: the gradient with respect to the
-    output of this layer is None, and there is no second derivative. If you need them,
+    output of this layer is None, and a second derivative is an error. If you need them,
     use `keras.layers.BatchNormalization` (in a constructor, `fused=False`).
 
     Reference: Ioffe and Szegedy, [Batch Normalization](

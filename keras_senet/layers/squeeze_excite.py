@@ -145,8 +145,11 @@ class SqueezeExcite(keras.layers.Layer):
         # What a BatchNormalization left, on TensorFlow and in training only.
         normalized = getattr(inputs, "_keras_senet_normalized", None)
         form = (self.squeeze, self.data_format, self.compute_dtype)
-        own = type(self).excitation is SqueezeExcite.excitation
-        if normalized is None or not own or form != _FUSED:
+        # A layer may keep values, add a loss or be another function in training.
+        plain = type(self).excitation is SqueezeExcite.excitation and not any(
+            isinstance(part, keras.Layer) for part in (self.activation, self.gate)
+        )
+        if normalized is None or not plain or form != _FUSED:
             return inputs * self.excitation(inputs)
         from keras_senet.layers import _tensorflow as kernels
 

@@ -356,3 +356,71 @@ def test_an_excitation_of_ones_own_is_used_in_training():
     y = BatchNormalization()(x, training=True)
     expected = tf.identity(y) * block.excitation(tf.identity(y))
     np.testing.assert_allclose(block(y), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("argument", ["activation", "gate"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.Dropout(0.5, seed=1),
+        keras.layers.BatchNormalization,
+        lambda: keras.layers.ActivityRegularization(l2=0.1),
+        keras.layers.PReLU,
+    ],
+)
+def test_a_layer_as_activation_or_gate_does_what_it_does_alone(maps, argument, make):
+    """It has random states, averages, losses, or variables that `call` makes."""
+    x, d = (tf.constant(m, "float32") for m in maps)
+    results = []
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
+        keras.utils.set_random_seed(0)
+        se = SqueezeExcite(4, **{argument: make()})
+        x_variable, normalization = tf.Variable(x), kind()
+        for _ in range(2):
+            with tf.GradientTape() as tape:
+                y = se(normalization(x_variable, training=True), training=True)
+            weights = [v.value for v in se.trainable_variables]
+            gradients = tape.gradient(y, [x_variable, *weights], d)
+        states = [v.value for v in se.non_trainable_variables]
+        results.append([y, *gradients, *states, *se.losses])
+    for fused, own in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, own, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_second_derivative_is_right_or_an_error(maps, fused, compiled):
+    kind = BatchNormalization if fused else keras.layers.BatchNormalization
+    model, x = block(kind, "float32"), tf.Variable(maps[0], dtype="float32")
+
+    def penalty():
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                y = tf.reduce_sum(model(x, training=True) ** 3)
+            first = inner.gradient(y, x)
+            value = tf.reduce_sum(first**2)
+        return outer.gradient(value, x)
+
+    run = tf.function(penalty) if compiled else penalty
+    if fused:
+        with pytest.raises(NotImplementedError, match="fused=False"):
+            run()
+    else:
+        assert np.isfinite(run()).all()
+
+
+def test_a_tape_that_persists_or_another_one_around_it_changes_nothing(maps):
+    model, x = (
+        block(BatchNormalization, "float32"),
+        tf.Variable(maps[0], dtype="float32"),
+    )
+    run = tf.function(lambda: model(x, training=True))
+    weights = [v.value for v in model.trainable_variables]
+    for call in (run, run.python_function):
+        with tf.GradientTape() as plain:
+            y = call()
+        expected = plain.gradient(y, [x, *weights])
+        with tf.GradientTape(), tf.GradientTape(persistent=True) as tape:
+            y = call()
+        for a, b in zip(tape.gradient(y, [x, *weights]), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
