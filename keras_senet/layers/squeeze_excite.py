@@ -164,7 +164,17 @@ class SqueezeExcite(keras.layers.Layer):
         Returns:
             A tensor of the compute type with the axes of the input. The spatial axes
             have length 1; with `squeeze="none"`, they have that of the input.
+
+        Raises:
+            ValueError: If the maps are symbolic: Keras would save what makes the gates
+                apart from this layer, and could not load it.
         """
+        if isinstance(inputs, keras.KerasTensor):
+            raise ValueError(
+                "`excitation` takes arrays and tensors. Received: a symbolic tensor of "
+                f"shape {inputs.shape}. For a model that returns gates, take them from "
+                f"keras_senet.fold(model): get_layer({self.name!r}).input[1]."
+            )
         if not self.built:
             self.build(inputs.shape)
         # The two convolutions run channels last: after the squeeze that costs nothing,

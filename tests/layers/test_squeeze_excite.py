@@ -306,3 +306,23 @@ def test_backends_agree(backend, tmp_path):
 
 def test_public_name():
     assert keras_senet.SqueezeExcite is SqueezeExcite
+
+
+def test_gates_in_a_graph_come_from_the_folded_network(tmp_path):
+    """Keras saved those of `excitation` to files that it could not load."""
+    inputs = keras.Input((8, 8, 6))
+    x = keras_senet.SqueezeExcite(2, name="se")(keras.layers.Conv2D(6, 3)(inputs))
+    model = keras.Model(inputs, keras_senet.SqueezeExcite(3, name="other")(x))
+    layer = model.get_layer("se")
+    with pytest.raises(ValueError, match=r"symbolic.*get_layer\('se'\)\.input\[1\]"):
+        layer.excitation(layer.input)
+    folded = keras_senet.fold(model)
+    gates = [folded.get_layer(name).input[1] for name in ("se", "other")]
+    both = keras.Model(folded.input, [folded.output, *gates])
+    both.save(tmp_path / "gates.keras")
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 6)).astype("float32")
+    _, first, second = keras.models.load_model(tmp_path / "gates.keras")(images)
+    maps = model.get_layer(index=1)(images)
+    np.testing.assert_allclose(first, layer.excitation(maps), rtol=1e-5)
+    expected = model.get_layer("other").excitation(layer(maps))
+    np.testing.assert_allclose(second, expected, rtol=1e-5)
