@@ -348,7 +348,8 @@ class Card:
         """
         from keras_senet.utils.meaning import takes_raw_images
 
-        card, seen = getattr(model, "card", None), cls.seen(model)
+        is_network, seen = hasattr(model, "checked_card"), cls.seen(model)
+        card = model.checked_card() if is_network else getattr(model, "card", None)
         if not isinstance(card, cls):
             return seen
         card = card.completed(seen)._corrected(seen)

@@ -30,8 +30,9 @@ class Network(keras.Model):
     """A functional `keras.Model` with a `keras_senet.Card`.
 
     `save` and `load_model` (with keras_senet imported), `clone_model`, `copy.deepcopy`
-    and pickle keep the card. A clone with other layers is no network of a constructor,
-    and its card says what the layers show.
+    and pickle keep the card. A clone with other layers, and what is saved of a network
+    whose layers were changed, is no network of a constructor; its card says what the
+    layers show.
 
     Args:
         inputs: As for `keras.Model`.
@@ -54,12 +55,10 @@ class Network(keras.Model):
         if isinstance(card, Mapping):
             card = Card.parse(card, self.name)
         if card is None and old is not None:
-            self._card = old.card
+            # As if the old one's layers had been changed to these.
+            self._card, self._built_as = old.card, old._built_as
             card = Card.of(self)
-            if _kinds(old) != _kinds(self):
-                made = {"constructor": None, "architecture": None, "preset": None}
-                card = dataclasses.replace(card, **made)
-        self._card = card or Card.seen(self)
+        self._card, self._built_as = card or Card.seen(self), _computed(self)
 
     @property
     def card(self) -> Card:
@@ -72,6 +71,13 @@ class Network(keras.Model):
                 f"`card` must be a keras_senet.Card. Received: card={card!r}"
             )
         self._card = card
+
+    def checked_card(self) -> Card:
+        """Returns the card, without a constructor if layers have changed since it."""
+        if _computed(self) == self._built_as:
+            return self._card
+        made = {"constructor": None, "architecture": None, "preset": None}
+        return dataclasses.replace(self._card, **made)
 
     @property
     def architecture(self) -> Row | None:
@@ -111,7 +117,7 @@ class Network(keras.Model):
         super().save(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "card": self.card.to_json()}
+        return {**super().get_config(), "card": self.checked_card().to_json()}
 
     def _run_through_graph(self, *args, **kwargs):
         # `keras.models.clone_model` runs new layers through this graph, and makes the
@@ -175,18 +181,30 @@ def _cloned_from(outputs):
     return next(filter(None, found), None)
 
 
-def _kinds(model) -> list:
-    """Returns what each layer computes: its class and its arguments.
+# What only training sees, what files have no part of, and a name's own number.
+_UNSEEN_ENDS = ("dtype", "trainable", "_initializer", "_regularizer", "_constraint")
+_UNSEEN = {"momentum", "rate", "seed", "synchronized", "lora_rank", "lora_alpha"}
 
-    Without its type, and without what only training sees.
+
+def _computed(model) -> int | None:
+    """Returns a number for what all layers compute: their classes and arguments.
+
+    The activation of the outputs is left out, which the card's `outputs` says. None if
+    a layer cannot tell its arguments.
     """
-    ends = ("dtype", "trainable", "_initializer", "_regularizer", "_constraint")
-    return [
-        (type(layer), {k: v for k, v in config.items() if not k.endswith(ends)})
-        for layer in model.layers
-        if not isinstance(layer, keras.layers.InputLayer)
-        for config in [layer.get_config()]
-    ]
+    ends = {id(t._keras_history.operation) for t in keras.tree.flatten(model.output)}
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        try:
+            config = layer.get_config()
+        except NotImplementedError:
+            return None
+        unseen = _UNSEEN | ({"activation"} if id(layer) in ends else set())
+        names = [n for n in config if n not in unseen and not n.endswith(_UNSEEN_ENDS)]
+        found.append((type(layer), [(name, config[name]) for name in names]))
+    return hash(repr(found))
 
 
 def with_card(model: keras.Model, card: Card) -> keras.Model:

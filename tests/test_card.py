@@ -187,6 +187,58 @@ def test_a_clone_with_other_layers_is_no_network_of_a_constructor(tmp_path):
     assert _changed(model, **{name: dense}).card == model.card
 
 
+def _swish(model):
+    for layer in model.layers[:-1]:
+        if isinstance(layer, keras.layers.Activation):
+            layer.activation = keras.activations.swish
+
+
+def _epsilon(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.epsilon = 0.1
+
+
+def _gate(model):
+    layer = next(x for x in model.layers if isinstance(x, keras_senet.SqueezeExcite))
+    layer.gate = keras.activations.hard_sigmoid
+
+
+@pytest.mark.parametrize("change", [_swish, _epsilon, _gate])
+def test_layers_that_were_changed_are_no_network_of_a_constructor(tmp_path, change):
+    """Files of it opened as the network that the constructor builds."""
+    model = keras_senet.SEResNet20(weights="cifar10")
+    change(model)
+    assert (Card.of(model).constructor, Card.of(model).labels[0]) == (None, "airplane")
+    assert keras.models.clone_model(model).card.constructor is None
+    for write in (keras_senet.weights.save_weights, keras_senet.save_pretrained):
+        with pytest.raises(ValueError, match="layers as it built them"):
+            write(model, tmp_path / "a.weights.h5")
+    path = tmp_path / "a.keras"
+    model.save(path)
+    x = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+    runner = keras_senet.open_model(path)
+    assert runner.card.constructor is None
+    np.testing.assert_allclose(runner.predict(x), model.predict(x), atol=1e-6)
+
+
+def test_what_only_training_sees_may_be_changed(tmp_path):
+    model = keras_senet.SEResNet20(weights="cifar10", dropout_rate=0.2)
+    card = Card.of(model)
+    for layer in model.layers:
+        layer.trainable = False
+        for name in ("momentum", "rate", "kernel_regularizer"):
+            if hasattr(layer, name):
+                setattr(layer, name, 0.5 if name != "kernel_regularizer" else None)
+    model.layers[-1].enable_lora(2)
+    model.layers[-1].activation = keras.activations.linear
+    assert Card.of(model) == dataclasses.replace(card, outputs="logits")
+    path = keras_senet.weights.save_weights(model, tmp_path / "a.weights.h5")
+    again = keras_senet.open_model(path)
+    x = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(again.predict(x), model.predict(x), atol=1e-5)
+
+
 def test_another_head_has_neither_the_names_nor_the_meaning_of_the_old_one():
     model = keras_senet.SEResNet20(weights="cifar10", include_preprocessing=True)
     name = model.layers[-1].name

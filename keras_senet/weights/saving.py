@@ -35,8 +35,9 @@ def network_card(model: keras.Model, **changes) -> Card:
     card = Card.of(model)
     if card.constructor is None or card.architecture is None:
         raise ValueError(
-            "The model must be built by a constructor of keras_senet. Received: "
-            f"{model!r} named {model.name!r}. Save others with their own `save`."
+            "The model must be built by a constructor of keras_senet, and have its "
+            f"layers as it built them. Received: {model!r} named {model.name!r}. Save "
+            "others with their own `save`."
         )
     if is_quantized(model):
         raise ValueError(
