@@ -181,9 +181,10 @@ def _cloned_from(outputs):
     return next(filter(None, found), None)
 
 
-# What only training sees, what files have no part of, and a name's own number.
+# Arguments that inference does not see, or that are of Keras' own changes of weights.
 _UNSEEN_ENDS = ("dtype", "trainable", "_initializer", "_regularizer", "_constraint")
-_UNSEEN = {"momentum", "rate", "seed", "synchronized", "lora_rank", "lora_alpha"}
+_UNSEEN = {"momentum", "rate", "seed", "synchronized"}
+_UNSEEN |= {"lora_rank", "lora_alpha", "quantization_config"}
 
 
 def _computed(model) -> int | None:
