@@ -41,6 +41,8 @@ def test_the_right_file_passes(file, model, images, labels):
     assert 0 < report.file_latency < 1
     assert 0 < report.model_latency < 1
     report.raise_if_failed()
+    column = verify(model, file, images, labels[:, None], latency_runs=0)
+    assert column.file_accuracy == 10 / 12
     fields = json.loads(report.to_json())
     assert fields["file"] == str(file)
     assert fields["passed"] is True
