@@ -101,6 +101,11 @@ def test_every_form_of_data_gives_the_same(model, arrays):
         assert result.class_names[9] == "Ankle boot"
 
 
+def test_a_dataset_of_single_images_is_said(model, arrays):
+    with pytest.raises(ValueError, match=r"one label .* shape \(\)\. .*batch\(32\)$"):
+        evaluate(model, tf.data.Dataset.from_tensor_slices(arrays))
+
+
 @pytest.mark.parametrize("kind", ["keras", "saved_model", "tflite"])
 def test_every_file_of_a_model_gives_the_same(model, arrays, tmp_path, kind):
     names = [f"class {i}" for i in range(10)]

@@ -169,9 +169,11 @@ def _checked_pairs(batches) -> Iterator[tuple]:
 def _check_lengths(images, labels) -> None:
     shapes = [tuple(np.shape(part)) for part in (images, labels)]
     if shapes[0][:1] != shapes[1][:1]:
+        single = len(shapes[0]) <= 3 or not shapes[1]
+        remedy = ". Batch what has single images: dataset.batch(32)" if single else ""
         raise ValueError(
             "There must be one label for each image. Received: images of shape "
-            f"{shapes[0]} and labels of shape {shapes[1]}"
+            f"{shapes[0]} and labels of shape {shapes[1]}{remedy}"
         )
 
 
