@@ -20,7 +20,7 @@ from keras_senet.utils.labelled import read_labelled
 from keras_senet.utils.measures import ClassCounts, LabelCounts
 from keras_senet.utils.pictures import draw_confusion, save_figure
 from keras_senet.utils.records import Measured
-from keras_senet.views import as_source
+from keras_senet.views import as_source, in_range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -260,8 +260,9 @@ def evaluate(
     Raises:
         ValueError: If model and data have different classes or another order of them,
             the labels are of another kind than the outputs, there are no images, they
-            do not fit the model, or it says that it needs normalised images and not
-            how. If nothing is known about that, it gets raw images.
+            do not fit the model, arrays are not in the range of values that it takes,
+            or it says that it needs normalised images and not how. If nothing is known
+            about that, it gets raw images.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -288,7 +289,7 @@ def evaluate(
                 "`split`, `image_size` and `crop_fraction` are for a source, not for "
                 f"arrays and batches. Received: {', '.join(told)}"
             )
-        batches = read_labelled(data, batch_size, limit=limit)
+        batches = in_range(read_labelled(data, batch_size, limit=limit), runner.card)
     counts, record = ClassCounts(), Evaluation
     if runner.card.outputs == "sigmoid":
         counts, record = LabelCounts(), LabelEvaluation
