@@ -59,8 +59,13 @@ def open_weights(archive: zipfile.ZipFile) -> Iterator[h5py.File]:
     """Opens the HDF5 file in a .keras file.
 
     It is read in place, so that no name in the archive is ever a path.
+
+    Raises:
+        Unreadable: If there is none.
     """
-    info = archive.getinfo(WEIGHTS)
+    info = {member.filename: member for member in archive.infolist()}.get(WEIGHTS)
+    if info is None or not info.file_size:
+        raise Unreadable(f"its {WEIGHTS} is missing or empty")
     with archive.open(info) as member:
         if info.compress_type != zipfile.ZIP_STORED:
             # In a compressed file each step back starts again from the beginning.
@@ -73,7 +78,7 @@ def check_keras_file(path: Path) -> None:
     """Refuses a .keras file whose arrays or layers claim more than it can hold.
 
     Raises:
-        ImplausibleArchive: If they do.
+        ImplausibleArchive: If they do, or it has no arrays.
         zipfile.BadZipFile: If it is no archive; what else is wrong Keras says.
     """
     check_archive(path)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from keras_senet.card import Card
-from keras_senet.containers import CONFIG, KEY, WEIGHTS, h5_header, read_header
+from keras_senet.containers import CONFIG, KEY, h5_header, read_header
 from keras_senet.utils.errors import damaged, first_line, short
 from keras_senet.utils.files import ImplausibleArchive, check_archive
 from keras_senet.weights.claims import Budget, Unreadable, open_weights
@@ -255,8 +255,6 @@ def _read_zip(path: Path) -> _Content:
             if any(name.endswith("/data.pkl") for name in names):
                 return _read_torch(path)
             raise Unreadable("it is a zip file, but neither a .keras nor a .pth")
-        if WEIGHTS not in names:
-            raise Unreadable(f"it is a .keras file without {WEIGHTS}")
         with open_weights(archive) as file:
             arrays, _, header = _read_h5_file(file, path)
     return arrays, "keras", header

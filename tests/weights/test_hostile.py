@@ -275,7 +275,15 @@ def dense(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("weights", ["own", None, b"no HDF5"])
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_model_without_its_weights(dense, content, tmp_path):
+    """Its layers were said to be unknown."""
+    path = rewritten(dense, tmp_path / "a.keras", {"model.weights.h5": content})
+    for read in (keras_senet.open_model, read_file):
+        refused(read, path, r"its model\.weights\.h5 is missing or empty")
+
+
+@pytest.mark.parametrize("weights", ["own", b"no HDF5"])
 @pytest.mark.parametrize(
     ("old", "new"),
     [
