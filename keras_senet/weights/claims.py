@@ -20,8 +20,8 @@ from keras_senet.utils.files import (
     plausible_size,
 )
 
-# Each model within another is two.
-_MOST_DEPTH = 64
+# Groups in groups; each model within another is two.
+MOST_DEPTH = 64
 # What layers of Keras call the sizes of their arrays.
 _WIDTHS = {
     *("units", "filters", "depth_multiplier", "input_dim", "output_dim"),
@@ -110,8 +110,8 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     left, seen = [(file, 0)], {file}
     while left:
         group, depth = left.pop()
-        if depth > _MOST_DEPTH:
-            raise Unreadable(f"its groups are nested more than {_MOST_DEPTH} deep")
+        if depth > MOST_DEPTH:
+            raise Unreadable(f"its groups are nested more than {MOST_DEPTH} deep")
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue

@@ -332,6 +332,17 @@ def test_groups_of_a_model_nested_deep(dense, tmp_path):
     refused(keras_senet.open_model, path, "nested more than")
 
 
+def test_a_model_and_its_weights_may_be_nested_alike(tmp_path):
+    """The limit of the weights alone was half of the other."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    for _ in range(20):
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, model(inputs))
+    model.save(tmp_path / "a.keras")
+    assert keras_senet.open_model(tmp_path / "a.keras").card
+    assert len(read_file(tmp_path / "a.keras").arrays) == 2
+
+
 # --- safetensors and torch
 
 
