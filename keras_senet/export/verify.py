@@ -15,6 +15,7 @@ from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
 from keras_senet.surgery.fold import inference_form
+from keras_senet.utils.errors import is_integer, require
 from keras_senet.utils.labelled import without_column
 from keras_senet.utils.records import Measured
 
@@ -173,6 +174,7 @@ def verify(
     >>> report.passed
     True
     """
+    require(is_integer(latency_runs), "be an integer from 0", latency_runs=latency_runs)
     reference = open_model(inference_form(model, folded=False))
     images = np.asarray(images, "float32")
     candidate = open_model(file, threads=threads)

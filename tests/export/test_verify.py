@@ -265,6 +265,12 @@ def test_bad_arguments(model, images, served, tmp_path):
         verify(str(path), path, images)
 
 
+@pytest.mark.parametrize("runs", [True, -1])
+def test_latency_runs_are_a_number(model, images, runs):
+    with pytest.raises(ValueError, match=f"`latency_runs` must .* from 0.*={runs}"):
+        verify(model, model, images, latency_runs=runs)
+
+
 def test_maps_have_no_accuracy(images, tmp_path):
     inputs = keras.Input(images.shape[1:])
     model = keras.Model(inputs, keras.layers.Conv2D(len(images), 3)(inputs))
