@@ -18,9 +18,9 @@ class Evaluate:
         output: A new folder for the report: report.html and, for programs, report.md,
             classes.csv and evaluation.json. With one class for each image also
             confusion.png and the worst mistakes, worst.html and worst.png.
-        split: The split to evaluate on.
         precision: For an OpenVINO .xml file: "float32" or "bfloat16", if the processor
             supports it.
+        split: The split to evaluate on.
 
     Examples:
         keras-senet evaluate se_resnet20.cifar10 --data cifar10
@@ -30,6 +30,8 @@ class Evaluate:
     model: Positional[str]
     weights: str | None = None
     output: Path | None = None
+    trust: bool = False
+    precision: str | None = None
     data: str = "bundled"
     data_dir: Path | None = None
     split: str = "test"
@@ -37,8 +39,6 @@ class Evaluate:
     crop_fraction: float | None = None
     batch_size: int = 64
     limit: int | None = None
-    trust: bool = False
-    precision: str | None = None
 
     TITLES: ClassVar = {"data": "Images"}
 
