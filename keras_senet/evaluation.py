@@ -20,7 +20,17 @@ from keras_senet.utils.labelled import read_labelled
 from keras_senet.utils.measures import ClassCounts, LabelCounts
 from keras_senet.utils.pictures import draw_confusion, save_figure
 from keras_senet.utils.records import Measured
-from keras_senet.views import as_source
+from keras_senet.views import as_source, in_range
+
+# Why a figure is nan.
+NO_LABEL = "unknown (no image has a label)"
+NO_PAIR = "unknown (all images have the same label)"
+NO_MEANING = "unknown (nothing says what the outputs mean)"
+
+
+def in_words(template: str, value: float, unknown: str) -> str:
+    """Returns a figure in a template such as "{:.4f}", or why it is nan."""
+    return unknown if np.isnan(value) else template.format(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,9 +91,13 @@ class Evaluation(_Evaluated):
     def summary(self) -> str:
         """Returns the main figures in one line."""
         more = f"top-{self.top_k} {self.top5:.2%}, " if self.top_k > 1 else ""
+        loss, error = (
+            in_words("{:.4f}", value, NO_MEANING)
+            for value in (self.loss, self.calibration_error)
+        )
         return (
             f"{self.model}: top-1 {self.top1:.2%}, {more}"
-            f"loss {self.loss:.4f}, calibration error {self.calibration_error:.4f} on "
+            f"loss {loss}, calibration error {error} on "
             f"{self.images} images, {self.images_per_second:.0f} images/s"
         )
 
@@ -182,9 +196,10 @@ class LabelEvaluation(_Evaluated):
 
     def summary(self) -> str:
         """Returns the main figures in one line, of several labels their means."""
-        figures = f"mean average precision {self.mean_average_precision:.4f}"
+        mean = in_words("{:.4f}", self.mean_average_precision, NO_LABEL)
+        figures = f"mean average precision {mean}"
         if len(self.class_names) == 1:
-            figures = f"AUC {self.auc[0]:.4f}"
+            figures = f"AUC {in_words('{:.4f}', self.auc[0], NO_PAIR)}"
         return (
             f"{self.model}: accuracy {np.nanmean(self.accuracy):.2%}, {figures}, "
             f"loss {self.loss:.4f} on {self.images} images, "
@@ -193,10 +208,10 @@ class LabelEvaluation(_Evaluated):
 
     def findings(self) -> list[str]:
         """Returns sentences: how many labels are right, and which is the weakest."""
+        mean = in_words("{:.3f}", self.mean_average_precision, NO_LABEL)
         found = [
             f"{100 * np.nanmean(self.accuracy):.1f} % of the labels of "
-            f"{self.images:,} images are right; mean average precision "
-            f"{self.mean_average_precision:.3f}."
+            f"{self.images:,} images are right; mean average precision {mean}."
         ]
         if len(self.class_names) > 1 and not np.isnan(self.average_precision).all():
             worst = int(np.nanargmin(self.average_precision))
@@ -260,8 +275,9 @@ def evaluate(
     Raises:
         ValueError: If model and data have different classes or another order of them,
             the labels are of another kind than the outputs, there are no images, they
-            do not fit the model, or it says that it needs normalised images and not
-            how. If nothing is known about that, it gets raw images.
+            do not fit the model, arrays are not in the range of values that it takes,
+            or it says that it needs normalised images and not how. If nothing is known
+            about that, it gets raw images.
         OSError: If an image of a source cannot be read.
 
     Example:
@@ -288,7 +304,7 @@ def evaluate(
                 "`split`, `image_size` and `crop_fraction` are for a source, not for "
                 f"arrays and batches. Received: {', '.join(told)}"
             )
-        batches = read_labelled(data, batch_size, limit=limit)
+        batches = in_range(read_labelled(data, batch_size, limit=limit), runner.card)
     counts, record = ClassCounts(), Evaluation
     if runner.card.outputs == "sigmoid":
         counts, record = LabelCounts(), LabelEvaluation

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -213,26 +213,47 @@ def check_sample(batches: Sequence[np.ndarray], card: Card) -> None:
         raise ValueError(
             f"The representative images must differ from each other. {received}"
         )
+    _check_range(low, high, card, "representative images")
+
+
+def in_range(
+    batches: Iterable[tuple[np.ndarray, np.ndarray]], card: Card
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields batches (images, labels) that somebody passes as a model takes them.
+
+    Raises:
+        ValueError: After the last one, if their images are not in the range that the
+            card knows. A single batch may be dark.
+    """
+    low, high = np.inf, -np.inf
+    for images, labels in batches:
+        low, high = min(low, images.min()), max(high, images.max())
+        yield images, labels
+    _check_range(float(low), float(high), card, "images")
+
+
+def _check_range(low: float, high: float, card: Card, what: str) -> None:
+    """Raises unless the lowest and the highest value are as a model takes images."""
     limits, raw = card.input_range(), card.normalises
     if limits is None:
         return
     black, white = limits
+    received = f"Received: values from {low:g} to {high:g}."
     if raw and (low < black or high > white):
         raise ValueError(
-            "The model normalizes raw images (0 to 255) itself, so the representative "
-            f"images must not be normalized. {received} Pass the images as they are "
-            "in the files."
+            f"The model normalizes raw images (0 to 255) itself, so the {what} must "
+            f"not be normalized. {received} Pass the images as they are in the files."
         )
-    if raw and high <= 1:
+    if raw and 0 < high <= 1:
         raise ValueError(
-            "The model normalizes raw images (0 to 255) itself, but the representative "
-            f"images seem to be scaled to 0..1. {received} Multiply them by 255."
+            f"The model normalizes raw images (0 to 255) itself, but the {what} seem "
+            f"to be scaled to 0..1. {received} Multiply them by 255."
         )
     margin = _RANGE_MARGIN * (white - black)
     # Where black is negative, photographs have pixels that are, too.
     if low < black - margin or high > white + margin or low >= 0 > black:
         raise ValueError(
-            "The representative images must be normalized as in `model.preprocessing`: "
-            f"black is {black:.3g}, white is {white:.3g}. {received} Use "
+            f"The {what} must be normalized as in `model.preprocessing`: black is "
+            f"{black:.3g}, white is {white:.3g}. {received} Use "
             "keras_senet.preprocess_input(images, preset=model.preprocessing)."
         )

@@ -82,6 +82,21 @@ def test_arguments_and_options_say_what_they_take(show):
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("verb", "title", "options"),
+    [
+        ("evaluate", "Options", ("--trust", "--precision")),
+        ("benchmark", "Options", ("--trust",)),
+        ("train", "Epochs and batches", ("--linear-probe", "--head-epochs")),
+    ],
+)
+def test_options_stand_under_their_title(show, verb, title, options):
+    """How a file is opened was among the images, and what is timed."""
+    (group,) = re.findall(rf"^{title}:\n((?:  .*\n)*)", show(verb), re.M)
+    for option in options:
+        assert f"  {option} " in group or f"  {option}," in group, group
+
+
 @pytest.mark.parametrize("words", ["train", "finetune x", "benchmark data"])
 def test_the_options_of_a_network_appear_when_it_is_named(show, words):
     text = show(*words.split())

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_senet
-from keras_senet.card import Card
+from keras_senet.card import Card, Preprocessing
 from keras_senet.cli import main
 from keras_senet.data import open_source
 from keras_senet.evaluation import Evaluation, evaluate
@@ -99,6 +99,41 @@ def test_every_form_of_data_gives_the_same(model, arrays):
         np.testing.assert_array_equal(result.confusion, expected.confusion)
         assert result.data == "bundled"
         assert result.class_names[9] == "Ankle boot"
+
+
+def test_a_dataset_of_single_images_is_said(model, arrays):
+    with pytest.raises(ValueError, match=r"one label .* shape \(\)\. .*batch\(32\)$"):
+        evaluate(model, tf.data.Dataset.from_tensor_slices(arrays))
+
+
+@pytest.mark.parametrize(
+    ("raw", "change", "message"),
+    [
+        (True, lambda x: x / 255, r"scaled to 0\.\.1.*from 0 to 1\. Multiply"),
+        (True, lambda x: x / 127.5 - 1, r"not be normalized.*from -1 to 1\. Pass"),
+        (False, lambda x: x, r"as in `model.preprocessing`: black is -1, .* to 255"),
+        (False, lambda x: x / 255, r"as in `model.preprocessing`.*from 0 to 1\. Use"),
+    ],
+)
+def test_values_in_another_range_are_said(model, arrays, raw, change, message):
+    """Their accuracy was that of chance."""
+    images, labels = arrays
+    if not raw:
+        inputs = keras.Input((28, 28, 1))
+        outputs = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(inputs))
+        model = keras.Model(inputs, outputs)
+        record = Preprocessing(mean=(0.5,), std=(0.5,), image_size=28)
+        model.card = Card(preprocessing=record, normalises=False)
+    assert evaluate(model, (images if raw else images / 127.5 - 1, labels)).images
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, (change(images), labels))
+
+
+def test_a_batch_of_dark_images_is_no_other_range(model, arrays):
+    dark = np.zeros((3, 28, 28, 1)), np.arange(3)
+    faint = dark[0] + 1, dark[1]
+    for data in (dark, [faint, arrays]):
+        assert evaluate(model, data).images
 
 
 @pytest.mark.parametrize("kind", ["keras", "saved_model", "tflite"])

@@ -10,6 +10,7 @@ from PIL import Image
 from keras_senet import evaluate
 from keras_senet.card import Card
 from keras_senet.cli import main
+from keras_senet.cli.evaluate import _figures
 from keras_senet.evaluation import Evaluation, LabelEvaluation
 
 NAMES = ("beach", "car", "dog")
@@ -119,6 +120,24 @@ def test_what_cannot_be_told_is_null(arrays):
     assert set(fields) == set(result.__dataclass_fields__)
     assert fields["recall"][2] is None
     assert fields["positives"][2] == 0
+
+
+def test_what_no_image_has_is_said_in_words(arrays):
+    """It was printed as nan."""
+    images, labels = arrays
+    labels[:] = 0
+    several = evaluate(network(), (images, labels))
+    one = evaluate(network(1), (images, labels[:, 0]))
+    unknown = evaluate(network(activation="exponential"), (images, labels.argmax(-1)))
+    for result, words in (
+        (several, "mean average precision unknown (no image has a label), loss "),
+        (one, "AUC unknown (all images have the same label), loss "),
+        (unknown, "loss unknown (nothing says what the outputs mean), calibration "),
+    ):
+        assert words in result.summary()
+        printed = [*result.findings(), *(f"{a} {b}" for a, b in _figures(result))]
+        assert not any("nan" in text.split() for text in printed), printed
+    assert "precision unknown (no image has a label)." in several.findings()[0]
 
 
 def test_the_order_is_right_even_where_the_meaning_is_not_known(arrays):

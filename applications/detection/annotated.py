@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_senet.data.files import path_finder
 from keras_senet.utils.errors import nearest
 
 
@@ -76,12 +77,14 @@ def _open_coco(folder, split):
             "SPLIT/_annotations.coco.json, and the images in SPLIT/. Received: "
             f"{str(folder)!r}, which has none for the split {split!r}."
         )
+    find = path_finder()
     try:
         content = json.loads(file.read_text("utf-8"))
         ids = sorted((entry["id"], entry["name"]) for entry in content["categories"])
         images = {
             entry["id"]: Record(
-                forms[file] / entry["file_name"], (entry["height"], entry["width"])
+                find(forms[file] / entry["file_name"]),
+                (entry["height"], entry["width"]),
             )
             for entry in content["images"]
         }

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_senet.layers import SqueezeExcite
 from keras_senet.utils import graph
+from keras_senet.utils.labelled import fits_shape
 
 # The call of a layer, behind the calls of the models that it is nested in.
 Path = tuple[graph.Call, ...]
@@ -101,6 +102,12 @@ class Probe(Replay):
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Returns the output for a batch of images, and the gates by name."""
+        shape = graph.graph_of(self.replayed).inputs[0].shape
+        if not fits_shape(images, shape[1:]):
+            raise ValueError(
+                f"Batches of images must have the model's shape, {tuple(shape)}. "
+                f"Received: images of shape {images.shape}"
+            )
         output, gates = self.predict_on_batch(images)
         return output, dict(zip(self._names, gates, strict=True))
 

@@ -62,12 +62,12 @@ class Benchmark:
     weights: str | None = None
     beside: str | None = None
     output: Path | None = None
+    trust: bool = False
     forms: tuple[Form, ...] = ("memory", "saved_model", "tflite", "training")
     batches: tuple[int, ...] = (1, 8)
     rounds: int = 9
     threads: int | None = None
     image_size: int | None = None
-    trust: bool = False
 
     TITLES: ClassVar = {"forms": "What is timed"}
 

@@ -18,9 +18,9 @@ class Evaluate:
         output: A new folder for the report: report.html and, for programs, report.md,
             classes.csv and evaluation.json. With one class for each image also
             confusion.png and the worst mistakes, worst.html and worst.png.
-        split: The split to evaluate on.
         precision: For an OpenVINO .xml file: "float32" or "bfloat16", if the processor
             supports it.
+        split: The split to evaluate on.
 
     Examples:
         keras-senet evaluate se_resnet20.cifar10 --data cifar10
@@ -30,6 +30,8 @@ class Evaluate:
     model: Positional[str]
     weights: str | None = None
     output: Path | None = None
+    trust: bool = False
+    precision: str | None = None
     data: str = "bundled"
     data_dir: Path | None = None
     split: str = "test"
@@ -37,8 +39,6 @@ class Evaluate:
     crop_fraction: float | None = None
     batch_size: int = 64
     limit: int | None = None
-    trust: bool = False
-    precision: str | None = None
 
     TITLES: ClassVar = {"data": "Images"}
 
@@ -107,6 +107,8 @@ def _write_report(folder, result):
 
 
 def _figures(result):
+    from keras_senet.evaluation import NO_LABEL, NO_MEANING, in_words
+
     height, width = result.image_size
     yield "images", f"{result.images:,} of {height} x {width} pixels"
     one_class = hasattr(result, "top1")
@@ -115,10 +117,12 @@ def _figures(result):
         if result.top_k > 1:  # else of two classes, and the same
             yield f"top-{result.top_k} accuracy", f"{100 * result.top5:.2f} %"
     elif len(result.class_names) > 1:
-        yield "mean average precision", f"{100 * result.mean_average_precision:.2f} %"
-    yield "loss", f"{result.loss:.4f} nats"
+        mean = in_words("{:.2f} %", 100 * result.mean_average_precision, NO_LABEL)
+        yield "mean average precision", mean
+    yield "loss", in_words("{:.4f} nats", result.loss, NO_MEANING)
     if one_class:
-        yield "calibration error", f"{100 * result.calibration_error:.2f} %"
+        error = in_words("{:.2f} %", 100 * result.calibration_error, NO_MEANING)
+        yield "calibration error", error
     yield "speed", f"{result.images_per_second:.0f} images/s"
 
 

@@ -22,7 +22,7 @@ RECIPE_TITLES = {
     "model": "Network",
     "data": "Data",
     "train_split": "Data",  # the first one where the data is an argument
-    "head_epochs": "Epochs and batches",
+    "linear_probe": "Epochs and batches",
     "optimizer": "Optimizer",
     "schedule": "Learning rate over time",
     "ema_momentum": "Averages and batch normalization",

@@ -15,7 +15,7 @@ from keras_senet.data.source import (
     held_out_count,
     turns,
 )
-from keras_senet.utils.labelled import class_numbers, read_labelled
+from keras_senet.utils.labelled import class_numbers, read_labelled, without_column
 
 
 def open_arrays(
@@ -153,8 +153,7 @@ def _read(data):
             "Labels must be numbers from 0; `class_names` names them. Received: labels "
             f"of dtype {labels.dtype}."
         )
-    if labels.ndim == 2 and labels.shape[1] == 1:  # as keras.datasets has them
-        labels = labels[:, 0]
+    labels = without_column(labels)
     if labels.min() < 0:
         raise ValueError(f"Labels must be 0 or more. Received: {labels.min()}.")
     if images.dtype != np.uint8:

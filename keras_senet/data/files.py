@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import unicodedata
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,25 @@ def composed(name: str) -> str:
     """
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
+
+
+def path_finder() -> Callable[[Path], Path]:
+    """Returns a function that gives a path's names the forms that they have on disk.
+
+    It reads each folder at most once. A path that is not there comes back as it is.
+    """
+
+    @functools.cache
+    def names(folder):
+        return {composed(n): n for n in os.listdir(folder)} if folder.is_dir() else {}
+
+    def find(path):
+        if os.path.lexists(path) or path == path.parent:
+            return path
+        folder = find(path.parent)
+        return folder / names(folder).get(composed(path.name), path.name)
+
+    return find
 
 
 def find_images(

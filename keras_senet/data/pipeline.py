@@ -2,7 +2,6 @@
 
 import functools
 import math
-import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -24,7 +23,7 @@ from keras_senet.data.source import Source
 from keras_senet.utils.errors import (
     check_counts,
     checked_size,
-    integer_or_none,
+    is_integer,
     nearest,
     require,
 )
@@ -135,9 +134,8 @@ def batches(
     fitting = {"crop_fraction": crop_fraction, "interpolation": interpolation}
     check_fit(**fitting)
     grey_or_rgb = "be 1 (grey), 3 (RGB) or None for the data's own"
-    require(channels in (1, 3), grey_or_rgb, channels=channels)
-    number = integer_or_none(seed)
-    require(number is not None and number >= 0, "be an integer from 0", seed=seed)
+    require(is_integer(channels) and channels in (1, 3), grey_or_rgb, channels=channels)
+    require(is_integer(seed), "be an integer from 0", seed=seed)
     _check_random(training, one_hot, {**changes, **mixing, "epoch": epoch})
     _check_place(step, steps, epoch, worker, batch_size, drop_remainder)
     records = source.reader.records(part)
@@ -229,13 +227,13 @@ def steps_per_epoch(
 
 def _check_place(step, steps, epoch, worker, batch_size, drop_remainder):
     """Raises if there is no such place in an epoch, or no such part of a batch."""
-    later = 0 < (integer_or_none(step) or 0) <= steps and epoch is not None
+    placed = is_integer(step) and step <= steps and (step == 0 or epoch is not None)
     rule = f"be an integer from 0 to the {steps} of an epoch, and needs `epoch`"
-    require(step == 0 or later, rule, step=step, epoch=epoch)
+    require(placed, rule, step=step, epoch=epoch)
     index, workers = worker
-    divides = batch_size % max(workers, 1) == 0 and (workers == 1 or drop_remainder)
+    is_part = is_integer(index) and is_integer(workers, 1) and index < workers
     require(
-        0 <= index < workers and divides,
+        is_part and batch_size % workers == 0 and (workers == 1 or drop_remainder),
         "be (i, n) with i from 0 and below n, for whole batches (drop_remainder=True) "
         "of a multiple of n images",
         worker=worker,
@@ -261,8 +259,8 @@ def _check_random(training: bool, one_hot: bool, given: dict[str, Any]) -> None:
                     f"augmentation={value!r}.{nearest(value, AUGMENTATIONS)}"
                 )
         elif name == "epoch":
-            is_number = isinstance(value, numbers.Integral) and value >= 0
-            require(value is None or is_number, "be an integer from 0", **received)
+            known = value is None or is_integer(value)
+            require(known, "be an integer from 0", **received)
         elif name in ("mixup", "cutmix"):
             mixes = value == 0 or (one_hot and LEAST_ALPHA <= value <= 1)
             rule = f"be 0 or lie between {LEAST_ALPHA} and 1, and needs one_hot=True"

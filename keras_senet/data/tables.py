@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_senet.data.files import composed, open_files, split_folders
+from keras_senet.data.files import composed, open_files, path_finder, split_folders
 from keras_senet.data.source import Source
 
 TABLE = "labels.csv"
@@ -61,7 +61,7 @@ def open_tables(
     class_names = read["train"].names
     if not class_names:
         raise ValueError(f"{str(tables['train'])!r} names no label. {_EXPECTED}")
-    listed = {}
+    listed, find = {}, path_finder()
     for split, table in read.items():
         wrong = set(table.names) - set(class_names)
         if table.has_columns:  # whose absence is no zero
@@ -74,7 +74,7 @@ def open_tables(
             )
         listed[split] = [
             (
-                tables[split].parent / file,
+                find(tables[split].parent / file),
                 tuple(float(n in labels) for n in class_names),
             )
             for file, labels in table.rows.items()
@@ -140,12 +140,13 @@ def _read(path: Path) -> _Table:
             raise ValueError(
                 f"{where} must name an image file. Received: an empty cell."
             )
-        if file in seen:
+        name = composed(file)
+        if name in seen:
             raise ValueError(
-                f"{where} repeats {file!r} of line {seen[file]}. Each image must have "
+                f"{where} repeats {file!r} of line {seen[name]}. Each image must have "
                 "one line with all its labels."
             )
-        seen[file] = number
+        seen[name] = number
         if listed:
             names = map(str.strip, _SEPARATORS.split(composed(cells[0])))
             rows[file] = {*names} - {""}

@@ -15,6 +15,7 @@ from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import check_counts
 from keras_senet.utils.files import atomic_path, temporary_folder
 from keras_senet.utils.flatbuffer import Operation
+from keras_senet.utils.labelled import without_column
 from keras_senet.utils.records import Measured
 
 # Images on which the layers are compared: their errors hardly differ between images.
@@ -98,7 +99,7 @@ def search_int8(
         path: The file to write; its name ends in ".tflite".
         images: Images `(N, height, width, channels)` in the form that the model takes,
             for measuring the accuracy. Use other images for a final report.
-        targets: Their classes as integers `(N,)`.
+        targets: Their classes as integers, `(N,)` or `(N, 1)`.
         representative_dataset: As for `export_tflite`.
         representative_limit: The largest number of these images to use.
         max_accuracy_loss: How many percentage points of top-1 accuracy the file may
@@ -123,6 +124,7 @@ def search_int8(
     >>> print(found.summary())
     """
     check_arguments(path, "int8", io_type)
+    targets = without_column(targets)
     _check(images, targets, max_accuracy_loss, max_conversions)
     with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)

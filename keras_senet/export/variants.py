@@ -23,7 +23,7 @@ from keras_senet.utils.labelled import class_numbers, read_labelled
 from keras_senet.utils.markdown import in_markdown, markdown_table
 from keras_senet.utils.pictures import save_figure
 from keras_senet.utils.records import Measured
-from keras_senet.views import as_source, view_source
+from keras_senet.views import as_source, in_range, view_source
 
 # For phones; the others, for servers, are made when they are asked for.
 _TFLITE = tuple(name or "float32" for name in QUANTIZATIONS)
@@ -303,7 +303,7 @@ def _export(conversion: Conversion, folder: Path, variants, samples):
 
 def _batches(frozen: Frozen, data, split, limit):
     if not isinstance(data, Source):
-        yield from read_labelled(data, limit=limit)
+        yield from in_range(read_labelled(data, limit=limit), frozen.card)
         return
     yield from view_source(data, frozen.card, frozen.name).arrays(split, limit=limit)
 

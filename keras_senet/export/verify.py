@@ -15,6 +15,8 @@ from keras_senet.opening import open_model
 from keras_senet.preprocessing import preprocess_input
 from keras_senet.runners import Runner
 from keras_senet.surgery.fold import inference_form
+from keras_senet.utils.errors import is_integer, require
+from keras_senet.utils.labelled import without_column
 from keras_senet.utils.records import Measured
 
 # Largest difference of a probability, or relative error where the outputs are not
@@ -152,7 +154,7 @@ def verify(
         file: The path of the SavedModel folder, .tflite, .onnx, .xml or .keras file; or
             what `open_model` returned, such as an OpenVINO file in bfloat16.
         images: Real images `(N, height, width, channels)` as the model takes them.
-        labels: Their classes as integers `(N,)`.
+        labels: Their classes as integers, `(N,)` or `(N, 1)`.
         tolerance: Largest difference of a probability or largest relative error that
             passes, instead of the default.
         threads: Threads of its interpreter, see `open_model`.
@@ -172,6 +174,7 @@ def verify(
     >>> report.passed
     True
     """
+    require(is_integer(latency_runs), "be an integer from 0", latency_runs=latency_runs)
     reference = open_model(inference_form(model, folded=False))
     images = np.asarray(images, "float32")
     candidate = open_model(file, threads=threads)
@@ -205,7 +208,7 @@ def verify(
 def _check_labels(labels, count: int) -> np.ndarray | None:
     if labels is None:
         return None
-    labels = np.asarray(labels)
+    labels = without_column(labels)
     if labels.shape != (count,):
         raise ValueError(
             "`labels` must hold one class for each image. Received: labels of shape "

@@ -28,7 +28,8 @@ class SqueezeExcite(keras.layers.Layer):
     Args:
         reduction: Integer r. The squeeze width is `C // reduction`, at least 1.
             Defaults to 16.
-        squeeze_filters: The squeeze width itself, instead of `reduction`.
+        squeeze_filters: The squeeze width itself, instead of `reduction`; `divisor`
+            does not change it.
         divisor: The width that `reduction` gives is rounded to the nearest multiple of
             `divisor`, at least `divisor`. Defaults to 1: rounded down, as in the paper.
         squeeze: `"avg"` or `"max"` over all positions, or `"none"`: no pooling, and a

@@ -58,7 +58,8 @@ def graft(
             bool. The name of an SE layer is then `{layer}_se`. Without `after`, it has
             the name of the sum, concatenation or activation: `conv2_block1_se`.
         reduction: As for `SqueezeExcite`, like all arguments up to `use_bias`.
-        squeeze_filters: The squeeze width itself, instead of `reduction`.
+        squeeze_filters: The squeeze width itself, instead of `reduction`; `divisor`
+            does not change it.
         divisor: The width that `reduction` gives is rounded to a multiple of this.
         squeeze: "avg", "max" or "none".
         activation: Activation between SE's convolutions.

@@ -17,6 +17,7 @@ from keras_senet.training.network import (
 from keras_senet.training.optimization import check_rates
 from keras_senet.training.recipe import Recipe, filled
 from keras_senet.utils.errors import require
+from keras_senet.utils.labelled import without_column
 
 # What needs TensorFlow's data pipeline, its strategies or a run folder.
 _ONLY_TRAIN = (
@@ -47,7 +48,7 @@ def fit_arrays(
         recipe: How to train. `classes` None is the highest label plus one.
         images: (N, H, W, C) in 0..255, square, of any real dtype. If they do not fill
             the last batch, some images are left out; the seed selects them.
-        labels: (N,) integers from 0.
+        labels: (N,) or (N, 1) integers from 0.
         validation: Images and labels to evaluate after each epoch.
         callbacks: More Keras callbacks.
         verbose: Of `model.fit`.
@@ -72,7 +73,7 @@ def fit_arrays(
     (None, 4)
     """
     given = [(images, labels)] if validation is None else [(images, labels), validation]
-    pairs = [(np.asarray(x), np.asarray(y)) for x, y in given]
+    pairs = [(np.asarray(x), without_column(y)) for x, y in given]
     _check(recipe, pairs)
     check_rates(recipe)
     images, labels = pairs[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_senet.training.datasets import count_images, data_images
+from keras_senet.training.datasets import data_images
 from keras_senet.training.network import weights_file
 from keras_senet.weights import open_checkpoint
 
@@ -25,12 +25,18 @@ def is_at_chance(right: float, images: float, share: float) -> bool:
 
 
 def find_doubts(
-    result, accuracy: float, predicted: np.ndarray, *, at_chance: bool
+    result,
+    accuracy: float,
+    held_out: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    at_chance: bool,
 ) -> list[str]:
     """Returns what is doubtful about a fine-tuning, the worst first.
 
-    The accuracy is that on the held-out images; `predicted` is how many of them each
-    class is predicted for, `at_chance` what `is_no_better` says.
+    The accuracy is that on the held-out images; `held_out` is how many of them each
+    class has, `predicted` how many it is predicted for, `at_chance` what `is_no_better`
+    says.
     """
     doubts = []
     if at_chance:
@@ -41,7 +47,7 @@ def find_doubts(
         )
     return [
         *doubts,
-        *_never(result.source, result.recipe.validation_split, predicted),
+        *_never(result.source.class_names, held_out, predicted),
         *_over_fitting(result, accuracy),
         *_weights(result.recipe, result.source),
         *_few(result.source.class_names, result.image_counts),
@@ -52,17 +58,18 @@ def find_doubts(
 def is_no_better(
     result,
     accuracy: float,
+    held_out: np.ndarray,
     class_accuracy: np.ndarray | None = None,
     precision: float = 0.0,
 ) -> bool:
     """Whether a network says no more than its data's shares do.
 
-    The accuracy is that on the held-out images. Where all classes count the same in
-    training, that of each class counts. Where an image has several labels, it is that
-    of single labels, which says little of rare ones: their mean average `precision`,
-    by chance their share of the images, must be no better either.
+    The accuracy is that on the held-out images; `held_out` is how many of them each
+    class has. Where all classes count the same in training, that of each class counts.
+    Where an image has several labels, it is that of single labels, which says little of
+    rare ones: their mean average `precision`, by chance their share of the images, must
+    be no better either.
     """
-    held_out = np.array(count_images(result.source, result.recipe.validation_split))
     if class_accuracy is not None and result.recipe.class_weights:
         counts = held_out[held_out > 0]
         # As uncertain as the accuracy of so many images.
@@ -78,10 +85,8 @@ def is_no_better(
     return is_at_chance(accuracy, images, float(shares.max()))
 
 
-def _never(source, split, predicted):
-    counts = zip(
-        source.class_names, count_images(source, split), predicted, strict=True
-    )
+def _never(names, held_out, predicted):
+    counts = zip(names, held_out, predicted, strict=True)
     never = [name for name, images, named in counts if images and not named]
     if never:
         yield (

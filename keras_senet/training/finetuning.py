@@ -57,6 +57,11 @@ class FinetuneResult(TrainingResult):
         return accuracy_of(self.evaluation)
 
     @property
+    def held_out_counts(self) -> np.ndarray:
+        """Held-out images of each class of the data, as the evaluation counted them."""
+        return counts_of(self.evaluation, len(self.source.class_names))
+
+    @property
     def probe_accuracy(self) -> float | None:
         """The same of the linear probe."""
         return self.probe and self.probe.accuracy
@@ -159,14 +164,16 @@ def _measured(trained, folder) -> FinetuneResult:
     if isinstance(evaluation, Evaluation):
         evaluation.save_confusion_picture(folder / "confusion.png", overwrite=True)
     accuracy = accuracy_of(evaluation)
+    held_out = counts_of(evaluation, len(trained.source.class_names))
     chance = is_no_better(
         trained,
         accuracy,
+        held_out,
         class_accuracy_of(evaluation),
         getattr(evaluation, "mean_average_precision", 0.0),
     )
     predicted = predicted_of(evaluation, len(trained.source.class_names))
-    doubts = find_doubts(trained, accuracy, predicted, at_chance=chance)
+    doubts = find_doubts(trained, accuracy, held_out, predicted, at_chance=chance)
     return FinetuneResult(
         **{f.name: getattr(trained, f.name) for f in dataclasses.fields(trained)},
         evaluation=evaluation,
@@ -195,6 +202,16 @@ def class_accuracy_of(evaluation: Evaluation | LabelEvaluation) -> np.ndarray | 
     right = evaluation.accuracy[0] * images - found
     negatives = images - positives
     return np.array([right / negatives if negatives else np.nan, evaluation.recall[0]])
+
+
+def counts_of(evaluation: Evaluation | LabelEvaluation, classes: int) -> np.ndarray:
+    """How many images each of the data's classes has."""
+    if isinstance(evaluation, Evaluation):
+        return evaluation.confusion.sum(1)
+    positives = evaluation.positives
+    if len(positives) == 1 and classes == 2:
+        return np.array([evaluation.images - positives[0], positives[0]])
+    return positives
 
 
 def predicted_of(evaluation: Evaluation | LabelEvaluation, classes: int) -> np.ndarray:

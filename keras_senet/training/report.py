@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 
 from keras_senet.evaluation import Evaluation
-from keras_senet.training.datasets import count_images, data_images
+from keras_senet.training.datasets import data_images
 from keras_senet.utils.files import write_json
 from keras_senet.utils.report_page import Picture, Report, write_report_files
 
@@ -82,13 +82,13 @@ def _describe_split(result) -> str:
     """Says which images the network was trained and which it was measured on."""
     recipe, source = result.recipe, result.source
     train = data_images(recipe, source, recipe.train_split)
-    held_out = count_images(source, recipe.validation_split)
     text = (
         f"Trained on {train:,} images ({recipe.train_split}), measured on "
         f"{source.part(recipe.validation_split).images:,} others "
         f"({recipe.validation_split})."
     )
-    counts = zip(source.class_names, result.image_counts, held_out, strict=True)
+    rows = (source.class_names, result.image_counts, result.held_out_counts)
+    counts = zip(*rows, strict=True)
     alone = [name for name, images, measured in counts if (images, measured) == (1, 0)]
     if alone:
         text += (

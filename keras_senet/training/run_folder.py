@@ -53,8 +53,10 @@ class RunFolder:
                 f"{str(self.path)!r}, which {holds}. {remedy}."
             )
 
-    def check_same(self, recipe: Recipe) -> None:
+    def check_same(self, recipe: Recipe, *names: str) -> None:
         """Raises a ValueError if the folder does not hold a run of this recipe.
+
+        With `names` only these of its values are compared.
 
         Raises:
             FileNotFoundError: If it holds no run.
@@ -66,12 +68,12 @@ class RunFolder:
         stored, given = load_recipe(self.recipe).to_json(), recipe.to_json()
         differences = [
             f"{name} is {stored[name]!r} in the run and {given[name]!r} now"
-            for name in given
+            for name in names or given
             if stored[name] != given[name]
         ]
         if differences:
             raise ValueError(
-                "A run must be resumed with its own recipe. Received: "
+                "A run must be resumed with its own data and recipe. Received: "
                 f"{'; '.join(differences)}. Leave out the recipe and its values."
             )
 

@@ -206,6 +206,8 @@ def train(
             held_out=recipe.held_out,
         )
     folder.check_apart(source.folders)
+    if resume:  # Other data have other classes: the recipe would contradict them.
+        folder.check_same(dataclasses.replace(recipe, data=source.name), "data")
     recipe = resolve_recipe(recipe, source, count_devices(strategy))
     if resume:
         folder.check_same(recipe)

@@ -42,6 +42,11 @@ def fill(copy, layer) -> None:
             f"Received: {type(layer).__name__} {layer.name!r} with {len(old)} "
             f"variables, rebuilt with {len(new)}. Correct its `get_config`."
         )
+    # What `quantize` made of a layer may have another order than what is built so.
+    old_names, new_names = ([v.name for v in values] for values in (old, new))
+    if sorted(old_names) == sorted(new_names):
+        old = sorted(old, key=lambda variable: variable.name)
+        new = sorted(new, key=lambda variable: variable.name)
     for target, source in zip(new, old, strict=True):
         # In memory of its own: JAX's `predict` and `fit` give a variable's away.
         target.assign(np.array(keras.ops.convert_to_numpy(source)))

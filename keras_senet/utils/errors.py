@@ -87,13 +87,12 @@ def as_integer(name: str, value: object, remedy: str = "") -> int:
 
     Anything else, True too, raises a ValueError: of the argument `name`, with `remedy`.
     """
-    number = integer_or_none(value)
-    if number is None or number < 1:
+    if not is_integer(value, 1):
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}."
             f" {remedy}".rstrip()
         )
-    return number
+    return operator.index(value)
 
 
 def checked_labels(labels: Iterable[object]) -> tuple[str, ...]:
@@ -111,6 +110,12 @@ def integer_or_none(value: object) -> int | None:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def is_integer(value: object, least: int = 0) -> bool:
+    """Whether a value is a whole number of any kind from `least` on; True is none."""
+    number = integer_or_none(value)
+    return number is not None and number >= least
 
 
 def check_ending(path: str | os.PathLike, ending: str) -> None:

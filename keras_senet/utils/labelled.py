@@ -15,7 +15,8 @@ A batch may be a mapping, too: its "image" or "images" and its "label" or "label
 taken.
 
 What comes out is NumPy arrays with the values and types that went in. Labels are
-integers, (N,) or (N, 1), or rows, (N, classes); `class_numbers` makes integers of them.
+integers, (N,) or (N, 1) as of keras.datasets, or rows, (N, classes); `without_column`
+makes (N,) of a column, and `class_numbers` integers of all of them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,12 @@ def fits_shape(images: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     )
 
 
+def without_column(labels: np.ndarray) -> np.ndarray:
+    """Returns labels (N, 1) as (N,), and those of another shape as they are."""
+    labels = np.asarray(labels)
+    return labels[:, 0] if labels.shape[1:] == (1,) else labels
+
+
 def class_numbers(labels: np.ndarray) -> np.ndarray:
     """Returns the classes of labels, (N,) integers.
 
@@ -71,10 +78,8 @@ def class_numbers(labels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If they are something else: of several classes, or shares of some.
     """
-    found = labels
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        found = labels[:, 0]
-    elif labels.ndim == 2 and (np.sort(labels)[:, :-1] == 0).all():
+    found = without_column(labels)
+    if found.ndim == 2 and (np.sort(labels)[:, :-1] == 0).all():
         found = labels.argmax(-1) if (labels.max(-1) == 1).all() else labels
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ValueError(
@@ -164,9 +169,11 @@ def _checked_pairs(batches) -> Iterator[tuple]:
 def _check_lengths(images, labels) -> None:
     shapes = [tuple(np.shape(part)) for part in (images, labels)]
     if shapes[0][:1] != shapes[1][:1]:
+        single = len(shapes[0]) <= 3 or not shapes[1]
+        remedy = ". Batch what has single images: dataset.batch(32)" if single else ""
         raise ValueError(
             "There must be one label for each image. Received: images of shape "
-            f"{shapes[0]} and labels of shape {shapes[1]}"
+            f"{shapes[0]} and labels of shape {shapes[1]}{remedy}"
         )
 
 

@@ -20,8 +20,8 @@ from keras_senet.utils.files import (
     plausible_size,
 )
 
-# Each model within another is two.
-_MOST_DEPTH = 64
+# Groups in groups; each model within another is two.
+MOST_DEPTH = 64
 # What layers of Keras call the sizes of their arrays.
 _WIDTHS = {
     *("units", "filters", "depth_multiplier", "input_dim", "output_dim"),
@@ -59,8 +59,13 @@ def open_weights(archive: zipfile.ZipFile) -> Iterator[h5py.File]:
     """Opens the HDF5 file in a .keras file.
 
     It is read in place, so that no name in the archive is ever a path.
+
+    Raises:
+        Unreadable: If there is none.
     """
-    info = archive.getinfo(WEIGHTS)
+    info = {member.filename: member for member in archive.infolist()}.get(WEIGHTS)
+    if info is None or not info.file_size:
+        raise Unreadable(f"its {WEIGHTS} is missing or empty")
     with archive.open(info) as member:
         if info.compress_type != zipfile.ZIP_STORED:
             # In a compressed file each step back starts again from the beginning.
@@ -73,7 +78,7 @@ def check_keras_file(path: Path) -> None:
     """Refuses a .keras file whose arrays or layers claim more than it can hold.
 
     Raises:
-        ImplausibleArchive: If they do.
+        ImplausibleArchive: If they do, or it has no arrays.
         zipfile.BadZipFile: If it is no archive; what else is wrong Keras says.
     """
     check_archive(path)
@@ -105,8 +110,8 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     left, seen = [(file, 0)], {file}
     while left:
         group, depth = left.pop()
-        if depth > _MOST_DEPTH:
-            raise Unreadable(f"its groups are nested more than {_MOST_DEPTH} deep")
+        if depth > MOST_DEPTH:
+            raise Unreadable(f"its groups are nested more than {MOST_DEPTH} deep")
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue

@@ -16,13 +16,11 @@ import h5py
 import numpy as np
 
 from keras_senet.card import Card
-from keras_senet.containers import CONFIG, KEY, WEIGHTS, h5_header, read_header
+from keras_senet.containers import CONFIG, KEY, h5_header, read_header
 from keras_senet.utils.errors import damaged, first_line, short
 from keras_senet.utils.files import ImplausibleArchive, check_archive
-from keras_senet.weights.claims import Budget, Unreadable, open_weights
+from keras_senet.weights.claims import MOST_DEPTH, Budget, Unreadable, open_weights
 
-# Keras nests a network's layers a few levels deep.
-_MAX_DEPTH = 32
 _ZIP = b"PK\x03\x04"
 
 # What trainers put a network's weights under; averages are second choice.
@@ -130,8 +128,8 @@ def _keras3_datasets(root: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     seen = {root}
 
     def walk(group, names, depth):
-        if depth > _MAX_DEPTH:
-            raise Unreadable(f"its groups are nested more than {_MAX_DEPTH} deep")
+        if depth > MOST_DEPTH:
+            raise Unreadable(f"its groups are nested more than {MOST_DEPTH} deep")
         for key in group:
             if key in ("vars", "seed_generator"):
                 continue
@@ -255,8 +253,6 @@ def _read_zip(path: Path) -> _Content:
             if any(name.endswith("/data.pkl") for name in names):
                 return _read_torch(path)
             raise Unreadable("it is a zip file, but neither a .keras nor a .pth")
-        if WEIGHTS not in names:
-            raise Unreadable(f"it is a .keras file without {WEIGHTS}")
         with open_weights(archive) as file:
             arrays, _, header = _read_h5_file(file, path)
     return arrays, "keras", header

@@ -173,6 +173,7 @@ def test_the_gates_are_those_of_the_running_network(randomize):
         (None, iter([]), "not a generator"),
         (None, (IMAGES, LABELS[:3]), "one label for each image"),
         (None, (IMAGES, LABELS / 2), "type float64"),
+        (None, (IMAGES[0], LABELS[:3]), r"shape, \(None, 3, 5, 2\)\. .* \(3, 5, 2\)"),
     ],
 )
 def test_what_cannot_be_measured_is_said(model, data, message):

@@ -108,6 +108,15 @@ def test_missing_images_are_counted(annotated, tmp_path):
     )
 
 
+def test_images_are_found_whatever_form_their_umlauts_have(annotated, tmp_path):
+    folder = coco_folder(tmp_path, GOOD)
+    file = folder / "annotations" / "instances_train.json"
+    file.write_text(file.read_text("utf-8").replace("Foto 0", "M\u00f6we"), "utf-8")
+    picture = folder / "train" / "Foto 0.png"
+    picture.rename(picture.with_name("Mo\u0308we.png"))
+    assert annotated.open_annotated(str(folder), "train").images == 3
+
+
 def test_what_is_no_data_is_one_line(annotated, tmp_path):
     def message(data, split="train"):
         with pytest.raises(ValueError) as caught:

@@ -1,5 +1,7 @@
 """Images with several labels each: a CSV file beside them."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -184,6 +186,24 @@ def test_a_name_is_one_whatever_form_its_umlauts_have(table):
     assert source.class_names == ("b", composed)
     header = f"file,{apart},b\n" + "".join(f"deep/{i}.jpg,1,1\n" for i in range(6))
     assert open_source(table(header)).class_names == (composed, "b")
+
+
+@pytest.mark.parametrize(("there", "said"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_files_are_found_whatever_form_their_umlauts_have(table, there, said):
+    root = table("")
+    (root / "deep").rename(root / unicodedata.normalize(there, "Möwen"))
+    for path in root.glob("M*/*.jpg"):
+        path.rename(path.with_name(unicodedata.normalize(there, f"ä{path.name}")))
+    lines = [unicodedata.normalize(said, f"Möwen/ä{i}.jpg,a;b") for i in range(6)]
+    file = root / "labels.csv"
+    file.write_text("\n".join(["file,labels", *lines]), "utf-8")
+    source = open_source(root)
+    assert source.splits == {"train": 5, "test": 1}
+    assert len(list(source.dataset("train").as_numpy_iterator())) == 5
+    again = unicodedata.normalize(there, lines[1])
+    file.write_text("\n".join(["file,labels", *lines, again]), "utf-8")
+    with pytest.raises(ValueError, match=r"Line 8 of .* repeats .* of line 3\."):
+        open_source(root)
 
 
 def test_labels_that_no_held_out_image_has_are_named(table):

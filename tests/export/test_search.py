@@ -67,6 +67,11 @@ def test_plain_int8_where_it_is_good_enough(fragile, grey, tmp_path):
     assert found.float_operations == ()
     assert len(found.steps) == 1
     assert set(read_tflite(path).results) == {"int8"}
+    images, labels = grey
+    column = _search(
+        fragile, (images, labels[:, None]), tmp_path / "b.tflite", max_accuracy_loss=60
+    )
+    assert column.accuracy == found.accuracy
 
 
 class _Convert:

@@ -138,6 +138,13 @@ def test_layer_errors_are_those_of_the_layers(images):
         ({"threads": (1, 0)}, "`threads` must be a positive integer.*=0"),
         ({"latency_runs": 0}, "latency_runs=0"),
         ({"data": (np.zeros((2, 16, 16, 3)), np.zeros(3))}, r"one label.*\(3,\)"),
+        (
+            {
+                "data": (np.full((2, 16, 16, 3), 0.5), np.zeros(2, int)),
+                "variants": ["float32"],
+            },
+            r"images seem to be scaled to 0\.\.1",
+        ),
         ({"data": "bundled", "variants": ["float32"]}, r"with 7 classes.*with 10"),
     ],
 )

@@ -41,6 +41,8 @@ def test_the_right_file_passes(file, model, images, labels):
     assert 0 < report.file_latency < 1
     assert 0 < report.model_latency < 1
     report.raise_if_failed()
+    column = verify(model, file, images, labels[:, None], latency_runs=0)
+    assert column.file_accuracy == 10 / 12
     fields = json.loads(report.to_json())
     assert fields["file"] == str(file)
     assert fields["passed"] is True
@@ -261,6 +263,12 @@ def test_bad_arguments(model, images, served, tmp_path):
         verify(model, tmp_path / "nowhere", images)
     with pytest.raises(ValueError, match=r"must be a keras\.Model"):
         verify(str(path), path, images)
+
+
+@pytest.mark.parametrize("runs", [True, -1])
+def test_latency_runs_are_a_number(model, images, runs):
+    with pytest.raises(ValueError, match=f"`latency_runs` must .* from 0.*={runs}"):
+        verify(model, model, images, latency_runs=runs)
 
 
 def test_maps_have_no_accuracy(images, tmp_path):

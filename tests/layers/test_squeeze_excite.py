@@ -107,6 +107,7 @@ def test_no_bias():
         ({"divisor": 8, "reduction": 4}, 88, 24),  # 22 is nearer to 24
         ({"divisor": 3}, 74, 6),  # 4.625 is nearer to 6
         ({"divisor": 3}, 64, 3),
+        ({"divisor": 8, "squeeze_filters": 4}, 64, 4),
     ],
 )
 def test_squeeze_width(arguments, channels, width):

@@ -675,3 +675,24 @@ def test_layers_may_be_called_by_keyword():
     model = keras.Model(inputs, keras_senet.SqueezeExcite(2)(inputs=x))
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype("float32")
     np.testing.assert_allclose(keras_senet.fold(model)(x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_a_quantized_layer_is_copied_as_it_is(mode, calibrate, images, relative_error):
+    """Of float8 the kernel was given to a scale, which built layers have first."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, use_bias=False)(inputs)
+    x = layers.Flatten()(layers.BatchNormalization()(x))
+    model = keras.Model(inputs, layers.Dense(5, name="head")(x))
+    calibrate(model)
+    model.get_layer("head").quantize(mode)
+    if mode == "float8":
+        model.get_layer("head").inputs_scale.assign(0.02)
+    folded = fold(model)
+    assert len(folded.layers) == len(model.layers) - 1
+    assert folded.get_layer("head").quantization_mode == mode
+    x = images(2, 16, 16, 3)
+    expected = model.predict(x, verbose=0)
+    # A step of its 3 or 7 bits may fall to the other side.
+    assert relative_error(folded.predict(x, verbose=0), expected) < 0.02
+    assert expected.std() > 0.01

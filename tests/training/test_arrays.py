@@ -131,6 +131,21 @@ def test_labels_are_checked(labels, held_out, message):
         fit_arrays(TINY, images, np.array(labels), validation=validation)
 
 
+def test_labels_may_be_a_column():
+    """As keras.datasets.cifar10.load_data() has them; they were refused."""
+    recipe = dataclasses.replace(TINY, epochs=1, warmup_epochs=0.0)
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (8, 32, 32, 1)), np.arange(8) % 2
+    column = labels.astype("uint8")[:, None]
+    histories = [
+        fit_arrays(recipe, images, y, validation=(images, y), verbose=0)[1]
+        for y in (labels, column)
+    ]
+    assert histories[0] == histories[1]
+    with pytest.raises(ValueError, match=r"one integer for each.*shape \(8, 2\)"):
+        fit_arrays(recipe, images, np.eye(2, dtype=int)[labels])
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

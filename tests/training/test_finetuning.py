@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras_senet.data import open_arrays, open_source
 from keras_senet.data.bundled import CLASS_NAMES, arrays
 from keras_senet.training import FinetuneRecipe, finetune, finetuning, report
+from keras_senet.training.datasets import count_images
 from keras_senet.training.doubts import find_doubts, is_at_chance, is_no_better
-from keras_senet.training.finetuning import class_accuracy_of, predicted_of
+from keras_senet.training.finetuning import class_accuracy_of, counts_of, predicted_of
 from keras_senet.training.network import weights_file
 from keras_senet.utils.measures import LabelCounts
 
@@ -64,10 +65,28 @@ def test_a_dataset_and_its_validation(tmp_path):
     assert report["warnings"] == list(result.warnings)
 
 
-def test_random_labels_are_said_to_be_chance(tmp_path):
+def test_random_labels_are_said_to_be_chance(tmp_path, monkeypatch):
     images, _ = bundled(120)
     labels = np.random.default_rng(0).integers(0, 4, 120)
-    result = finetune((images, labels), tmp_path / "run", probe=True, **PRESET)
+    source, read = open_arrays((images, labels)), []
+
+    def evaluate(*args, **kwargs):
+        """The evaluation counts the held-out images, which nothing reads after it."""
+        evaluation, records = (
+            finetuning_evaluate(*args, **kwargs),
+            source.reader.records,
+        )
+        monkeypatch.setattr(
+            source.reader, "records", lambda part: read.append(part) or records(part)
+        )
+        return evaluation
+
+    finetuning_evaluate = finetuning.evaluate
+    monkeypatch.setattr(finetuning, "evaluate", evaluate)
+    result = finetune(source, tmp_path / "run", probe=True, **PRESET)
+    assert "train" in {part.split for part in read}
+    assert "test" not in {part.split for part in read}
+    assert result.held_out_counts.tolist() == [*count_images(source, "test")]
     assert result.at_chance
     assert "no better than chance" in result.warnings[0]
     assert "the network overfits" in " ".join(result.warnings)
@@ -167,6 +186,9 @@ def test_how_often_a_label_is_predicted_follows_from_the_measures():
         expected = (scores[:, :columns] > 0.5).sum(0).tolist()
         expected = [50 - expected[0], *expected] if columns == 1 else expected
         assert predicted_of(figures, classes).tolist() == expected
+        there = labels[:, :columns].sum(0).tolist()
+        there = [50 - there[0], *there] if columns == 1 else there
+        assert counts_of(figures, classes).tolist() == there
 
 
 def test_images_of_several_sizes_one_by_one():
@@ -238,8 +260,10 @@ def doubts(accuracy=0.9, predicted=(10, 10), train=20, **changes):
         "image_counts": (train, train),
     }
     result = types.SimpleNamespace(**(values | changes))
-    chance = is_no_better(result, accuracy)
-    return find_doubts(result, accuracy, np.array(predicted), at_chance=chance)
+    held_out = np.array(count_images(result.source, "test"))
+    chance = is_no_better(result, accuracy, held_out)
+    arrays = held_out, np.array(predicted)
+    return find_doubts(result, accuracy, *arrays, at_chance=chance)
 
 
 def test_nothing_is_doubtful():
@@ -310,7 +334,8 @@ def test_chance_where_classes_are_uneven(right, weighted, chance):
     )
     result = types.SimpleNamespace(source=source, recipe=recipe)
     accuracy = 0.9 * right[0] + 0.1 * right[1]
-    assert is_no_better(result, accuracy, np.array(right)) == chance
+    counts = np.array([90, 10])
+    assert is_no_better(result, accuracy, counts, np.array(right)) == chance
 
 
 def test_chance_needs_enough_images():
@@ -333,10 +358,11 @@ def test_rare_labels_are_judged_by_their_ranking():
     )
     recipe = FinetuneRecipe(model="se_resnet20", validation_split="test")
     result = types.SimpleNamespace(source=source, recipe=recipe)
-    assert is_no_better(result, 0.861)
-    assert is_no_better(result, 0.861, precision=0.3)
-    assert is_no_better(result, 0.861, precision=float("nan"))
-    assert not is_no_better(result, 0.861, precision=0.908)
+    held_out = np.array([2, 4, 0])
+    assert is_no_better(result, 0.861, held_out)
+    assert is_no_better(result, 0.861, held_out, precision=0.3)
+    assert is_no_better(result, 0.861, held_out, precision=float("nan"))
+    assert not is_no_better(result, 0.861, held_out, precision=0.908)
     assert source.counted == "labels"
 
 
@@ -358,8 +384,10 @@ def test_a_binary_network_is_judged_as_one_with_two_outputs():
     )
     found = class_accuracy_of(evaluation)
     assert found == pytest.approx([372 / 380, 0.8])
-    assert is_no_better(result, 0.97)
-    assert not is_no_better(result, 0.97, found)
+    held_out = counts_of(evaluation, 2)
+    assert held_out.tolist() == [380, 20]
+    assert is_no_better(result, 0.97, held_out)
+    assert not is_no_better(result, 0.97, held_out, found)
 
 
 def test_weights_are_a_preset_where_a_folder_has_their_name(tmp_path, monkeypatch):

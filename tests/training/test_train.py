@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_senet.data import open_source
+from keras_senet.data import open_arrays, open_source
 from keras_senet.training import RECIPES, Recipe, train
 from keras_senet.training.curves import plot_curves, read_history
 from keras_senet.training.datasets import make_datasets, resolve_recipe
@@ -183,6 +183,14 @@ def test_resume_keeps_to_the_recipe(run):
         train(other, run.run_folder, resume=True)
     with pytest.raises(FileNotFoundError, match="no run in"):
         train(TINY, run.run_folder / "nowhere", resume=True)
+
+
+def test_resume_with_other_data_names_the_data(run):
+    """Their classes were refused first, which nobody gave."""
+    images = np.random.default_rng(0).integers(0, 256, (16, 28, 28, 1))
+    source = open_arrays((images, np.arange(16) % 4))
+    with pytest.raises(ValueError, match="data is 'bundled' in the run and 'arrays'"):
+        train(run.recipe, run.run_folder, source=source, resume=True)
 
 
 def test_resume_needs_the_states_and_the_same_images(run, tmp_path):

@@ -76,6 +76,11 @@ def test_arrays_are_divided_and_no_more_is_read_than_is_wanted():
         ((IMAGES, LABELS[:6]), r"one label for each image. .* shape \(6,\)"),
         ((IMAGES, LABELS[:6, None]), "one label for each image"),
         ([(IMAGES, LABELS[0])], "one label for each image"),
+        (
+            list(zip(IMAGES, LABELS, strict=True)),
+            r"labels of shape \(\)\. .*batch\(32\)",
+        ),
+        (list(zip(IMAGES, np.eye(7), strict=True)), r"one label .*batch\(32\)"),
         ([], "`data` must hold images"),
         ((IMAGES[:0], LABELS[:0]), "`data` must hold images"),
     ],

@@ -275,7 +275,15 @@ def dense(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("weights", ["own", None, b"no HDF5"])
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_model_without_its_weights(dense, content, tmp_path):
+    """Its layers were said to be unknown."""
+    path = rewritten(dense, tmp_path / "a.keras", {"model.weights.h5": content})
+    for read in (keras_senet.open_model, read_file):
+        refused(read, path, r"its model\.weights\.h5 is missing or empty")
+
+
+@pytest.mark.parametrize("weights", ["own", b"no HDF5"])
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -322,6 +330,17 @@ def test_groups_of_a_model_nested_deep(dense, tmp_path):
     members = {"model.weights.h5": file.getvalue()}
     path = rewritten(dense, tmp_path / "a.keras", members)
     refused(keras_senet.open_model, path, "nested more than")
+
+
+def test_a_model_and_its_weights_may_be_nested_alike(tmp_path):
+    """The limit of the weights alone was half of the other."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    for _ in range(20):
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, model(inputs))
+    model.save(tmp_path / "a.keras")
+    assert keras_senet.open_model(tmp_path / "a.keras").card
+    assert len(read_file(tmp_path / "a.keras").arrays) == 2
 
 
 # --- safetensors and torch

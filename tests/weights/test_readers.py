@@ -236,7 +236,7 @@ def test_keras_file_is_never_deserialised(tiny, tmp_path):
     ("members", "message"),
     [
         ({"readme.txt": b"x"}, "neither a .keras nor a .pth"),
-        ({"config.json": b"{}"}, "without model.weights.h5"),
+        ({"config.json": b"{}"}, r"its model\.weights\.h5 is missing or empty"),
         ({"config.json": b"{}", "model.weights.h5": b"junk"}, "cannot be read"),
     ],
 )
