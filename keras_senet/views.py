@@ -13,8 +13,8 @@ from keras_senet.preprocessing import PLAIN, preprocess_input
 from keras_senet.utils.errors import checked_size
 from keras_senet.utils.labelled import fits_shape
 
-# Interpolation may exceed the range of the pixels by so much of it.
-_RANGE_MARGIN = 0.05
+# Bicubic interpolation may exceed the range of the pixels by so much of it.
+_RANGE_MARGIN = 0.3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -238,8 +238,10 @@ def _check_range(low: float, high: float, card: Card, what: str) -> None:
     if limits is None:
         return
     black, white = limits
+    margin = _RANGE_MARGIN * (white - black)
+    beyond = low < black - margin or high > white + margin
     received = f"Received: values from {low:g} to {high:g}."
-    if raw and (low < black or high > white):
+    if raw and (beyond or (low < 0 and high < white / 16)):
         raise ValueError(
             f"The model normalizes raw images (0 to 255) itself, so the {what} must "
             f"not be normalized. {received} Pass the images as they are in the files."
@@ -249,9 +251,8 @@ def _check_range(low: float, high: float, card: Card, what: str) -> None:
             f"The model normalizes raw images (0 to 255) itself, but the {what} seem "
             f"to be scaled to 0..1. {received} Multiply them by 255."
         )
-    margin = _RANGE_MARGIN * (white - black)
     # Where black is negative, photographs have pixels that are, too.
-    if low < black - margin or high > white + margin or low >= 0 > black:
+    if beyond or low >= 0 > black:
         raise ValueError(
             f"The {what} must be normalized as in `model.preprocessing`: black is "
             f"{black:.3g}, white is {white:.3g}. {received} Use "

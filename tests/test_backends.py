@@ -48,6 +48,20 @@ def _run(code, backend, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+EVALUATE = """
+del sys.modules["tensorflow"]
+model = keras_senet.SEResNet20(weights="fashion_mnist")
+print(json.dumps(keras_senet.evaluate(model, "bundled", limit=50).top1))
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_evaluate_is_the_same_where_tensorflow_has_the_data(backend, tmp_path):
+    model = keras_senet.SEResNet20(weights="fashion_mnist")
+    expected = keras_senet.evaluate(model, "bundled", limit=50).top1
+    assert _run(EVALUATE, backend, tmp_path) == pytest.approx(expected)
+
+
 NETWORKS = """
 for name in cases.TINY:
     shape = cases.build(name).input_shape[1:]

@@ -129,6 +129,16 @@ def test_values_in_another_range_are_said(model, arrays, raw, change, message):
         evaluate(model, (change(images), labels))
 
 
+def test_bicubic_interpolation_is_no_other_range(model, arrays):
+    images, labels = arrays
+    small = tf.image.resize(images, (19, 19))
+    edges = np.where(np.asarray(small) > 127, 255.0, 0.0)
+    resized = tf.image.resize(edges, (28, 28), "bicubic").numpy()
+    assert resized.min() < -50
+    assert resized.max() > 305
+    assert evaluate(model, (resized, labels)).images
+
+
 def test_a_batch_of_dark_images_is_no_other_range(model, arrays):
     dark = np.zeros((3, 28, 28, 1)), np.arange(3)
     faint = dark[0] + 1, dark[1]

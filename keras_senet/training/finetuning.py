@@ -1,6 +1,7 @@
 """Fine-tuning: training that starts from weights, with a report on what it gave."""
 
 import dataclasses
+import inspect
 import itertools
 import os
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from keras_senet.training.recipe import FinetuneRecipe, Recipe
 from keras_senet.training.report import write_report
 from keras_senet.training.strategies import is_chief, make_strategy
 from keras_senet.training.trainer import TrainingResult, train
+from keras_senet.utils.errors import nearest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,9 @@ def finetune(
     >>> print(result.accuracy, result.report)
     """
     fields = {field.name for field in dataclasses.fields(Recipe)}
+    known = {"validation_data", *inspect.signature(train).parameters, *fields}
+    for name in values.keys() - known:
+        raise TypeError(f"finetune does not take `{name}`.{nearest(name, known)}")
     changes = {k: values.pop(k) for k in list(values) if k in fields}
     if probe:
         changes |= {"linear_probe": True, "head_epochs": 0, "epochs": 0}

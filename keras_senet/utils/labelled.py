@@ -123,6 +123,12 @@ def _parts(data, batch_size) -> Iterator[tuple]:
         data = _members(data)
     if hasattr(data, "shape"):
         data = (data,)
+    if isinstance(data, tuple) and len(data) == 2 and all(map(_is_pair, data)):
+        raise ValueError(
+            "Images and labels must be one pair, or a list of batches. Received: a "
+            "tuple of two pairs, as keras.datasets returns training and test images. "
+            "Pass one of them: data[0] or data[1]."
+        )
     if isinstance(data, tuple) and not any(map(_is_batch, data[1:2])):
         if len(data) == 2:
             _check_lengths(*data)
@@ -175,6 +181,10 @@ def _check_lengths(images, labels) -> None:
             "There must be one label for each image. Received: images of shape "
             f"{shapes[0]} and labels of shape {shapes[1]}{remedy}"
         )
+
+
+def _is_pair(part) -> bool:
+    return isinstance(part, tuple) and len(part) == 2 and _is_batch(part)
 
 
 def _is_batch(part) -> bool:

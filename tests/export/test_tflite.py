@@ -96,7 +96,7 @@ def test_representative_data_in_every_form(model, images):
         pairs,
         pairs.repeat(),
         tuple(images[i : i + 3] for i in (0, 3, 6, 9)),
-        ((images[:7], labels[:7]), (images[7:], labels[7:])),
+        tuple((images[i : i + 4], labels[i : i + 4]) for i in (0, 4, 8)),
         (images, list(labels)),
     ):
         taken = calibration_images(frozen, data, limit=12)

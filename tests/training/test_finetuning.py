@@ -407,3 +407,13 @@ def test_weights_are_a_preset_where_a_folder_has_their_name(tmp_path, monkeypatc
 def test_labels_that_are_none(labels, message):
     with pytest.raises(ValueError, match=message):
         open_arrays((np.zeros((4, 8, 8, 3), "uint8"), labels))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("epoch", "'epochs'"), ("validation", "'validation_")],
+)
+def test_an_argument_that_nobody_takes_is_said_of_finetune(tmp_path, name, hint):
+    with pytest.raises(TypeError, match=rf"finetune does not take `{name}`.*{hint}"):
+        finetune((IMAGES, np.arange(12) % 4), tmp_path / "run", **{name: 3})
+    assert not list(tmp_path.iterdir())

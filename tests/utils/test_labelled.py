@@ -14,7 +14,7 @@ LABELLED = {
     "columns": (IMAGES, LABELS[:, None]),
     "rows": (IMAGES, np.eye(7)),
     "batches": PAIRS,
-    "tuple of batches": tuple(PAIRS),
+    "tuple of batches": (PAIRS[0], *((IMAGES[i:][:2], LABELS[i:][:2]) for i in (4, 6))),
     "batches as lists": [list(pair) for pair in PAIRS],
     "mappings": [{"image": images, "label": labels} for images, labels in PAIRS],
     "a mapping": {"image": IMAGES, "label": LABELS},
@@ -50,6 +50,13 @@ def test_images(form, limit):
     data = (LABELLED | UNLABELLED)[form]
     images = np.concatenate(list(read_images(data, 3, limit=limit)))
     np.testing.assert_array_equal(images, IMAGES[:limit])
+
+
+@pytest.mark.parametrize("read", [read_labelled, read_images])
+def test_training_and_test_images_are_not_put_together(read):
+    """As `load_data` of keras.datasets returns them."""
+    with pytest.raises(ValueError, match=r"two pairs.*data\[0\] or data\[1\]"):
+        next(read(tuple(PAIRS)))
 
 
 def test_a_batch_of_no_images_is_refused():
