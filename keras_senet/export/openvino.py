@@ -16,7 +16,7 @@ from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import check_ending, not_installed
 from keras_senet.utils.files import atomic_openvino, temporary_folder
-from keras_senet.utils.graph import is_quantized
+from keras_senet.utils.graph import check_not_quantized
 from keras_senet.utils.quiet import silence
 
 QUANTIZATIONS = (None, "float16", "int8")
@@ -85,12 +85,7 @@ def export_openvino(
     check_openvino(quantization)
     with atomic_openvino(path, overwrite=overwrite) as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)
-        if is_quantized(model):
-            raise ValueError(
-                "OpenVINO computes other numbers than a network whose weights Keras' "
-                f"`quantize` changed to integers. Received: {model.name!r}. Export the "
-                "model as it was before, with quantization='int8'."
-            )
+        check_not_quantized(model, "An OpenVINO file")
         images = None
         if quantization == "int8":
             images = calibration_images(

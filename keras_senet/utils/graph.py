@@ -68,9 +68,19 @@ def check_known_inputs(model) -> None:
 
 
 def is_quantized(model: keras.Model) -> bool:
-    """Whether `quantize` of Keras has changed a layer's weights to integers."""
+    """Whether `quantize` of Keras has changed a layer's weights."""
     kind = keras.dtype_policies.QuantizedDTypePolicy
     return any(isinstance(x.dtype_policy, kind) for x in model._flatten_layers())
+
+
+def check_not_quantized(model: keras.Model, what: str) -> None:
+    """Raises for a kind of file that computes no network that Keras has quantized."""
+    if is_quantized(model):
+        raise ValueError(
+            f"{what} cannot hold a network whose weights Keras' `quantize` changed. "
+            f"Received: {model.name!r}. Export the model as it was before, with "
+            "quantization='int8'."
+        )
 
 
 def check_one_input(model) -> None:

@@ -42,7 +42,7 @@ def network_card(model: keras.Model, **changes) -> Card:
     if is_quantized(model):
         raise ValueError(
             "A file of weights is for the network that the constructor builds. "
-            f"Received: {model.name!r}, whose weights `quantize` changed to integers. "
+            f"Received: {model.name!r}, whose weights Keras' `quantize` changed. "
             "Save the whole model: model.save('model.keras')."
         )
     return dataclasses.replace(card, **changes)

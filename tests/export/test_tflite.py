@@ -1,3 +1,4 @@
+import warnings
 import zipfile
 
 import keras
@@ -65,6 +66,20 @@ def test_batches_of_any_size(exported, images):
     np.testing.assert_allclose(
         runner.predict(images, batch_size=5), together, atol=atol
     )
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_a_network_that_keras_quantized_is_refused(tmp_path, mode):
+    """The converter's own message is a stack of locations."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(4, "softmax")(x), name="small")
+    with warnings.catch_warnings(action="ignore"):  # of layers without such a form
+        model.quantize(mode)
+    message = r"`quantize` changed\. Received: 'small'.*quantization='int8'"
+    with pytest.raises(ValueError, match=message):
+        export_tflite(model, tmp_path / "a.tflite")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("io_type", ["uint8", "int8"])
