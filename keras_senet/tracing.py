@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_senet.card import Card
 from keras_senet.layers.convolution import keras_own
 from keras_senet.surgery.fold import inference_form
-from keras_senet.utils.graph import interface, plain_names
+from keras_senet.utils.graph import interface, is_quantized, plain_names
 
 # A graph is one protocol buffer, and those end at 2 GiB.
 _GRAPH_LIMIT = 2**31 - 2**24
@@ -70,12 +70,14 @@ class Frozen:
         function: A `tf.types.experimental.ConcreteFunction` that takes the inputs one
             by one and returns the outputs by name.
         weights: The large constants by the names of the operations that stand for them.
+        quantized: Whether `quantize` of Keras changed the model's weights.
     """
 
     name: str
     card: Card
     function: Callable
     weights: Mapping[str, np.ndarray]
+    quantized: bool
 
     @property
     def inputs(self) -> list[tf.TensorSpec]:
@@ -86,6 +88,15 @@ class Frozen:
     def outputs(self) -> list[tf.TensorSpec]:
         """The specifications of the outputs."""
         return tf.nest.flatten(self.function.structured_outputs)
+
+    def check_not_quantized(self, what: str) -> None:
+        """Raises for a kind of file that computes no network that Keras quantized."""
+        if self.quantized:
+            raise ValueError(
+                f"{what} cannot hold a network whose weights Keras' `quantize` changed."
+                f" Received: {self.name!r}. Export the model as it was before, with "
+                "quantization='int8'."
+            )
 
     def named(self, labels: Sequence[str] | None) -> "Frozen":
         """Returns the same with class names; raises a ValueError if they do not fit."""
@@ -154,8 +165,8 @@ def freeze(
     card, (specs, _) = Card.of(model), function.structured_input_signature
     if len(specs) == 1:
         card = dataclasses.replace(card, input_shape=specs[0].shape[1:])
-    frozen = Frozen(model.name, card, _without_xla(function), weights)
-    return frozen.named(labels)
+    function, quantized = _without_xla(function), is_quantized(model)
+    return Frozen(model.name, card, function, weights, quantized).named(labels)
 
 
 def _without_xla(function):

@@ -16,7 +16,6 @@ from keras_senet.export.saved_model import write_saved_model
 from keras_senet.tracing import Frozen, freeze
 from keras_senet.utils.errors import check_ending, not_installed
 from keras_senet.utils.files import atomic_openvino, temporary_folder
-from keras_senet.utils.graph import check_not_quantized
 from keras_senet.utils.quiet import silence
 
 QUANTIZATIONS = (None, "float16", "int8")
@@ -85,7 +84,6 @@ def export_openvino(
     check_openvino(quantization)
     with atomic_openvino(path, overwrite=overwrite) as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)
-        check_not_quantized(model, "An OpenVINO file")
         images = None
         if quantization == "int8":
             images = calibration_images(
@@ -126,6 +124,7 @@ def write_openvino(
     """
     import openvino
 
+    frozen.check_not_quantized("An OpenVINO file")
     # From a concrete function OpenVINO 2026.4 reads no shapes behind a call.
     with temporary_folder() as folder, silence():
         write_saved_model(frozen, folder / "saved_model")

@@ -36,7 +36,6 @@ from keras_senet.utils.flatbuffer import (
     shorten_names,
     write_flatbuffer,
 )
-from keras_senet.utils.graph import check_not_quantized
 from keras_senet.utils.quiet import quiet
 
 QUANTIZATIONS = (
@@ -128,7 +127,6 @@ def export_tflite(
     check_arguments(path, quantization, io_type, float_operations)
     with atomic_path(path, overwrite=overwrite, what="TFLite file") as temporary:
         frozen = freeze(model, labels, image_size, batch_size, fold)
-        check_not_quantized(model, "A .tflite file")
         images = None
         if is_int8(quantization):
             images = calibration_images(
@@ -263,6 +261,7 @@ class Conversion:
         Raises:
             ValueError: If TFLite does not have an operation that is needed.
         """
+        self.frozen.check_not_quantized("A .tflite file")
         ops = tf.lite.OpsSet
         with temporary_folder() as folder, quiet():
             saved_model = folder / "saved_model"

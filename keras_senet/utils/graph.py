@@ -73,16 +73,6 @@ def is_quantized(model: keras.Model) -> bool:
     return any(isinstance(x.dtype_policy, kind) for x in model._flatten_layers())
 
 
-def check_not_quantized(model: keras.Model, what: str) -> None:
-    """Raises for a kind of file that computes no network that Keras has quantized."""
-    if is_quantized(model):
-        raise ValueError(
-            f"{what} cannot hold a network whose weights Keras' `quantize` changed. "
-            f"Received: {model.name!r}. Export the model as it was before, with "
-            "quantization='int8'."
-        )
-
-
 def check_one_input(model) -> None:
     """Raises if the calls of a model are not known, or it has several inputs."""
     if not is_functional(model) or len(graph_of(model).inputs) != 1:

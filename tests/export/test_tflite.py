@@ -8,7 +8,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 import keras_senet
-from keras_senet.export import export_tflite, open_runner
+from keras_senet.export import compare_variants, export_tflite, open_runner
 from keras_senet.export.quantize import calibration_images
 from keras_senet.export.saved_model import export_saved_model
 from keras_senet.export.tflite import check_builtin
@@ -79,6 +79,9 @@ def test_a_network_that_keras_quantized_is_refused(tmp_path, mode):
     message = r"`quantize` changed\. Received: 'small'.*quantization='int8'"
     with pytest.raises(ValueError, match=message):
         export_tflite(model, tmp_path / "a.tflite")
+    images, labels = np.zeros((4, 8, 8, 3)), np.zeros(4, int)
+    with pytest.raises(ValueError, match=message):
+        compare_variants(model, tmp_path / "a", (images, labels), variants=["float32"])
     assert not list(tmp_path.iterdir())
 
 
