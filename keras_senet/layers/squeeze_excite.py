@@ -146,9 +146,10 @@ class SqueezeExcite(keras.layers.Layer):
         # What a BatchNormalization left, on TensorFlow and in training only.
         normalized = getattr(inputs, "_keras_senet_normalized", None)
         form = (self.squeeze, self.data_format, self.compute_dtype)
-        # A layer may keep values, add a loss or be another function in training.
-        plain = type(self).excitation is SqueezeExcite.excitation and not any(
-            isinstance(part, keras.Layer) for part in (self.activation, self.gate)
+        # Others may keep values, draw numbers or be another function in training.
+        plain = type(self).excitation is SqueezeExcite.excitation and all(
+            getattr(keras.activations, getattr(part, "__name__", ""), None) is part
+            for part in (self.activation, self.gate)
         )
         if normalized is None or not plain or form != _FUSED:
             return inputs * self.excitation(inputs)

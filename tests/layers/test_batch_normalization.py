@@ -387,6 +387,38 @@ def test_a_layer_as_activation_or_gate_does_what_it_does_alone(maps, argument, m
         np.testing.assert_allclose(fused, own, rtol=1e-4, atol=1e-4)
 
 
+def test_a_gate_that_draws_numbers_draws_them_anew_in_each_step(maps):
+    seed = keras.random.SeedGenerator(1)
+
+    def noisy(x):
+        noise = keras.random.normal(keras.ops.shape(x), seed=seed)
+        return keras.ops.sigmoid(x + noise)
+
+    se, normalization = SqueezeExcite(4, gate=noisy), BatchNormalization()
+    x = tf.constant(maps[0], "float32")
+    first, second = (se(normalization(x, training=True)) for _ in range(2))
+    assert abs(first - second).numpy().max() > 0.1
+
+
+def test_a_gate_may_read_a_variable(maps):
+    scale, x = keras.Variable(0.5), tf.constant(maps[0], "float32")
+    se = SqueezeExcite(4, gate=lambda x: keras.ops.sigmoid(scale * x))
+    with tf.GradientTape() as tape:
+        y = se(BatchNormalization()(x, training=True))
+    assert abs(tape.gradient(y, scale.value)) > 0
+
+
+def test_gates_of_keras_share_the_gradient():
+    x = tf.random.stateless_normal((2, 5, 5, 4), (1, 2))
+    for gate in ("sigmoid", "hard_sigmoid", keras.activations.sigmoid, "softmax"):
+        for activation in ("relu", "swish", None):
+            y = BatchNormalization()(x, training=True)
+            with tf.GradientTape() as tape:
+                tape.watch(y)
+                z = SqueezeExcite(2, gate=gate, activation=activation)(y)
+            assert tape.gradient(z, y) is None  # it goes to what made y
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_second_derivative_is_right_or_an_error(maps, fused, compiled):
