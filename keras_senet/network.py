@@ -73,7 +73,7 @@ class Network(keras.Model):
         self._card = card
 
     def checked_card(self) -> Card:
-        """Returns the card, without a constructor if layers have changed since it."""
+        """Returns the card, without a constructor if a layer was changed after it."""
         if _computed(self) == self._built_as:
             return self._card
         made = {"constructor": None, "architecture": None, "preset": None}

@@ -58,7 +58,8 @@ def excite(y, normalized: Normalized, gate: Callable, variables: Sequence):
     would make passes of its own, and `y` would have to be kept.
 
     A second derivative is an error, and with respect to `y` the gradient is None: it
-    goes straight to x, gamma and beta. Networks with `fused=False` have both.
+    goes straight to x, gamma and beta. Nor is there a derivative in forward mode.
+    Networks with `fused=False` have all three.
 
     `gate` makes the gates from the means, both (N, 1, 1, C), and reads `variables`.
     """

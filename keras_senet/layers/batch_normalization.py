@@ -18,9 +18,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     files. So these files are the same with both classes.
 
     In a training step, a `SqueezeExcite` after this layer shares its gradient and
-    stores no map of its own. This has two limits: the gradient with respect to the
-    output of this layer is None, and a second derivative is an error. If you need them,
-    use `keras.layers.BatchNormalization` (in a constructor, `fused=False`).
+    stores no map of its own. This has limits: the gradient with respect to the output
+    of this layer is None, and a second derivative and one in forward mode
+    (`tf.autodiff.ForwardAccumulator`) are errors. If you need them, use
+    `keras.layers.BatchNormalization` (in a constructor, `fused=False`).
 
     Reference: Ioffe and Szegedy, [Batch Normalization](
     https://arxiv.org/abs/1502.03167).
