@@ -222,6 +222,27 @@ def test_layers_that_were_changed_are_no_network_of_a_constructor(tmp_path, chan
     np.testing.assert_allclose(runner.predict(x), model.predict(x), atol=1e-6)
 
 
+class _Untold(keras.layers.Layer):
+    """Keras cannot tell its argument."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+def test_a_layer_that_cannot_tell_its_arguments_may_be_in_a_network():
+    inputs = keras.Input((8, 8, 4))
+    outputs = keras_senet.SqueezeExcite(2)(_Untold(np.float32(2))(inputs))
+    model = with_card(keras.Model(inputs, outputs), Card(labels=("ant", "bee")))
+    with pytest.raises(NotImplementedError):
+        model.layers[1].get_config()
+    assert isinstance(model, Network)
+    assert Card.of(model).labels == ("ant", "bee")
+
+
 def test_what_only_training_sees_may_be_changed(tmp_path):
     model = keras_senet.SEResNet20(weights="cifar10", dropout_rate=0.2)
     card = Card.of(model)
