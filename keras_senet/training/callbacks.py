@@ -72,7 +72,8 @@ class StopOnNaN(keras.callbacks.TerminateOnNaN):
 class FreezeBatchNormalization(keras.callbacks.Callback):
     """Keeps statistics, scales and shifts of batch normalization from an epoch on.
 
-    Between epochs they are trainable, as the optimizer's averages and files expect.
+    In evaluations and between epochs they are trainable, as the optimizer's averages
+    and files expect. So it comes before the callbacks that use these.
     """
 
     def __init__(self, first_epoch: int):
@@ -87,6 +88,9 @@ class FreezeBatchNormalization(keras.callbacks.Callback):
         if not self.traced:
             self.model.make_train_function(force=True)
             self.traced = True
+
+    def on_test_begin(self, logs=None):
+        self._set_trainable(True)
 
     def on_epoch_end(self, epoch, logs=None):
         self._set_trainable(True)

@@ -484,6 +484,7 @@ class _Fit:
         several = recipe.linear_probe or self.recipe.head_epochs or recipe.weights
         ours = [
             our_callbacks.StopOnNaN(folder.last),
+            frozen and our_callbacks.FreezeBatchNormalization(thawed),
             our_callbacks.LearningRateLog(phase.number if several else None),
             checkpoints.plateau,
             logger,
@@ -492,7 +493,6 @@ class _Fit:
             and keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
             checkpoints,
             recipe.ema_momentum and keras.callbacks.SwapEMAWeights(),
-            frozen and our_callbacks.FreezeBatchNormalization(thawed),
             our_callbacks.Curves(folder.history, folder.curves, title),
         ]
         return [callback for callback in ours if callback]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_senet.training import Recipe, train
 from keras_senet.training.callbacks import Curves, StopOnNaN
 
 
@@ -41,3 +42,40 @@ def test_curves_are_drawn_while_training(tmp_path):
     curves.drawn -= 61
     curves.on_epoch_end(1)
     assert picture.exists()
+
+
+class _Evaluations(keras.callbacks.Callback):
+    """Notes what is trainable in evaluations, and the moving statistics after steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.trainable, self.means = [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        layer = self.model.get_layer("conv0_bn")
+        self.means.append(np.array(layer.moving_mean))
+
+    def on_test_begin(self, logs=None):
+        self.trainable.append(len(self.model.trainable_variables))
+
+
+def test_frozen_normalization_is_trainable_in_evaluations(tmp_path):
+    """Keras 3.13 swaps the averages with the variables that are trainable then."""
+    recipe = Recipe(
+        model="se_resnet20",
+        data="bundled",
+        limit=32,
+        epochs=2,
+        global_batch_size=16,
+        reference_batch_size=16,
+        ema_momentum=0.9,
+        freeze_batch_norm_epochs=1,
+        schedule="constant",
+    )
+    seen = _Evaluations()
+    train(recipe, tmp_path / "run", verbose=0, callbacks=[seen])
+    assert len(set(seen.trainable)) == 1
+    first, second, third, fourth = seen.means
+    assert not np.array_equal(first, second)
+    np.testing.assert_allclose(third, second, atol=1e-6)
+    np.testing.assert_array_equal(fourth, third)
